@@ -1,0 +1,72 @@
+package merge
+
+// Report is the result of a job, in the shape of `report --json`.
+type Report struct {
+	Version  int            `json:"version"`
+	Model    ModelInfo      `json:"model"`
+	Adapters []AdapterInfo  `json:"adapters"`
+	Method   string         `json:"method"`
+	Profile  string         `json:"profile"`
+	Totals   Metrics        `json:"totals"`
+	Layers   []*LayerReport `json:"layers"` // layers with an adapter, natural order
+	Alerts   []Alert        `json:"alerts"`
+	Seconds  float64        `json:"seconds"`
+	Plan     string         `json:"plan_digest,omitempty"`
+	Inputs   []FileDigest   `json:"inputs,omitempty"`
+}
+
+// ModelInfo names the checkpoint of a report.
+type ModelInfo struct {
+	Name    string         `json:"name"`
+	Path    string         `json:"path"`
+	Type    string         `json:"model_type"`
+	Weights int            `json:"weights"`
+	Formats map[string]int `json:"formats"` // weights by format
+	Bytes   int64          `json:"bytes"`
+}
+
+// AdapterInfo names an adapter of a report.
+type AdapterInfo struct {
+	Name     string  `json:"name"`
+	Path     string  `json:"path"`
+	PeftType string  `json:"peft_type"`
+	Rank     int     `json:"rank"`
+	Alpha    float64 `json:"alpha"`
+	Scale    float64 `json:"scale"`
+	RSLoRA   bool    `json:"use_rslora"`
+	DoRA     bool    `json:"use_dora"`
+	Modules  int     `json:"modules"`
+}
+
+// FileDigest identifies an input file.
+type FileDigest struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+}
+
+// LayerReport is one merged layer. It does not change once published.
+type LayerReport struct {
+	Name     string      `json:"name"`
+	Format   string      `json:"format"`
+	Shape    []int64     `json:"shape"`
+	Adapters []LayerStep `json:"adapters"`
+	Output   Output      `json:"output"`
+	Metrics
+	WorstBlock *WorstBlock `json:"worst_block"` // null if no block has a kept
+	Alerts     []Alert     `json:"alerts"`
+}
+
+// LayerStep is one adapter on a layer in a report.
+type LayerStep struct {
+	Name  string  `json:"name"`
+	Rank  int     `json:"rank"`
+	Scale float64 `json:"scale"`
+}
+
+// WorstBlock is the block with the lowest kept: its row and the column of its
+// first weight.
+type WorstBlock struct {
+	Row  int    `json:"row"`
+	Col  int    `json:"col"`
+	Kept Figure `json:"kept"`
+}
