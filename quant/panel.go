@@ -22,15 +22,19 @@ type BlockSum struct {
 // through a merge: dequantize, add, requantize, measure. The rows begin on a
 // block boundary and end on one, or at the end of the weight.
 //
-// The caller fills Spec, Profile, Rows, Cols, Codes and Absmax, then calls
-// Dequantize, AddLoRA (or AddDelta), Requantize and Measure in that order. A
-// Panel may be reused for other rows; its scratch space grows as needed. It is
-// not safe for concurrent use.
+// The caller fills Spec, Profile, Rows, Cols, Codes and Absmax, calls
+// Dequantize, fills D, and calls Add, Requantize and Measure; Merge does all of
+// it for one LoRA adapter. Between two steps the caller may change their
+// result, for example round T where PEFT does. A Panel may be reused for other
+// rows; what it fills grows as needed. It is not safe for concurrent use. All
+// methods panic if the lengths do not fit Rows, Cols and Spec.
 type Panel struct {
-	Spec    Spec
-	Profile Profile
-	Rows    int
-	Cols    int
+	Spec     Spec
+	OutDtype Format // float format the result is rounded to when it is read (4-bit, int8); Unknown means F32
+	Profile  Profile
+	Rows     int
+	Cols     int
+	First    int64 // flat index of the panel's first weight in the whole weight; only traces use it
 
 	Codes  []byte    // stored elements of the base: packed nibbles, int8, or little-endian floats
 	Absmax []float32 // effective scale of each block (4-bit), SCB of each row (int8), nil for floats
@@ -44,36 +48,128 @@ type Panel struct {
 	NewAbsmax []float32 // scales after the merge, before nested quantization
 
 	Sums []BlockSum // one a block, in flat order (StatBlock pieces of each row for int8 and floats)
+
+	ambiguous []uint32  // by block, from Requantize
+	out       []float32 // W' of one block
 }
 
-// Factor is one adapter's A [rank, cols] prepared for Delta.
-type Factor struct {
-	Rank int
-	Cols int
-	A    []float32
+// Len returns the number of weights, Rows*Cols.
+func (p *Panel) Len() int { return p.Rows * p.Cols }
+
+// Blocks returns how many blocks Sums covers.
+func (p *Panel) Blocks() int {
+	if p.Spec.Format.Is4Bit() {
+		return (p.Len() + p.Spec.Blocksize - 1) / p.Spec.Blocksize
+	}
+	return p.Rows * p.pieces()
 }
 
-// NewFactor prepares A for any number of panels. It keeps a.
-func NewFactor(a []float32, rank, cols int) *Factor {
-	return &Factor{Rank: rank, Cols: cols, A: a}
+// Block returns the flat range [lo, hi) of block b within the panel.
+func (p *Panel) Block(b int) (lo, hi int) {
+	if p.Spec.Format.Is4Bit() {
+		lo = b * p.Spec.Blocksize
+		return lo, min(lo+p.Spec.Blocksize, p.Len())
+	}
+	row, piece := b/p.pieces(), b%p.pieces()
+	lo = row*p.Cols + piece*StatBlock
+	return lo, min(lo+StatBlock, (row+1)*p.Cols)
 }
 
-// Delta sets dst [rows, f.Cols] to scale * (B @ A) with B [rows, f.Rank].
-func Delta(dst, b []float32, f *Factor, rows int, scale float32) {}
+// pieces is how many statistics blocks a row has where the format has none.
+func (p *Panel) pieces() int { return (p.Cols + StatBlock - 1) / StatBlock }
 
 // Dequantize fills W from Codes and Absmax.
-func (p *Panel) Dequantize() {}
+func (p *Panel) Dequantize() {
+	p.W = grow(p.W, p.Len())
+	switch f := p.Spec.Format; {
+	case f.Is4Bit():
+		Dequantize4(p.W, p.Codes, p.Absmax, p.Spec)
+	case f == Int8:
+		DequantizeInt8(p.W, p.Codes, p.Absmax)
+		roundState(p.W, p.Spec.Dtype)
+	default:
+		DecodeFloats(p.W, p.Codes, f)
+	}
+}
 
 // Add fills T = W+D.
-func (p *Panel) Add() {}
+func (p *Panel) Add() {
+	n := p.Len()
+	if len(p.W) != n || len(p.D) != n {
+		panic(badLength)
+	}
+	p.T = grow(p.T, n)
+	for i, d := range p.D {
+		p.T[i] = p.W[i] + d
+	}
+}
 
-// Requantize fills NewCodes and NewAbsmax from T.
-func (p *Panel) Requantize() {}
+// Requantize fills NewCodes and NewAbsmax from T. Float formats round T to
+// Spec.Format, to nearest even.
+func (p *Panel) Requantize() {
+	if len(p.T) != p.Len() {
+		panic(badLength)
+	}
+	p.NewCodes = grow(p.NewCodes, int(p.Spec.Format.Bytes(int64(p.Len()))))
+	p.ambiguous = grow(p.ambiguous, p.Blocks())
+	clear(p.ambiguous)
+	switch f := p.Spec.Format; {
+	case f.Is4Bit():
+		p.requantize4()
+	case f == Int8:
+		p.requantizeInt8()
+	default:
+		p.NewAbsmax = p.NewAbsmax[:0]
+		EncodeFloats(p.NewCodes, p.T, f)
+	}
+}
 
-// Measure fills Sums. scales are the effective new scales, which differ from
-// NewAbsmax when absmax is quantized itself; nil means NewAbsmax.
-func (p *Panel) Measure(scales []float32) {}
+func (p *Panel) requantize4() {
+	p.NewAbsmax = grow(p.NewAbsmax, p.Blocks())
+	r := ruleOf(p.Spec.Format, p.Profile)
+	for b := range p.NewAbsmax {
+		lo, hi := p.Block(b)
+		partial := hi-lo < p.Spec.Blocksize
+		p.NewAbsmax[b], p.ambiguous[b] = quantizeBlock(p.NewCodes[lo/2:(hi+1)/2], p.T[lo:hi], r, p.Profile, partial)
+	}
+}
 
-// Merge does all of it for one LoRA adapter: D = scale * (B @ A), then
-// Dequantize, Add, Requantize, Measure(nil). Fast kernels replace this whole.
-func (p *Panel) Merge(b []float32, f *Factor, scale float32) {}
+func (p *Panel) requantizeInt8() {
+	p.NewAbsmax = grow(p.NewAbsmax, p.Rows)
+	for row := range p.NewAbsmax {
+		x := int8Scaler(p.T[row*p.Cols:(row+1)*p.Cols], p.Profile)
+		p.NewAbsmax[row] = x.scb
+		for piece := range p.pieces() {
+			b := row*p.pieces() + piece
+			lo, hi := p.Block(b)
+			p.ambiguous[b] = x.quantize(p.NewCodes[lo:hi], p.T[lo:hi])
+		}
+	}
+}
+
+// Merge does all of it for one LoRA adapter: D = scale * (B @ A) with B
+// [Rows, f.Rank], then Dequantize, Add, Requantize, Measure(nil).
+func (p *Panel) Merge(b []float32, f *Factor, scale float32) {
+	p.D = grow(p.D, p.Len())
+	Delta(p.D, b, f, p.Rows, scale)
+	p.Dequantize()
+	p.Add()
+	p.Requantize()
+	p.Measure(nil)
+}
+
+// roundState rounds x to the dtype of a quant state, of which Unknown means F32.
+func roundState(x []float32, dtype Format) {
+	if dtype != Unknown {
+		RoundTo(x, dtype)
+	}
+}
+
+// grow returns a slice of n elements, s itself if it is large enough. The
+// elements keep no defined values.
+func grow[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}

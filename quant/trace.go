@@ -1,5 +1,7 @@
 package quant
 
+import "slices"
+
 // Trace is one block's way through a merge, every intermediate value kept. All
 // slices have one entry per weight of the block, in flat order.
 type Trace struct {
@@ -12,14 +14,98 @@ type Trace struct {
 	OldAbsmax float32 // scale before; SCB for int8, 0 for floats
 	NewAbsmax float32 // scale stored after the merge, nested quantization applied
 	RawAbsmax float32 // scale before nested quantization; equals NewAbsmax without
-	Extreme   int     // index of the weight that sets NewAbsmax, -1 if none
+	Extreme   int     // index of the weight that sets RawAbsmax, -1 if none does or it is outside the block (int8)
 
 	OldCode []uint8 // nibble, or the int8 value's bits
 	NewCode []uint8
-	W       []float32 // dequantized base
+	W       []float32 // dequantized base, as the merge sees it
+	Ref     []float32 // base that Sum compares with
 	D       []float32 // delta
 	T       []float32 // W+D
-	X       []float32 // T relative to the scale, what is compared with boundaries
+	X       []float32 // T in units of RawAbsmax, what is compared with Boundaries; see Unit
 	Out     []float32 // dequantized result W'
 	Sum     BlockSum
+}
+
+// TraceBlock returns every step of block b of a panel that went through
+// Measure(scales). Cursor is left to the caller. It keeps nothing of p.
+func TraceBlock(p *Panel, b int, scales []float32) *Trace {
+	if scales == nil {
+		scales = p.NewAbsmax
+	}
+	lo, hi := p.Block(b)
+	first := p.First + int64(lo)
+	t := &Trace{
+		Spec:      p.Spec,
+		Row:       int(first / int64(p.Cols)),
+		Col:       int(first % int64(p.Cols)),
+		First:     first,
+		OldAbsmax: p.scale(b, p.Absmax),
+		NewAbsmax: p.scale(b, scales),
+		RawAbsmax: p.scale(b, p.NewAbsmax),
+		OldCode:   p.elements(p.Codes, lo, hi),
+		NewCode:   p.elements(p.NewCodes, lo, hi),
+		W:         slices.Clone(p.W[lo:hi]),
+		Ref:       slices.Clone(p.reference()[lo:hi]),
+		D:         slices.Clone(p.D[lo:hi]),
+		T:         slices.Clone(p.T[lo:hi]),
+		Out:       make([]float32, hi-lo),
+		Sum:       p.Sums[b],
+	}
+	p.result(t.Out, b, scales)
+	t.X = p.relative(b)
+	t.Extreme = p.extreme(t.T, t.RawAbsmax)
+	return t
+}
+
+// elements returns the stored codes of [lo, hi), one a byte; nil for floats.
+func (p *Panel) elements(codes []byte, lo, hi int) []uint8 {
+	switch f := p.Spec.Format; {
+	case f.Is4Bit():
+		e := make([]uint8, hi-lo)
+		for i := range e {
+			e[i] = nibble(codes, lo+i)
+		}
+		return e
+	case f == Int8:
+		return slices.Clone(codes[lo:hi])
+	default:
+		return nil
+	}
+}
+
+// relative returns T of block b in units of its new scale, as Requantize saw it.
+func (p *Panel) relative(b int) []float32 {
+	lo, hi := p.Block(b)
+	x := slices.Clone(p.T[lo:hi])
+	switch f := p.Spec.Format; {
+	case f.Is4Bit():
+		s := scaler(p.NewAbsmax[b], p.Profile, hi-lo < p.Spec.Blocksize)
+		for i, v := range x {
+			x[i] = s.scale(v)
+		}
+	case f == Int8:
+		row := lo / p.Cols
+		s := int8Scaler(p.T[row*p.Cols:(row+1)*p.Cols], p.Profile)
+		for i, v := range x {
+			x[i] = s.steps(v)
+		}
+	}
+	return x
+}
+
+// extreme returns the first of t whose magnitude is the scale, or -1.
+func (p *Panel) extreme(t []float32, absmax float32) int {
+	if absmax == 0 || p.Spec.Format.IsFloat() {
+		return -1
+	}
+	for i, v := range t {
+		if p.Spec.Format == Int8 {
+			v = half(v)
+		}
+		if abs(v) == absmax || v != v && absmax != absmax {
+			return i
+		}
+	}
+	return -1
 }

@@ -1,0 +1,88 @@
+package quant
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/x448/float16"
+)
+
+// DecodeFloats widens raw little-endian elements of a float format to float32,
+// which is exact. It panics if raw does not hold len(dst) elements or f is no
+// float format.
+func DecodeFloats(dst []float32, raw []byte, f Format) {
+	if int64(len(raw)) != f.Bytes(int64(len(dst))) {
+		panic(badLength)
+	}
+	switch f {
+	case F32:
+		for i := range dst {
+			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+		}
+	case F16:
+		for i := range dst {
+			dst[i] = float16.Frombits(binary.LittleEndian.Uint16(raw[2*i:])).Float32()
+		}
+	case BF16:
+		for i := range dst {
+			dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(raw[2*i:])) << 16)
+		}
+	default:
+		panic(badFormat)
+	}
+}
+
+// EncodeFloats stores src as little-endian elements of a float format, rounded
+// to nearest even; values beyond the format's range become infinite. It panics
+// if dst does not hold len(src) elements or f is no float format.
+func EncodeFloats(dst []byte, src []float32, f Format) {
+	if int64(len(dst)) != f.Bytes(int64(len(src))) {
+		panic(badLength)
+	}
+	switch f {
+	case F32:
+		for i, v := range src {
+			binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(v))
+		}
+	case F16:
+		for i, v := range src {
+			binary.LittleEndian.PutUint16(dst[2*i:], float16.Fromfloat32(v).Bits())
+		}
+	case BF16:
+		for i, v := range src {
+			binary.LittleEndian.PutUint16(dst[2*i:], bfloat16(v))
+		}
+	default:
+		panic(badFormat)
+	}
+}
+
+// RoundTo rounds each element of x to the nearest value of a float format, ties
+// to even. F32 leaves x as it is. It panics if f is no float format.
+func RoundTo(x []float32, f Format) {
+	switch f {
+	case F32:
+	case F16:
+		for i, v := range x {
+			x[i] = half(v)
+		}
+	case BF16:
+		for i, v := range x {
+			x[i] = math.Float32frombits(uint32(bfloat16(v)) << 16)
+		}
+	default:
+		panic(badFormat)
+	}
+}
+
+// half rounds v to float16.
+func half(v float32) float32 { return float16.Fromfloat32(v).Float32() }
+
+// bfloat16 rounds v to bfloat16. Every NaN becomes 0x7fc0, as in c10/util/BFloat16.h.
+func bfloat16(v float32) uint16 {
+	u := math.Float32bits(v)
+	if u&^signBit > infBits {
+		return nanBits >> 16
+	}
+	return uint16((u + 0x7fff + u>>16&1) >> 16)
+}
