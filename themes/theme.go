@@ -37,6 +37,19 @@ const (
 	NumRoles
 )
 
+var roleNames = [NumRoles]string{
+	"dim", "accent", "border", "border-focus", "title", "key", "good", "warn",
+	"bad", "note", "mark", "select", "cursor", "track",
+}
+
+// String returns the name a role has in theme files, for example "border-focus".
+func (r Role) String() string {
+	if r < NumRoles {
+		return roleNames[r]
+	}
+	return "unknown"
+}
+
 // Theme gives every role a colour. The zero Color in a role means the
 // terminal's default.
 type Theme struct {
