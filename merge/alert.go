@@ -1,6 +1,10 @@
 package merge
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
 
 // Level orders alerts by urgency.
 type Level uint8
@@ -14,6 +18,20 @@ const (
 
 // String returns "info", "warning" or "error".
 func (l Level) String() string { return [...]string{"info", "warning", "error"}[l] }
+
+// MarshalText returns the name of the level.
+func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText is the inverse of MarshalText.
+func (l *Level) UnmarshalText(text []byte) error {
+	for _, v := range [...]Level{Info, Warning, Error} {
+		if v.String() == string(text) {
+			*l = v
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown alert level %q", text)
+}
 
 // Code names the kind of an alert; the list is product.md's section on alerts
 // and docs/metrics.md repeats it.
@@ -52,6 +70,29 @@ type Place struct {
 	Col    int    `json:"col"`
 }
 
+// Nowhere is the place of an alert that points at nothing.
+func Nowhere() Place { return Place{Row: -1, Col: -1} }
+
+// String returns "file: tensor [row, col]" as far as it is known.
+func (p Place) String() string {
+	s := p.File
+	if p.Tensor != "" {
+		if s != "" {
+			s += ": "
+		}
+		s += p.Tensor
+	}
+	switch {
+	case p.Row >= 0 && p.Col >= 0:
+		s += fmt.Sprintf(" [%d, %d]", p.Row, p.Col)
+	case p.Row >= 0:
+		s += fmt.Sprintf(" row %d", p.Row)
+	case p.Col >= 0:
+		s += fmt.Sprintf(" column %d", p.Col)
+	}
+	return s
+}
+
 // Alert is one finding. Alerts with equal Code and Layer merge: Count grows and
 // the first Place stays.
 type Alert struct {
@@ -64,4 +105,40 @@ type Alert struct {
 	Count   int
 	First   time.Time
 	Last    time.Time
+
+	Acknowledged bool // by the user, in a Log
+}
+
+// alertJSON is the shape of an alert in reports. The times are left out: the
+// report of a merge must not depend on when it ran.
+type alertJSON struct {
+	Level   Level  `json:"level"`
+	Code    Code   `json:"code"`
+	Layer   string `json:"layer"`
+	Place   *Place `json:"place"` // null if it points at nothing
+	Message string `json:"message"`
+	Hint    string `json:"hint"`
+	Count   int    `json:"count"`
+}
+
+// MarshalJSON returns the alert in the shape of `report --json`.
+func (a Alert) MarshalJSON() ([]byte, error) {
+	out := alertJSON{a.Level, a.Code, a.Layer, nil, a.Message, a.Hint, max(a.Count, 1)}
+	if a.Place != Nowhere() && a.Place != (Place{}) {
+		out.Place = &a.Place
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON is the inverse of MarshalJSON.
+func (a *Alert) UnmarshalJSON(data []byte) error {
+	var in alertJSON
+	if err := json.Unmarshal(data, &in); err != nil {
+		return err
+	}
+	*a = Alert{Level: in.Level, Code: in.Code, Layer: in.Layer, Place: Nowhere(), Message: in.Message, Hint: in.Hint, Count: in.Count}
+	if in.Place != nil {
+		a.Place = *in.Place
+	}
+	return nil
 }

@@ -1,6 +1,11 @@
 package merge
 
-import "mergescope/loader"
+import (
+	"fmt"
+	"strings"
+
+	"mergescope/loader"
+)
 
 // Project is an opened checkpoint with the adapters at hand. It is immutable
 // but for the list of adapters, which only its owner changes; jobs take their
@@ -10,14 +15,46 @@ type Project struct {
 	Adapters []*loader.Adapter
 }
 
+// NewProject returns a project over an opened model. The project does not close
+// what it is given.
+func NewProject(model *loader.Checkpoint, adapters ...*loader.Adapter) *Project {
+	return &Project{Model: model, Adapters: adapters}
+}
+
+// Adapter returns the adapter of that name, or nil.
+func (p *Project) Adapter(name string) *loader.Adapter {
+	for _, a := range p.Adapters {
+		if a.Name == name {
+			return a
+		}
+	}
+	return nil
+}
+
+// NewPlan returns the plan that applies all adapters of the project everywhere.
+func (p *Project) NewPlan() Plan {
+	refs := make([]AdapterRef, len(p.Adapters))
+	for i, a := range p.Adapters {
+		refs[i] = AdapterRef{Name: a.Name, Path: a.Path}
+	}
+	return NewPlan(p.Model.Name, refs...)
+}
+
 // Layer is what a plan does with one weight.
 type Layer struct {
 	Index  int // position in Project.Layers and in snapshots
 	Weight *loader.Weight
-	Steps  []Step // adapters to merge, in order; empty means the bytes are copied
+	Steps  []Step // adapters to merge, in order
 	Output Output
 	Reason string // why no adapter applies, "" if one does
 }
+
+// Merges reports whether the layer's weights are changed by an adapter. The
+// steps of a separate layer are not merged but written beside the checkpoint.
+func (l *Layer) Merges() bool { return len(l.Steps) > 0 && l.Output != Separate }
+
+// Copies reports whether the layer's bytes are copied as they are.
+func (l *Layer) Copies() bool { return !l.Merges() && !l.Output.Dequantized() }
 
 // Step is one adapter on one layer.
 type Step struct {
@@ -25,8 +62,99 @@ type Step struct {
 	Module  *loader.Module
 	Factor  float64 // the plan's scale
 	Scale   float64 // Module.Scale * Factor, what B@A is multiplied with
+
+	// Transpose says that the weight is stored [in, out], as float Conv1D and
+	// embedding weights are, so the delta to add is the transpose of B@A.
+	Transpose bool
 }
 
+// Validate reports the first reason why the plan cannot be run on the project:
+// whatever Plan.Check finds, or an adapter that is not open. Findings that
+// concern single layers are alerts of Layers.
+func (p *Project) Validate(plan Plan) error {
+	if err := plan.Check(); err != nil {
+		return err
+	}
+	for _, a := range plan.Adapters {
+		if p.Adapter(a.Name) == nil {
+			return fmt.Errorf("plan: adapters.%s: %s is not open", a.Name, a.Path)
+		}
+	}
+	return nil
+}
+
+// Validate is Project.Validate.
+func Validate(plan Plan, p *Project) error { return p.Validate(plan) }
+
 // Layers resolves a plan: one Layer for every weight of the checkpoint, in
-// natural order, and the alerts that need no merge.
-func (p *Project) Layers(plan Plan) ([]Layer, []Alert) { return nil, nil }
+// natural order, and the alerts that need no merge. It reads no tensors. Rules
+// that Check rejects match nothing.
+func (p *Project) Layers(plan Plan) ([]Layer, []Alert) {
+	layers := make([]Layer, len(p.Model.Weights))
+	for i, w := range p.Model.Weights {
+		layers[i] = Layer{Index: i, Weight: w, Output: Same}
+	}
+	rules, err := compileRules(plan.Rules)
+	var alerts []Alert
+	if err != nil {
+		alerts = append(alerts, newAlert(Error, CodeConflict, "", err.Error()))
+	}
+	for i := range layers {
+		layers[i].Output = rules.output(layers[i].Weight.Name)
+		if out := layers[i].Output; out.Dequantized() && layers[i].Weight.Format.IsFloat() {
+			layers[i].Output = Same // output forms concern quantized weights
+		}
+	}
+	why := make([][]string, len(layers))
+	for _, ref := range plan.Adapters {
+		a := p.Adapter(ref.Name)
+		if a == nil {
+			alerts = append(alerts, newAlert(Error, CodeUnmatched, "", fmt.Sprintf("adapter %s (%s) is not open", ref.Name, ref.Path)))
+			continue
+		}
+		hits, found := p.resolve(a)
+		alerts = append(alerts, found...)
+		for i := range layers {
+			step, reason := stepFor(a, hits[layers[i].Weight], rules.scale(layers[i].Weight.Name, a.Name))
+			if reason != "" {
+				why[i] = append(why[i], reason)
+				continue
+			}
+			layers[i].Steps = append(layers[i].Steps, step)
+		}
+	}
+	for i := range layers {
+		layers[i].settle(why[i], len(plan.Adapters))
+	}
+	return layers, alerts
+}
+
+// stepFor returns the step of an adapter on a layer, or why there is none.
+func stepFor(a *loader.Adapter, h hit, factor float64) (Step, string) {
+	switch {
+	case h.module == nil:
+		return Step{}, "not targeted by " + a.Name
+	case h.problem != "":
+		return Step{}, a.Name + " cannot be merged: " + h.problem
+	case factor == 0:
+		return Step{}, "scale of " + a.Name + " is 0"
+	}
+	return Step{
+		Adapter: a, Module: h.module, Factor: factor, Scale: h.module.Scale * factor, Transpose: h.transpose,
+	}, ""
+}
+
+// settle applies the output form and words the reason.
+func (l *Layer) settle(why []string, adapters int) {
+	switch {
+	case len(l.Steps) > 0 && l.Output == Keep:
+		l.Steps = nil
+		l.Reason = "output keep: base bytes stay, the adapter is dropped"
+	case len(l.Steps) > 0:
+		l.Reason = ""
+	case adapters == 0:
+		l.Reason = "the plan has no adapter"
+	default:
+		l.Reason = strings.Join(why, "; ")
+	}
+}

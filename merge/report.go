@@ -1,5 +1,10 @@
 package merge
 
+import (
+	"encoding/json"
+	"math"
+)
+
 // Report is the result of a job, in the shape of `report --json`.
 type Report struct {
 	Version  int            `json:"version"`
@@ -69,4 +74,25 @@ type WorstBlock struct {
 	Row  int    `json:"row"`
 	Col  int    `json:"col"`
 	Kept Figure `json:"kept"`
+}
+
+// MarshalJSON writes a plain number, null if it does not exist or is infinite.
+func (f Figure) MarshalJSON() ([]byte, error) {
+	v := float64(f)
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(v)
+}
+
+// UnmarshalJSON is the inverse of MarshalJSON: null is NaN.
+func (f *Figure) UnmarshalJSON(data []byte) error {
+	v := math.NaN()
+	if string(data) != "null" {
+		if err := json.Unmarshal(data, &v); err != nil {
+			return err
+		}
+	}
+	*f = Figure(v)
+	return nil
 }

@@ -1,0 +1,168 @@
+package merge
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
+
+// maxAlerts bounds a log. Findings on further layers are counted under the
+// whole model, so nothing is lost but their places.
+const maxAlerts = 2000
+
+// Log collects alerts. Equal Code and Layer merge into one that counts. It is
+// safe for concurrent use; the zero value is ready.
+type Log struct {
+	Now func() time.Time // clock; nil means time.Now. Set it before the first Add.
+
+	mu     sync.Mutex
+	alerts []logged
+	index  map[logKey]int
+	serial int64
+}
+
+type logKey struct {
+	code  Code
+	layer string
+}
+
+// logged is an alert with the order in which it was last added, finer than any
+// clock.
+type logged struct {
+	Alert
+	serial int64
+}
+
+// Add puts alerts into the log. An alert that is there already counts up, gets
+// the higher level and is open again if it was acknowledged at a lower one.
+func (l *Log) Add(alerts ...Alert) {
+	if len(alerts) == 0 {
+		return
+	}
+	now := time.Now
+	if l.Now != nil {
+		now = l.Now
+	}
+	t := now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.index == nil {
+		l.index = map[logKey]int{}
+	}
+	for _, a := range alerts {
+		l.add(a, t)
+	}
+}
+
+func (l *Log) add(a Alert, t time.Time) {
+	l.serial++
+	a.Count = max(a.Count, 1)
+	i, ok := l.index[logKey{a.Code, a.Layer}]
+	if !ok && len(l.alerts) >= maxAlerts && a.Layer != "" {
+		a.Layer, a.Place = "", Nowhere()
+		a.Message = "on more layers than are listed one by one"
+		i, ok = l.index[logKey{a.Code, ""}]
+	}
+	if !ok {
+		a.First, a.Last = t, t
+		l.index[logKey{a.Code, a.Layer}] = len(l.alerts)
+		l.alerts = append(l.alerts, logged{a, l.serial})
+		return
+	}
+	old := &l.alerts[i]
+	old.Count += a.Count
+	old.Last = t
+	old.serial = l.serial
+	if a.Level > old.Level {
+		old.Level, old.Message, old.Hint = a.Level, a.Message, a.Hint
+		old.Acknowledged = false
+	}
+}
+
+// All returns a copy of the alerts, newest first.
+func (l *Log) All() []Alert {
+	l.mu.Lock()
+	order := slices.Clone(l.alerts)
+	l.mu.Unlock()
+	slices.SortFunc(order, func(a, b logged) int { return cmp.Compare(b.serial, a.serial) })
+	out := make([]Alert, len(order))
+	for i, a := range order {
+		out[i] = a.Alert
+	}
+	return out
+}
+
+// Counts returns how many alerts there are of each level, indexed by Level;
+// acknowledged ones do not count.
+func (l *Log) Counts() [Error + 1]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var n [Error + 1]int
+	for _, a := range l.alerts {
+		if !a.Acknowledged {
+			n[a.Level]++
+		}
+	}
+	return n
+}
+
+// Acknowledge marks the alert of that code and layer as seen.
+func (l *Log) Acknowledge(code Code, layer string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i, ok := l.index[logKey{code, layer}]; ok {
+		l.alerts[i].Acknowledged = true
+	}
+}
+
+// AcknowledgeAll marks every alert as seen.
+func (l *Log) AcknowledgeAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.alerts {
+		l.alerts[i].Acknowledged = true
+	}
+}
+
+// SortAlerts orders alerts for a report, whose text must not depend on which
+// worker was first: errors first, then by code and layer in natural order.
+func SortAlerts(alerts []Alert) {
+	slices.SortStableFunc(alerts, func(a, b Alert) int {
+		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(a.Code, b.Code), compareNatural(a.Layer, b.Layer))
+	})
+}
+
+// compareNatural compares names so that "layers.2" comes before "layers.10".
+func compareNatural(a, b string) int {
+	for a != "" && b != "" {
+		na, nb := digits(a), digits(b)
+		if na == 0 || nb == 0 {
+			if a[0] != b[0] {
+				return cmp.Compare(a[0], b[0])
+			}
+			a, b = a[1:], b[1:]
+			continue
+		}
+		x, y := trimZeros(a[:na]), trimZeros(b[:nb])
+		if c := cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)); c != 0 {
+			return c
+		}
+		a, b = a[na:], b[nb:]
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+func digits(s string) (n int) {
+	for n < len(s) && '0' <= s[n] && s[n] <= '9' {
+		n++
+	}
+	return n
+}
+
+func trimZeros(s string) string {
+	for len(s) > 1 && s[0] == '0' {
+		s = s[1:]
+	}
+	return s
+}

@@ -1,0 +1,159 @@
+package merge
+
+import (
+	"fmt"
+	"strings"
+
+	"mergescope/loader"
+)
+
+// hit is the module of one adapter that belongs to a weight.
+type hit struct {
+	module    *loader.Module
+	transpose bool
+	problem   string // why it cannot be merged, "" if it can
+}
+
+// resolve finds the weight of every module of an adapter. Names are compared
+// exactly first; then a module path that ends in exactly one weight's name at a
+// dot, or the other way round, is taken and reported.
+func (p *Project) resolve(a *loader.Adapter) (map[*loader.Weight]hit, []Alert) {
+	fanIn := a.Config.FanInFanOut || conv1dModels[p.Model.Config.ModelType]
+	hits := make(map[*loader.Weight]hit, len(a.Modules))
+	var f resolution
+	var rest []*loader.Module
+	for _, m := range a.Modules {
+		w := p.Model.Weight(m.Path)
+		if w == nil {
+			rest = append(rest, m)
+		} else if _, taken := hits[w]; taken {
+			f.twice = append(f.twice, m)
+		} else {
+			hits[w] = newHit(m, w, fanIn, &f)
+		}
+	}
+	if len(rest) > 0 {
+		bySuffix := suffixes(p.Model.Weights)
+		for _, m := range rest {
+			w, ambiguous := p.bySuffix(m.Path, bySuffix)
+			switch {
+			case ambiguous:
+				f.ambiguous = append(f.ambiguous, m)
+			case w == nil:
+				f.unmatched = append(f.unmatched, m)
+			case hits[w].module != nil:
+				f.twice = append(f.twice, m)
+			default:
+				f.renamed = append(f.renamed, [2]string{m.Path, w.Name})
+				hits[w] = newHit(m, w, fanIn, &f)
+			}
+		}
+	}
+	return hits, f.alerts(a)
+}
+
+// newHit checks a module against the weight it belongs to.
+func newHit(m *loader.Module, w *loader.Weight, fanIn bool, f *resolution) hit {
+	h := hit{module: m}
+	switch {
+	case m.Problem != nil:
+		h.problem = m.Problem.Error()
+		f.problems = append(f.problems, newAlert(Error, CodeConflict, w.Name, h.problem).at(tensorPlace(m.A)))
+	case w.Problem != nil:
+		h.problem = w.Problem.Error()
+		f.problems = append(f.problems, newAlert(Error, CodeUnsupported, w.Name, h.problem).at(tensorPlace(w.Data)))
+	default:
+		var at *loader.Tensor
+		if h.transpose, at, h.problem = fit(m, w, fanIn); h.problem != "" {
+			f.problems = append(f.problems, newAlert(Error, CodeShape, w.Name, h.problem).at(tensorPlace(at)))
+		}
+	}
+	return h
+}
+
+// tensorPlace points at a whole tensor.
+func tensorPlace(t *loader.Tensor) Place {
+	at := Nowhere()
+	if t == nil {
+		return at
+	}
+	at.Tensor = t.Name
+	if f := t.File(); f != nil {
+		at.File = f.Name
+	}
+	return at
+}
+
+// suffixes maps every end of a weight's name that begins after a dot to the
+// weight, nil where several weights share it.
+func suffixes(weights []*loader.Weight) map[string]*loader.Weight {
+	out := make(map[string]*loader.Weight, 4*len(weights))
+	for _, w := range weights {
+		for s := w.Name; ; {
+			i := strings.IndexByte(s, '.')
+			if i < 0 {
+				break
+			}
+			s = s[i+1:]
+			if _, ok := out[s]; ok {
+				out[s] = nil
+			} else {
+				out[s] = w
+			}
+		}
+	}
+	return out
+}
+
+// bySuffix finds the only weight whose name the path ends, or that ends the
+// path. ambiguous is true where several would do.
+func (p *Project) bySuffix(path string, ends map[string]*loader.Weight) (w *loader.Weight, ambiguous bool) {
+	if w, ok := ends[path]; ok {
+		return w, w == nil
+	}
+	for s := path; ; {
+		i := strings.IndexByte(s, '.')
+		if i < 0 {
+			return nil, false
+		}
+		s = s[i+1:]
+		if w := p.Model.Weight(s); w != nil {
+			return w, false
+		}
+	}
+}
+
+// resolution is what matching an adapter's modules with weights found.
+type resolution struct {
+	unmatched, ambiguous, twice []*loader.Module
+	renamed                     [][2]string
+	problems                    []Alert
+}
+
+// alerts words the findings: one per kind, naming the first module.
+func (f *resolution) alerts(a *loader.Adapter) []Alert {
+	out := f.problems
+	add := func(level Level, modules []*loader.Module, what string) {
+		if len(modules) == 0 {
+			return
+		}
+		msg := fmt.Sprintf("%s: %d of %d modules %s, first %s", a.Name, len(modules), len(a.Modules), what, modules[0].Path)
+		al := newAlert(level, CodeUnmatched, "", msg).at(tensorPlace(modules[0].A))
+		al.Count = len(modules)
+		out = append(out, al)
+	}
+	level := Warning
+	if len(f.unmatched) == len(a.Modules) {
+		level = Error
+	}
+	add(level, f.unmatched, "match no weight of the model")
+	add(Error, f.ambiguous, "match several weights of the model")
+	add(Error, f.twice, "match a weight that another module of the adapter already has")
+	if n := len(f.renamed); n > 0 {
+		msg := fmt.Sprintf("%s: %d modules matched by the end of their names, first %s for weight %s", a.Name, n, f.renamed[0][0], f.renamed[0][1])
+		al := newAlert(Info, CodeUnmatched, "", msg)
+		al.Count = n
+		out = append(out, al)
+	}
+	return out
+}
