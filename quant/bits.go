@@ -17,9 +17,13 @@ const (
 
 var inf = float32(math.Inf(1))
 
-func abs(v float32) float32 { return math.Float32frombits(math.Float32bits(v) &^ signBit) }
+// magnitude returns the bits of |v|, which order as the values do: finite
+// numbers, then infinity, then NaN.
+func magnitude(v float32) uint32 { return math.Float32bits(v) &^ signBit }
 
-func finite(v float32) bool { return math.Float32bits(v)&^signBit < infBits }
+func abs(v float32) float32 { return math.Float32frombits(magnitude(v)) }
+
+func finite(v float32) bool { return magnitude(v) < infBits }
 
 // flush returns 0 for a subnormal v, keeping its sign, else v.
 func flush(v float32) float32 {
@@ -29,12 +33,12 @@ func flush(v float32) float32 {
 	return v
 }
 
-// maxAbs returns the largest magnitude of x, found by comparing bits as
-// integers: NaN if there is one, +Inf over all finite values, 0 if x is empty.
+// maxAbs returns the largest magnitude of x, found by comparing
+// magnitudes: NaN if there is one, +Inf over all finite values, 0 if x is empty.
 func maxAbs(x []float32) float32 {
 	var m uint32
 	for _, v := range x {
-		m = max(m, math.Float32bits(v)&^signBit)
+		m = max(m, magnitude(v))
 	}
 	return math.Float32frombits(min(m, nanBits))
 }

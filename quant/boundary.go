@@ -1,9 +1,6 @@
 package quant
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // Unit returns the size of one unit of X, CodeValue, Boundaries and DeadZone:
 // absmax for 4-bit formats, a step scb/127 for int8, 1 for floats.
@@ -35,7 +32,11 @@ func CodeValue(f Format, code uint8) float32 {
 func Boundaries(f Format, p Profile) []float32 {
 	switch {
 	case f.Is4Bit():
-		return slices.Clone(ruleOf(f, p).bounds[:15])
+		b := make([]float32, 15)
+		for i := range b {
+			b[i] = ruleOf(f, p).bound(i)
+		}
+		return b
 	case f == Int8:
 		b := make([]float32, 254)
 		for i := range b {
@@ -61,7 +62,7 @@ func DeadZone(f Format, p Profile, code uint8) (down, up float32) {
 	}
 	v := CodeValue(f, code)
 	down, up = inf, inf
-	for _, b := range ruleOf(f, p).bounds[:15] {
+	for _, b := range Boundaries(f, p) {
 		switch {
 		case f == FP4 && abs(b) < 1e-3: // between the zeros, whose values are equal
 		case b < v:

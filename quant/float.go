@@ -76,7 +76,14 @@ func RoundTo(x []float32, f Format) {
 }
 
 // half rounds v to float16.
-func half(v float32) float32 { return float16.Fromfloat32(v).Float32() }
+func half(v float32) float32 {
+	const least, beyond = 0x38800000, 0x477ff000 // 2^-14 and 65520, in between nothing is subnormal or infinite
+	if m := magnitude(v); m >= least && m < beyond {
+		u := math.Float32bits(v)
+		return math.Float32frombits((u + 0xfff + u>>13&1) &^ 0x1fff)
+	}
+	return float16.Fromfloat32(v).Float32()
+}
 
 // bfloat16 rounds v to bfloat16. Every NaN becomes 0x7fc0, as in c10/util/BFloat16.h.
 func bfloat16(v float32) uint16 {

@@ -55,9 +55,15 @@ func check4(n int, codes []byte, absmax []float32, s Spec) {
 // dequantizeBlock decodes one block without rounding to the state's dtype.
 func dequantizeBlock(dst []float32, codes []byte, absmax float32, f Format) {
 	table := valuesOf(f)
-	codes = codes[:(len(dst)+1)/2]
-	for i := range dst {
-		dst[i] = table[nibble(codes, i)] * absmax
+	n := len(dst)
+	codes = codes[:(n+1)/2]
+	for j, c := range codes[:n/2] {
+		pair := dst[2*j : 2*j+2]
+		pair[0] = table[c>>4] * absmax
+		pair[1] = table[c&15] * absmax
+	}
+	if n%2 != 0 {
+		dst[n-1] = table[codes[n/2]>>4] * absmax
 	}
 }
 
@@ -73,13 +79,24 @@ func quantizeBlock(codes []byte, src []float32, r *rule, p Profile, partial bool
 		}
 	}
 	s := scaler(absmax, p, partial)
-	for i := 0; i+1 < len(src); i += 2 {
-		codes[i/2] = r.code(s.scale(src[i]))<<4 | r.code(s.scale(src[i+1]))
-	}
-	if n := len(src); n%2 != 0 {
-		codes[n/2] = r.code(s.scale(src[n-1]))<<4 | r.code(0)
+	var x [32]float32
+	for lo := 0; lo < len(src); lo += len(x) {
+		part := x[:min(len(x), len(src)-lo)]
+		s.scale(part, src[lo:])
+		r.pack(codes[lo/2:], part)
 	}
 	return absmax, ambiguous
+}
+
+// pack stores the codes of x, two a byte, the first in the high nibble.
+func (r *rule) pack(codes []byte, x []float32) {
+	for j := 0; len(x) >= 2; j++ {
+		codes[j] = r.code(x[0])<<4 | r.code(x[1])
+		x = x[2:]
+	}
+	if len(x) > 0 {
+		codes[len(codes)-1] = r.code(x[0])<<4 | r.code(0)
+	}
 }
 
 // scaling expresses values in units of a block's scale.
@@ -103,14 +120,22 @@ func scaler(absmax float32, p Profile, partial bool) scaling {
 	return scaling{absmax: absmax, inverse: 1 / absmax, divide: partial}
 }
 
-func (s *scaling) scale(v float32) float32 {
+// scale sets dst to the first len(dst) values of src in units of the scale.
+func (s *scaling) scale(dst, src []float32) {
+	src = src[:len(dst)]
 	switch {
 	case s.divide:
-		return v / s.absmax
+		for i, v := range src {
+			dst[i] = v / s.absmax
+		}
 	case s.flush:
-		return flush(flush(v) * s.inverse)
+		for i, v := range src {
+			dst[i] = flush(flush(v) * s.inverse)
+		}
 	default:
-		return v * s.inverse
+		for i, v := range src {
+			dst[i] = v * s.inverse
+		}
 	}
 }
 
@@ -132,10 +157,10 @@ func countAmbiguous(src []float32, absmax float32, r *rule) (n uint32) {
 	if inverse == 0 || inverse == inf {
 		return 0
 	}
-	low := scaling{inverse: math.Nextafter32(inverse, 0), flush: true}
-	high := scaling{inverse: math.Nextafter32(inverse, inf), flush: true}
+	low, high := math.Nextafter32(inverse, 0), math.Nextafter32(inverse, inf)
 	for _, v := range src {
-		if r.code(low.scale(v)) != r.code(high.scale(v)) {
+		v = flush(v)
+		if r.code(flush(v*low)) != r.code(flush(v*high)) {
 			n++
 		}
 	}

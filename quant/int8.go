@@ -1,10 +1,6 @@
 package quant
 
-import (
-	"math"
-
-	"github.com/x448/float16"
-)
+import "math"
 
 // int8Step is 1/127 rounded to float32 (bitsandbytes functional.int8_vectorwise_dequant).
 var int8Step = math.Float32frombits(0x3c010204)
@@ -71,16 +67,15 @@ type int8Scaling struct {
 	cuda        bool
 }
 
+// int8Scaler returns the scaling of a row. Rounding is monotone, so the largest
+// magnitude after rounding to float16 is the rounded largest.
 func int8Scaler(row []float32, p Profile) int8Scaling {
-	var m uint16
-	for _, v := range row {
-		h := float16.Fromfloat32(v).Bits() &^ 0x8000
-		if p == CUDA && h > 0x7c00 {
-			continue // fmaxf ignores NaN
-		}
-		m = max(m, h)
+	x := int8Scaling{cuda: p == CUDA}
+	if x.cuda {
+		x.scb = half(maxAbsCUDA(row))
+	} else {
+		x.scb = half(maxAbs(row))
 	}
-	x := int8Scaling{scb: float16.Frombits(min(m, 0x7e00)).Float32(), cuda: p == CUDA}
 	if x.scb == 0 || !finite(x.scb) {
 		return x // factor 0: every value becomes 0, as converting NaN does
 	}

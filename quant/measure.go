@@ -1,6 +1,9 @@
 package quant
 
-import "math"
+import (
+	"math"
+	"math/bits"
+)
 
 // lanes is how many partial sums a statistic of a block has.
 const lanes = 16
@@ -11,12 +14,14 @@ type lane [lanes]float32
 
 // sum adds the lanes as vector code folds a register: l += l+8, then +4, +2, +1.
 func (l *lane) sum() float32 {
-	for half := lanes / 2; half > 0; half /= 2 {
-		for i := range half {
-			l[i] += l[i+half]
-		}
+	var s [8]float32
+	for i := range s {
+		s[i] = l[i] + l[i+8]
 	}
-	return l[0]
+	for i := range 4 {
+		s[i] += s[i+4]
+	}
+	return (s[0] + s[2]) + (s[1] + s[3])
 }
 
 // Finite reports whether no element of D, T and W' was NaN or infinite. Only
@@ -92,10 +97,12 @@ func (p *Panel) changed(lo, hi int) (n uint32) {
 	old, now := p.Codes, p.NewCodes
 	switch f := p.Spec.Format; {
 	case f.Is4Bit():
-		for i := lo; i < hi; i++ {
-			if nibble(old, i) != nibble(now, i) {
-				n++
-			}
+		for j := lo / 2; j < hi/2; j++ {
+			x := old[j] ^ now[j]
+			n += uint32(bits.OnesCount8((x | x>>1 | x>>2 | x>>3) & 0x11))
+		}
+		if hi%2 != 0 && old[hi/2]>>4 != now[hi/2]>>4 { // the low nibble is padding
+			n++
 		}
 	case f == Int8:
 		for i := lo; i < hi; i++ {
@@ -120,33 +127,35 @@ func (p *Panel) changed(lo, hi int) (n uint32) {
 // measureBlock sums over one block: w is the reference, d the delta, t the
 // target and out the result.
 func measureBlock(w, d, t, out []float32) BlockSum {
-	s := BlockSum{
-		N:      uint32(len(w)),
-		Delta:  countNonFinite(d),
-		Sum:    countNonFinite(t),
-		Output: countNonFinite(out),
-	}
-	if !s.Finite() {
-		return s
-	}
 	var ww, dd, tt, rd, ee lane
-	var maxE uint32
+	var largest, maxE uint32
 	d, t, out = d[:len(w)], t[:len(w)], out[:len(w)]
 	for i, w := range w {
 		l := i % lanes
-		d, t := d[i], t[i]
-		r := out[i] - w
+		d, t, out := d[i], t[i], out[i]
+		r := out - w
 		e := r - d
 		ww[l] += float32(w * w)
 		dd[l] += float32(d * d)
 		tt[l] += float32(t * t)
 		rd[l] += float32(r * d)
 		ee[l] += float32(e * e)
-		maxE = max(maxE, math.Float32bits(e)&^signBit)
+		maxE = max(maxE, magnitude(e))
+		largest = max(largest, magnitude(d), magnitude(t), magnitude(out))
 	}
-	s.WW, s.DD, s.TT, s.RD, s.EE = ww.sum(), dd.sum(), tt.sum(), rd.sum(), ee.sum()
-	s.MaxE = math.Float32frombits(maxE)
-	return s
+	if largest >= infBits {
+		return BlockSum{
+			N:      uint32(len(w)),
+			Delta:  countNonFinite(d),
+			Sum:    countNonFinite(t),
+			Output: countNonFinite(out),
+		}
+	}
+	return BlockSum{
+		N:  uint32(len(w)),
+		WW: ww.sum(), DD: dd.sum(), TT: tt.sum(), RD: rd.sum(), EE: ee.sum(),
+		MaxE: math.Float32frombits(maxE),
+	}
 }
 
 func countNonFinite(x []float32) (n uint32) {

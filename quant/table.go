@@ -87,7 +87,7 @@ var (
 // rule decides which code a value in units of absmax gets: codes[i] where i
 // is the number of bounds strictly below the value, so a tie goes down.
 type rule struct {
-	bounds [16]float32 // 15 and an unused one, so that a masked index needs no check
+	bounds [16]int64 // order of 15 bounds, ascending, and an unused one that spares index checks
 	codes  [16]uint8
 	nan    uint8 // code of NaN
 }
@@ -126,22 +126,11 @@ func valuesOf(f Format) *[16]float32 {
 	panic(badFormat)
 }
 
-// index returns how many bounds lie strictly below x; NaN gives 15.
-func (r *rule) index(x float32) uint {
-	var i uint
-	if !(x <= r.bounds[7]) {
-		i = 8
-	}
-	if !(x <= r.bounds[(i+3)&15]) {
-		i += 4
-	}
-	if !(x <= r.bounds[(i+1)&15]) {
-		i += 2
-	}
-	if !(x <= r.bounds[i&15]) {
-		i++
-	}
-	return i
+// order maps float32 bits to integers that compare as the values do, except
+// that -0 lies below +0. No bound is -0, so that makes no difference here.
+func order(bits uint32) int64 {
+	v := int32(bits)
+	return int64(v ^ v>>31&math.MaxInt32)
 }
 
 // code returns the code of x.
@@ -149,13 +138,29 @@ func (r *rule) code(x float32) uint8 {
 	if x != x {
 		return r.nan
 	}
-	return r.codes[r.index(x)&15]
+	return r.codes[r.search(order(math.Float32bits(x)))&15]
+}
+
+// search returns how many bounds are below v. It has no branches, since codes
+// of weights are as good as random: a wrong guess costs more than all of it.
+func (r *rule) search(v int64) uint64 {
+	i := uint64(r.bounds[7]-v) >> 63 << 3 // the sign bit says v > bound
+	i |= uint64(r.bounds[i|3]-v) >> 63 << 2
+	i |= uint64(r.bounds[i|1]-v) >> 63 << 1
+	i |= uint64(r.bounds[i]-v) >> 63
+	return i
+}
+
+// bound returns bound i as a value.
+func (r *rule) bound(i int) float32 {
+	v := int32(r.bounds[i])
+	return math.Float32frombits(uint32(v ^ v>>31&math.MaxInt32))
 }
 
 func newRule(bounds [15]uint32, codes [16]uint8, nan uint8) rule {
 	r := rule{codes: codes, nan: nan}
 	for i, b := range bounds {
-		r.bounds[i] = math.Float32frombits(b)
+		r.bounds[i] = order(b)
 	}
 	return r
 }

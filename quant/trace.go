@@ -81,9 +81,7 @@ func (p *Panel) relative(b int) []float32 {
 	switch f := p.Spec.Format; {
 	case f.Is4Bit():
 		s := scaler(p.NewAbsmax[b], p.Profile, hi-lo < p.Spec.Blocksize)
-		for i, v := range x {
-			x[i] = s.scale(v)
-		}
+		s.scale(x, x)
 	case f == Int8:
 		row := lo / p.Cols
 		s := int8Scaler(p.T[row*p.Cols:(row+1)*p.Cols], p.Profile)
