@@ -1,27 +1,233 @@
 package loader
 
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"mergescope/quant"
+)
+
 // Checkpoint is an opened model: its files, its configuration and its weights.
 type Checkpoint struct {
 	Name    string // as the user gave it, shortened for screens
 	Path    string // directory or file, "" for the embedded demo
 	Files   []*File
-	Sharded bool // an index names the files
+	Sharded bool   // an index names the files
+	Index   string // the index's name inside FS, "" without one
 	Config  Config
 	Weights []*Weight // natural order: layers.2 before layers.10
 
 	Loose []*Tensor // tensors that are no weight's data, companion or bias
-	Other []string  // file names beside the weights: tokenizer and so on
+	Other []string  // files beside the weights and config.json, names inside FS: tokenizer and so on
 
-	src    Source
-	byName map[string]*Weight
+	fsys    fs.FS
+	byName  map[string]*Weight
+	tensors map[string]*Tensor
 }
 
-// Config is what mergescope reads of config.json; Raw keeps the file.
-type Config struct {
-	Architectures []string
-	ModelType     string
-	Dtype         string // "torch_dtype" or "dtype"
-	TieEmbeddings bool
-	Quantization  map[string]any // quantization_config, nil if absent
-	Raw           []byte         // nil if there is no config.json
+// Facts sums up a checkpoint for a screen.
+type Facts struct {
+	Bytes   int64 // of all files with tensors
+	Tensors int
+	Params  int64 // weights of all matrices; 1-D tensors are not counted
+	Nested  int   // 4-bit weights with double quantization
+	Formats []FormatFacts
+}
+
+// FormatFacts counts the weights of one format.
+type FormatFacts struct {
+	Format  quant.Format
+	Weights int
+	Bytes   int64 // on disk, companions included
+}
+
+// Facts counts what is in the checkpoint. Formats come in the order of
+// quant.Format's values; absent ones are left out.
+func (c *Checkpoint) Facts() Facts {
+	f := Facts{Tensors: len(c.tensors)}
+	for _, file := range c.Files {
+		f.Bytes += file.Size
+	}
+	var byFormat [quant.BF16 + 1]FormatFacts
+	for _, w := range c.Weights {
+		f.Params += w.Numel()
+		if w.State != nil && w.State.Nested {
+			f.Nested++
+		}
+		byFormat[w.Format].Weights++
+		byFormat[w.Format].Bytes += w.Bytes()
+	}
+	for i, n := range byFormat {
+		if n.Weights > 0 {
+			n.Format = quant.Format(i)
+			f.Formats = append(f.Formats, n)
+		}
+	}
+	return f
+}
+
+// Weight returns the weight whose Name or Param is name, or nil.
+func (c *Checkpoint) Weight(name string) *Weight { return c.byName[name] }
+
+// Tensor returns the tensor with that name, or nil.
+func (c *Checkpoint) Tensor(name string) *Tensor { return c.tensors[name] }
+
+// FS returns the directory the checkpoint is in, for reading the files of
+// Other and hashing them.
+func (c *Checkpoint) FS() fs.FS { return c.fsys }
+
+// Close closes the files of the checkpoint.
+func (c *Checkpoint) Close() error { return closeAll(c.Files) }
+
+func closeAll(files []*File) error {
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// openCheckpoint opens the checkpoint at a place.
+func openCheckpoint(p place) (*Checkpoint, error) {
+	c := &Checkpoint{Name: p.name, Path: p.path, fsys: p.fsys}
+	if err := c.open(p); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (c *Checkpoint) open(p place) error {
+	files, names, shard, err := c.choose(p)
+	if err != nil {
+		return err
+	}
+	for _, rel := range files {
+		f, err := openFile(p.fsys, rel, p.show(rel))
+		if err != nil {
+			return err
+		}
+		c.Files = append(c.Files, f)
+	}
+	all, err := c.collect()
+	if err != nil {
+		return err
+	}
+	if err := checkIndex(p.show(c.Index), names, shard, c.tensors); err != nil {
+		return err
+	}
+	if err := c.readConfig(p); err != nil {
+		return err
+	}
+	c.Weights, c.Loose, err = assemble(all, c.tensors)
+	if err != nil {
+		return err
+	}
+	c.byName = make(map[string]*Weight, 2*len(c.Weights))
+	for _, w := range c.Weights {
+		c.byName[w.Param] = w
+	}
+	for _, w := range c.Weights {
+		if c.byName[w.Name] == nil {
+			c.byName[w.Name] = w
+		}
+	}
+	return nil
+}
+
+// choose returns the files with tensors, as transformers picks them:
+// model.safetensors, else those of an index, else every safetensors file.
+func (c *Checkpoint) choose(p place) (files, names []string, shard map[string]string, err error) {
+	if p.file != "" && !strings.HasSuffix(p.file, indexSuffix) {
+		return []string{p.file}, nil, nil, nil
+	}
+	d, err := readDir(p)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	index := p.file
+	if index == "" && !slices.Contains(d.tensors, "model.safetensors") && len(d.indexes) > 0 {
+		index = d.indexes[0]
+	}
+	if index != "" {
+		c.Sharded, c.Index = true, index
+		text, err := readSmall(p.fsys, index, p.show(index), maxIndex)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		names, shard, err = parseIndex(p.show(index), text)
+		return shardsOf(shard), names, shard, err
+	}
+	switch {
+	case slices.Contains(d.tensors, "model.safetensors"):
+		return []string{"model.safetensors"}, nil, nil, nil
+	case len(d.tensors) == 0:
+		return nil, nil, nil, d.noModel(p)
+	}
+	return d.tensors, nil, nil, nil
+}
+
+// collect gathers the tensors of all files by name.
+func (c *Checkpoint) collect() ([]*Tensor, error) {
+	n := 0
+	for _, f := range c.Files {
+		n += len(f.Tensors)
+	}
+	all := make([]*Tensor, 0, n)
+	c.tensors = make(map[string]*Tensor, n)
+	for _, f := range c.Files {
+		for _, t := range f.Tensors {
+			if first := c.tensors[t.Name]; first != nil {
+				return nil, t.errorAt(0, fmt.Errorf("is in %s too", first.file.Name))
+			}
+			c.tensors[t.Name] = t
+		}
+		all = append(all, f.Tensors...)
+	}
+	return all, nil
+}
+
+// readConfig reads config.json if there is one, and lists the other files. A
+// lone file without config.json has no other files: the rest of its directory
+// need not belong to it.
+func (c *Checkpoint) readConfig(p place) error {
+	text, err := readSmall(p.fsys, "config.json", p.show("config.json"), maxJSON)
+	if errors.Is(err, fs.ErrNotExist) {
+		if p.file != "" {
+			return nil
+		}
+	} else {
+		if err != nil {
+			return err
+		}
+		if c.Config, err = parseConfig(p.show("config.json"), text); err != nil {
+			return err
+		}
+	}
+	c.Other, err = otherFiles(p)
+	return err
+}
+
+// openFile opens one safetensors file of a directory.
+func openFile(fsys fs.FS, rel, shown string) (*File, error) {
+	h, info, err := openRegular(fsys, rel, shown)
+	if err != nil {
+		return nil, err
+	}
+	r, ok := h.(io.ReaderAt)
+	if !ok {
+		h.Close()
+		return nil, fmt.Errorf("%s: its source cannot read at an offset", shown)
+	}
+	f, err := NewFile(r, info.Size(), shown)
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	f.Rel, f.closer = path.Clean(rel), h
+	return f, nil
 }
