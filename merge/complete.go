@@ -1,0 +1,120 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"path"
+)
+
+const (
+	configName = "config.json"
+	reportName = "mergescope-report.json"
+)
+
+// copyRest writes the tensors that no weight owns. It may run while layers
+// are written.
+func (o *output) copyRest(ctx context.Context) error {
+	for _, file := range o.shards {
+		for _, s := range file.copies() {
+			r, err := s.fill(ctx, o, o.spec.progress)
+			if err != nil {
+				return err
+			}
+			if err := o.finished(ctx, nil, nil, []*slot{s}, []record{r}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// copies returns the slots that are still to be copied.
+func (s *shard) copies() []*slot {
+	var list []*slot
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.layout.slots {
+		if t.owner == "" && !t.done {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// finish makes the directory a checkpoint once every tensor is written.
+// config.json, without which nothing loads it, comes last; the state goes when
+// the checkpoint is there. report is written as mergescope-report.json.
+func (o *output) finish(ctx context.Context, report []byte) error {
+	for _, s := range o.shards {
+		if !s.done {
+			return fmt.Errorf("output %s: %s: %d tensors are not written", o.spec.dir, s.name, s.left)
+		}
+	}
+	steps := [...]func(context.Context) error{o.copyOthers, o.reporter(report), o.writeIndex, o.writeConfig}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return fmt.Errorf("output %s: %w", o.spec.dir, err)
+		}
+	}
+	o.mu.Lock()
+	o.dirty = false // nothing is left to resume
+	o.mu.Unlock()
+	if err := o.root.Remove(stateName); err != nil {
+		return fmt.Errorf("output %s: %w", o.spec.dir, err)
+	}
+	return syncDir(o.root)
+}
+
+// copyOthers carries over the tokenizer and everything else beside the weights.
+func (o *output) copyOthers(ctx context.Context) error {
+	for _, name := range o.spec.model.Other {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if dir := path.Dir(name); dir != "." {
+			if err := o.root.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+		}
+		f, err := o.spec.model.FS().Open(name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		err = writeStream(o.root, name, f)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (o *output) reporter(report []byte) func(context.Context) error {
+	return func(context.Context) error {
+		if report == nil {
+			return nil
+		}
+		return o.writeSmall(reportName, report)
+	}
+}
+
+// writeSmall writes a file that is absent or complete at any moment.
+func (o *output) writeSmall(name string, text []byte) error {
+	if err := writeSmall(o.root, name, text); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// writeConfig writes config.json if the model has one.
+func (o *output) writeConfig(context.Context) error {
+	raw := o.spec.model.Config.Raw
+	if raw == nil {
+		return nil
+	}
+	text, err := editConfig(raw, o.spec.model, o.spec.layers, o.state.Kept)
+	if err != nil {
+		return fmt.Errorf("%s: %w", configName, err)
+	}
+	return o.writeSmall(configName, text)
+}

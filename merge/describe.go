@@ -1,0 +1,89 @@
+package merge
+
+import (
+	"path"
+	"strings"
+
+	"mergescope/loader"
+)
+
+// stateSlack is how much longer than the input's a written quant state may be,
+// in bytes: another dtype, and an offset printed with all its digits.
+const stateSlack = 64
+
+// tensorsOf lists what a file of the model holds after the merge, in the order
+// of its header, or nil if the file stays as it is. Weights in kept stay as they
+// are whatever their layer says.
+func tensorsOf(model *loader.Checkpoint, f *loader.File, layers []Layer, extra []outTensor, kept map[string]bool) []outTensor {
+	changed := map[string]outTensor{}
+	for _, l := range layers {
+		if !l.Copies() && !kept[l.Weight.Name] {
+			changeLayer(changed, l)
+		}
+	}
+	var added []outTensor
+	for _, e := range extra {
+		switch {
+		case kept[e.owner]:
+		case model.Tensor(e.name) != nil:
+			changed[e.name] = e
+		case home(model, e.name) == f:
+			added = append(added, e)
+		}
+	}
+	touched := len(added) > 0
+	var list []outTensor
+	for _, t := range f.HeaderOrder() {
+		e, ok := changed[t.Name]
+		if !ok {
+			e = copyOf(t)
+		}
+		touched = touched || ok
+		list = append(list, e)
+	}
+	if !touched {
+		return nil
+	}
+	return append(list, added...)
+}
+
+// changeLayer adds the tensors of a rewritten weight to changed, by name.
+func changeLayer(changed map[string]outTensor, l Layer) {
+	w := l.Weight
+	data := copyOf(w.Data)
+	data.owner = w.Name
+	float, toFloat := floatTypes[l.Output]
+	if toFloat {
+		data.dtype, data.shape = float, w.Shape
+		data.size = w.Numel() * float.Bits() / 8
+	}
+	changed[data.name] = data
+	for _, t := range w.Companions {
+		e := copyOf(t)
+		e.owner = w.Name
+		switch {
+		case toFloat:
+			e.absent = true
+		case w.State != nil && t == w.State.JSON:
+			e.late, e.size = true, t.Size+stateSlack
+		}
+		changed[t.Name] = e
+	}
+}
+
+// floatTypes are the element types of the output forms that dequantize.
+var floatTypes = map[Output]loader.DType{AsBF16: "BF16", AsF16: "F16", AsF32: "F32"}
+
+// home returns the file a new tensor belongs in: that of its module's other
+// tensors, else the last one.
+func home(model *loader.Checkpoint, name string) *loader.File {
+	module := strings.TrimSuffix(name, path.Ext(name)) + "."
+	for _, f := range model.Files {
+		for _, t := range f.Tensors {
+			if strings.HasPrefix(t.Name, module) {
+				return f
+			}
+		}
+	}
+	return model.Files[len(model.Files)-1]
+}

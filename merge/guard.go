@@ -1,0 +1,141 @@
+package merge
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"mergescope/loader"
+)
+
+// ErrRefused marks errors of a safety check: nothing was written, and nothing
+// will be until the user decides otherwise.
+var ErrRefused = errors.New("refused")
+
+func refusef(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrRefused}, args...)...)
+}
+
+// checkTarget refuses an output directory that is an input, lies inside one, or
+// holds files that no earlier run of mergescope left there. It writes nothing.
+// The directory need not exist.
+func checkTarget(dir string, inputs []string) error {
+	if strings.TrimSpace(dir) == "" {
+		return refusef("no output directory named")
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("output %s: %w", dir, err)
+	}
+	real, err := resolve(abs)
+	if err != nil {
+		return fmt.Errorf("output %s: %w", dir, err)
+	}
+	for _, in := range inputs {
+		if err := apart(dir, real, in); err != nil {
+			return err
+		}
+	}
+	info, err := os.Stat(real)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("output %s: %w", dir, err)
+	case !info.IsDir():
+		return refusef("output %s is a file, not a directory", dir)
+	}
+	return checkForeign(dir, real)
+}
+
+// checkForeign refuses a directory with visible files unless it carries the
+// state of an unfinished run. Whose run it was is checked when it is resumed.
+func checkForeign(name, dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("output %s: %w", name, err)
+	}
+	foreign := ""
+	for _, e := range list {
+		switch n := e.Name(); {
+		case n == stateName:
+			return nil
+		case n == lockName || strings.HasPrefix(n, "."):
+		default:
+			foreign = n
+		}
+	}
+	if foreign != "" {
+		return refusef("output %s is not empty (it holds %s) and no unfinished run of mergescope; choose a new directory", name, foreign)
+	}
+	return nil
+}
+
+// resolve follows the symbolic links of the part of path that exists.
+func resolve(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return real, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return "", refusef("%s is a symbolic link to nowhere", path)
+	}
+	parent := filepath.Dir(path)
+	if parent == path {
+		return path, nil
+	}
+	base, err := resolve(parent)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(base, filepath.Base(path)), nil
+}
+
+// apart refuses real, the resolved output, if it is the input or lies inside
+// it. Directories are compared by identity, so neither links nor the case of
+// letters hide one.
+func apart(name, real, input string) error {
+	in, err := os.Stat(input)
+	if err != nil {
+		return nil // embedded, or gone: reading it will say so
+	}
+	for dir := real; ; dir = filepath.Dir(dir) {
+		if at, err := os.Stat(dir); err == nil && os.SameFile(at, in) {
+			if dir == real {
+				return refusef("output %s is the input %s", name, input)
+			}
+			return refusef("output %s lies inside the input %s", name, input)
+		}
+		if dir == filepath.Dir(dir) {
+			return nil
+		}
+	}
+}
+
+// inputPaths lists the directories and files that must not be written to: the
+// model and the adapters as given, and every weight file behind links.
+func inputPaths(model *loader.Checkpoint, adapters []*loader.Adapter) []string {
+	paths := []string{model.Path}
+	for _, f := range model.Files {
+		paths = append(paths, f.Name)
+	}
+	for _, a := range adapters {
+		paths = append(paths, a.Path)
+		if a.File != nil {
+			paths = append(paths, a.File.Name)
+		}
+	}
+	out := paths[:0]
+	for _, p := range paths {
+		if p != "" {
+			out = append(out, p)
+		}
+	}
+	return out
+}

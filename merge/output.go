@@ -1,0 +1,218 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"mergescope/loader"
+)
+
+// outputSpec says what an output directory becomes.
+type outputSpec struct {
+	dir      string
+	model    *loader.Checkpoint
+	adapters []*loader.Adapter
+	layers   []Layer
+	extra    []outTensor // tensors that replace the model's of the same name, or are new
+	plan     string      // digest of everything besides the inputs that decides a byte
+
+	progress func(bytes int64) // told of copied bytes, from any goroutine; nil for nobody
+}
+
+// output is the sink of a checkpoint directory. Until finish succeeds the
+// directory holds no configuration, and unfinished weights carry another name,
+// so nothing loads it; at any moment the process may end, and a later run of
+// the same plan goes on from there.
+type output struct {
+	spec   outputSpec
+	root   *os.Root
+	lock   *dirLock
+	shards []*shard
+	slots  map[string]*slot   // by tensor name
+	owned  map[string][]*slot // by weight name, absent ones too
+	create func(*os.Root, string) (device, error)
+	every  time.Duration // least time between two saves of the state
+
+	mu    sync.Mutex // guards the fields below
+	state *state
+	saved time.Time
+	dirty bool
+}
+
+// saveEvery bounds how much finished work a crash can lose.
+const saveEvery = time.Second
+
+// openOutput locks the directory, checks what an earlier run left and makes
+// ready to write the rest.
+func openOutput(ctx context.Context, spec outputSpec) (*output, error) {
+	o := &output{spec: spec, create: createFile, every: saveEvery}
+	return o, o.open(ctx)
+}
+
+// open is openOutput once the seams for tests are in place.
+func (o *output) open(ctx context.Context) error {
+	dir := o.spec.dir
+	if o.spec.progress == nil {
+		o.spec.progress = func(int64) {}
+	}
+	if err := checkTarget(dir, inputPaths(o.spec.model, o.spec.adapters)); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("output %s: %w", dir, err)
+	}
+	if err := o.begin(ctx); err != nil {
+		_ = o.close()
+		_ = os.Remove(dir) // succeeds only if it is empty
+		return fmt.Errorf("output %s: %w", dir, err)
+	}
+	return nil
+}
+
+// begin is open once the directory exists.
+func (o *output) begin(ctx context.Context) (err error) {
+	if o.root, err = os.OpenRoot(o.spec.dir); err != nil {
+		return err
+	}
+	if o.lock, err = takeLock(o.root); err != nil {
+		return err
+	}
+	if err := checkForeign(o.spec.dir, o.root.Name()); err != nil {
+		return err // somebody came between the first look and the lock
+	}
+	inputs, err := identifyAll(o.spec.model, o.spec.adapters)
+	if err != nil {
+		return err
+	}
+	fresh := newState(o.spec.plan, inputs)
+	old, err := loadState(o.root)
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		old = fresh
+	} else if err := old.matches(fresh); err != nil {
+		return err
+	}
+	fresh.Kept = old.Kept
+	if err := o.arrange(fresh.Kept); err != nil {
+		return err
+	}
+	if old != fresh {
+		if err := o.resume(ctx, old, fresh); err != nil {
+			return err
+		}
+	}
+	if err := o.checkSpace(); err != nil {
+		return err
+	}
+	o.state = fresh
+	if err := o.save(true); err != nil {
+		return err
+	}
+	return o.finishReady(ctx)
+}
+
+// arrange lays out every file and finds the slots of each weight.
+func (o *output) arrange(kept map[string]bool) error {
+	o.shards, o.slots, o.owned = nil, map[string]*slot{}, map[string][]*slot{}
+	for _, f := range o.spec.model.Files {
+		l, err := o.layoutOf(f, kept)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Rel, err)
+		}
+		s := &shard{name: f.Rel, input: f, layout: l, left: len(l.slots) + len(l.absent)}
+		for _, list := range [][]*slot{l.slots, l.absent} {
+			for _, slot := range list {
+				slot.file = s
+				o.slots[slot.name] = slot
+				if slot.owner != "" {
+					o.owned[slot.owner] = append(o.owned[slot.owner], slot)
+				}
+			}
+		}
+		o.shards = append(o.shards, s)
+	}
+	return nil
+}
+
+// layoutOf lays out what becomes of one input file.
+func (o *output) layoutOf(f *loader.File, kept map[string]bool) (*layout, error) {
+	list := tensorsOf(o.spec.model, f, o.spec.layers, o.spec.extra, kept)
+	if list == nil {
+		return keepLayout(o.spec.model, f)
+	}
+	return newLayout(f.Metadata, list)
+}
+
+// checkSpace refuses to begin what the disk cannot hold.
+func (o *output) checkSpace() error {
+	var need int64
+	for _, s := range o.shards {
+		need += s.layout.start()
+		for _, slot := range s.layout.slots {
+			if !slot.done {
+				need += slot.size
+			}
+		}
+	}
+	if free := freeBytes(o.root.Name()); free >= 0 && free < need {
+		return refusef("%d more bytes are needed, %d are free on its disk", need, free)
+	}
+	return nil
+}
+
+// finishReady completes files that have nothing left to be written: an earlier
+// run ended just before, or they hold no tensors.
+func (o *output) finishReady(ctx context.Context) error {
+	for _, s := range o.shards {
+		if s.left == 0 && !s.done {
+			if err := s.finish(ctx, o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// save writes the state if it changed and the last save is a while ago, or if
+// it must be on disk now.
+func (o *output) save(now bool) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !now && (!o.dirty || time.Since(o.saved) < o.every) {
+		return nil
+	}
+	if err := o.state.save(o.root); err != nil {
+		return fmt.Errorf("%s: %w", stateName, err)
+	}
+	o.saved, o.dirty = time.Now(), false
+	return nil
+}
+
+// close lets go of the directory. Without finish it stays resumable. Nothing
+// may be writing any more.
+func (o *output) close() error {
+	if o.root == nil {
+		return nil
+	}
+	var err error
+	if o.dirty {
+		err = o.save(true)
+	}
+	for _, s := range o.shards {
+		if s.dev != nil {
+			s.dev.Close()
+			s.dev = nil
+		}
+	}
+	if o.lock != nil {
+		o.lock.release()
+	}
+	o.root.Close()
+	o.lock, o.root = nil, nil
+	return err
+}
