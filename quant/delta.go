@@ -1,9 +1,5 @@
 package quant
 
-// splitRank is the largest rank that torch's CPU GEMM sums in one chain. Above
-// it two chains of half the rank each are added.
-const splitRank = 192
-
 // deltaTile is how many columns are summed at a time, so that a tile of A and
 // its accumulators stay in the first-level cache up to rank 16.
 const deltaTile = 512
@@ -31,29 +27,25 @@ func NewFactor(a []float32, rank, cols int) *Factor {
 //	acc = +0; for k ascending: acc = fma(B[o,k], A[k,i], acc)
 //	dst[o,i] = scale * acc
 //
-// Ranks above 192 sum k < rank/2 and the rest in two chains and add them. These
-// are the bits of torch's CPU float32 matrix product with at least 8 rows and
-// columns (kernels of 2025, AVX-512 and AVX2). dst must not overlap b or f.A.
-// Delta panics if the lengths do not fit.
+// Ranks above 192 are cut into chains that are summed apart and added in order;
+// see chainLength. dst must not overlap b or f.A. Delta panics if the lengths
+// do not fit.
 func Delta(dst, b []float32, f *Factor, rows int, scale float32) {
 	if len(dst) != rows*f.Cols || len(b) != rows*f.Rank {
 		panic(badLength)
 	}
-	half := f.Rank
-	if f.Rank > splitRank {
-		half = f.Rank / 2
-	}
-	var second [deltaTile]float32
+	n := chainLength(f.Rank)
+	var next [deltaTile]float32
 	for lo := 0; lo < f.Cols; lo += deltaTile {
 		hi := min(lo+deltaTile, f.Cols)
 		for o := range rows {
 			row := b[o*f.Rank : (o+1)*f.Rank]
 			acc := dst[o*f.Cols+lo : o*f.Cols+hi]
-			f.chain(acc, row, lo, 0, half)
-			if half < f.Rank {
-				more := second[:hi-lo]
-				f.chain(more, row, lo, half, f.Rank)
-				for i, v := range more {
+			f.chain(acc, row, lo, 0, min(n, f.Rank))
+			for k := n; k < f.Rank; k += n {
+				sum := next[:hi-lo]
+				f.chain(sum, row, lo, k, min(k+n, f.Rank))
+				for i, v := range sum {
 					acc[i] += v
 				}
 			}
@@ -61,6 +53,21 @@ func Delta(dst, b []float32, f *Factor, rows int, scale float32) {
 				acc[i] = scale * v
 			}
 		}
+	}
+}
+
+// chainLength returns how many k one FMA chain covers in torch's CPU float32
+// matrix product (MKL sgemm with AVX-512, at least 8 rows and columns): all of
+// them up to 192, half of them up to 384 and 192 beyond; what is left over
+// makes a last, shorter chain.
+func chainLength(rank int) int {
+	switch {
+	case rank <= 192:
+		return max(rank, 1)
+	case rank <= 384:
+		return rank / 2
+	default:
+		return 192
 	}
 }
 
@@ -73,7 +80,8 @@ func (f *Factor) chain(acc, b []float32, lo, k0, k1 int) {
 	}
 }
 
-// axpy sets acc[i] = FMA32(b, a[i], acc[i]). The lengths must be equal.
+// axpy sets acc[i] = FMA32(b, a[i], acc[i]) over equal lengths, four at a time
+// so that b is widened once and the rare second look is one branch.
 func axpy(acc, a []float32, b float32) {
 	b64 := float64(b)
 	a = a[:len(acc)]
@@ -98,5 +106,45 @@ func axpy(acc, a []float32, b float32) {
 	}
 	for i, v := range a {
 		acc[i] = FMA32(b, v, acc[i])
+	}
+}
+
+// DeltaHalf is Delta for an adapter that PEFT leaves in float16 or bfloat16
+// (autocast_adapter_dtype=False): B @ A is rounded to dtype, multiplied by scale
+// and rounded again. b and f.A hold values of dtype, so products are exact. Four
+// float32 sums take every fourth k, the first also what is left over, and are
+// added in order (ATen/native/cpu/BlasKernel.cpp, sum). DeltaHalf panics if the
+// lengths do not fit or dtype is no float format.
+func DeltaHalf(dst, b []float32, f *Factor, rows int, scale float32, dtype Format) {
+	if len(dst) != rows*f.Cols || len(b) != rows*f.Rank {
+		panic(badLength)
+	}
+	var more [3][]float32
+	for l := range more {
+		more[l] = make([]float32, f.Cols)
+	}
+	for o := range rows {
+		out := dst[o*f.Cols : (o+1)*f.Cols]
+		sums := [4][]float32{out, more[0], more[1], more[2]}
+		for _, s := range sums {
+			clear(s)
+		}
+		for k, v := range b[o*f.Rank : (o+1)*f.Rank] {
+			s := sums[k%4]
+			if k >= f.Rank/4*4 {
+				s = out
+			}
+			for i, a := range f.A[k*f.Cols : (k+1)*f.Cols] {
+				s[i] += float32(v * a)
+			}
+		}
+		for i := range out {
+			out[i] = out[i] + more[0][i] + more[1][i] + more[2][i]
+		}
+		RoundTo(out, dtype)
+		for i, v := range out {
+			out[i] = scale * v
+		}
+		RoundTo(out, dtype)
 	}
 }

@@ -32,14 +32,14 @@ func roundsTwice(s float64) bool {
 func roundOnce(p, c float64) float32 {
 	s := p + c
 	t := s - p
-	err := (p - (s - t)) + (c - t) // Knuth's TwoSum: p+c = s+err exactly
-	if u := math.Float64bits(s); err != 0 && u&1 == 0 {
-		if (err > 0) == (s > 0) {
-			u++
-		} else {
-			u--
+	err := (p - (s - t)) + (c - t) // Knuth's TwoSum: p+c = s+err exactly; NaN unless s is finite
+	if u := math.Float64bits(s); u&1 == 0 {
+		switch up := s > 0; {
+		case err > 0 && up, err < 0 && !up:
+			s = math.Float64frombits(u + 1)
+		case err > 0, err < 0:
+			s = math.Float64frombits(u - 1)
 		}
-		s = math.Float64frombits(u)
 	}
 	return float32(s)
 }
