@@ -16,23 +16,23 @@ const (
 	growthWarns = 2.0 // steps twice as coarse: a bit is lost
 )
 
-// halfSteps are half the narrowest code step of a format in units of the
-// block's absmax: below it a delta moves no code by itself. FP4's pair of codes
-// around zero (0 and 0.0052) is left out, since it holds next to no weights.
-var halfSteps = map[quant.Format]float64{
-	quant.NF4:  0.07958029955625534 / 2,
-	quant.FP4:  (0.25 - 1.0/6) / 2,
-	quant.Int8: 1.0 / 127 / 2,
-}
-
 // HalfStep returns half the narrowest code step of a format at that absmax (for
-// int8 the row's SCB), in units of weights; NaN for formats without codes.
+// int8 the row's SCB), in units of weights: a smaller delta moves no code by
+// itself. FP4's steps around zero (0, 0.0052) are left out, since next to no
+// weights are there. NaN for formats without codes.
 func HalfStep(f quant.Format, absmax float64) float64 {
-	h, ok := halfSteps[f]
-	if !ok {
+	var gap float32
+	switch f {
+	case quant.NF4:
+		gap = quant.CodeValue(f, 8) - quant.CodeValue(f, 7)
+	case quant.FP4:
+		gap = quant.CodeValue(f, 7) - quant.CodeValue(f, 6)
+	case quant.Int8:
+		gap = quant.Unit(f, 1)
+	default:
 		return math.NaN()
 	}
-	return h * absmax
+	return float64(gap) / 2 * absmax
 }
 
 // RoundingAlert carries PEFT's warning for merging into a quantized format, one

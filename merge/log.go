@@ -9,10 +9,14 @@ import (
 
 // maxAlerts bounds a log. Findings on further layers are counted under the
 // whole model, so nothing is lost but their places.
-const maxAlerts = 2000
+const (
+	maxAlerts   = 2000
+	moreMessage = "on more layers than are listed one by one"
+)
 
-// Log collects alerts. Equal Code and Layer merge into one that counts. It is
-// safe for concurrent use; the zero value is ready.
+// Log collects alerts. Equal Code and Layer merge into one that counts; of
+// those about no single layer only equal messages do. It is safe for concurrent
+// use; the zero value is ready.
 type Log struct {
 	Now func() time.Time // clock; nil means time.Now. Set it before the first Add.
 
@@ -23,8 +27,16 @@ type Log struct {
 }
 
 type logKey struct {
-	code  Code
-	layer string
+	code    Code
+	layer   string
+	message string // "" if there is a layer
+}
+
+func (a *Alert) key() logKey {
+	if a.Layer != "" {
+		return logKey{a.Code, a.Layer, ""}
+	}
+	return logKey{a.Code, "", a.Message}
 }
 
 // logged is an alert with the order in which it was last added, finer than any
@@ -58,15 +70,14 @@ func (l *Log) Add(alerts ...Alert) {
 func (l *Log) add(a Alert, t time.Time) {
 	l.serial++
 	a.Count = max(a.Count, 1)
-	i, ok := l.index[logKey{a.Code, a.Layer}]
-	if !ok && len(l.alerts) >= maxAlerts && a.Layer != "" {
-		a.Layer, a.Place = "", Nowhere()
-		a.Message = "on more layers than are listed one by one"
-		i, ok = l.index[logKey{a.Code, ""}]
+	i, ok := l.index[a.key()]
+	if !ok && len(l.alerts) >= maxAlerts {
+		a.Layer, a.Place, a.Message = "", Nowhere(), moreMessage
+		i, ok = l.index[a.key()]
 	}
 	if !ok {
 		a.First, a.Last = t, t
-		l.index[logKey{a.Code, a.Layer}] = len(l.alerts)
+		l.index[a.key()] = len(l.alerts)
 		l.alerts = append(l.alerts, logged{a, l.serial})
 		return
 	}
@@ -75,8 +86,10 @@ func (l *Log) add(a Alert, t time.Time) {
 	old.Last = t
 	old.serial = l.serial
 	if a.Level > old.Level {
-		old.Level, old.Message, old.Hint = a.Level, a.Message, a.Hint
-		old.Acknowledged = false
+		if a.Layer != "" { // else the message is part of the key
+			old.Message, old.Hint = a.Message, a.Hint
+		}
+		old.Level, old.Acknowledged = a.Level, false
 	}
 }
 
@@ -107,11 +120,11 @@ func (l *Log) Counts() [Error + 1]int {
 	return n
 }
 
-// Acknowledge marks the alert of that code and layer as seen.
-func (l *Log) Acknowledge(code Code, layer string) {
+// Acknowledge marks an alert, as All returned it, as seen.
+func (l *Log) Acknowledge(a Alert) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i, ok := l.index[logKey{code, layer}]; ok {
+	if i, ok := l.index[a.key()]; ok {
 		l.alerts[i].Acknowledged = true
 	}
 }

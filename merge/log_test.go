@@ -28,10 +28,18 @@ func TestLogMerges(t *testing.T) {
 	}
 }
 
+func TestLogKeepsFindingsAboutTheModelApart(t *testing.T) {
+	var l Log
+	l.Add(newAlert(Warning, CodeUnmatched, "", "adapter a"), newAlert(Warning, CodeUnmatched, "", "adapter b"), newAlert(Warning, CodeUnmatched, "", "adapter a"))
+	if all := l.All(); len(all) != 2 || all[0].Message != "adapter a" || all[0].Count != 2 {
+		t.Errorf("got %+v", all)
+	}
+}
+
 func TestLogAcknowledge(t *testing.T) {
 	var l Log
 	l.Add(newAlert(Info, CodeNonFinite, "x", "note"), newAlert(Warning, CodeWeak, "y", "weak"))
-	l.Acknowledge(CodeNonFinite, "x")
+	l.Acknowledge(l.All()[1])
 	if got, want := l.Counts(), [3]int{0, 1, 0}; got != want {
 		t.Errorf("counts %v, want %v", got, want)
 	}
@@ -73,7 +81,7 @@ func TestLogConcurrently(t *testing.T) {
 				if i%50 == 0 {
 					l.All()
 					l.Counts()
-					l.Acknowledge(CodeErased, "0")
+					l.Acknowledge(l.All()[0])
 				}
 			}
 		})

@@ -115,7 +115,8 @@ func (p *Project) Layers(plan Plan) ([]Layer, []Alert) {
 		hits, found := p.resolve(a)
 		alerts = append(alerts, found...)
 		for i := range layers {
-			step, reason := stepFor(a, hits[layers[i].Weight], rules.scale(layers[i].Weight.Name, a.Name))
+			w := layers[i].Weight
+			step, reason := stepFor(a, hits[w], rules.scale(w.Name, a.Name))
 			if reason != "" {
 				why[i] = append(why[i], reason)
 				continue
@@ -132,6 +133,8 @@ func (p *Project) Layers(plan Plan) ([]Layer, []Alert) {
 // stepFor returns the step of an adapter on a layer, or why there is none.
 func stepFor(a *loader.Adapter, h hit, factor float64) (Step, string) {
 	switch {
+	case h.untrained:
+		return Step{}, "targeted by " + a.Name + ", but its file has no tensors for it"
 	case h.module == nil:
 		return Step{}, "not targeted by " + a.Name
 	case h.problem != "":

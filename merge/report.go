@@ -37,7 +37,7 @@ type AdapterInfo struct {
 	PeftType string  `json:"peft_type"`
 	Rank     int     `json:"rank"`
 	Alpha    float64 `json:"alpha"`
-	Scale    float64 `json:"scale"`
+	Scale    Figure  `json:"scale"` // of the config; null if it gives no rank
 	RSLoRA   bool    `json:"use_rslora"`
 	DoRA     bool    `json:"use_dora"`
 	Modules  int     `json:"modules"`

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 type hit struct {
 	module    *loader.Module
 	transpose bool
+	untrained bool   // the configuration targets the weight, the file has nothing for it
 	problem   string // why it cannot be merged, "" if it can
 }
 
@@ -23,7 +25,7 @@ func (p *Project) resolve(a *loader.Adapter) (map[*loader.Weight]hit, []Alert) {
 	var f resolution
 	var rest []*loader.Module
 	for _, m := range a.Modules {
-		w := p.Model.Weight(m.Path)
+		w := p.Model.Weight(weightName(m))
 		if w == nil {
 			rest = append(rest, m)
 		} else if _, taken := hits[w]; taken {
@@ -35,7 +37,7 @@ func (p *Project) resolve(a *loader.Adapter) (map[*loader.Weight]hit, []Alert) {
 	if len(rest) > 0 {
 		bySuffix := suffixes(p.Model.Weights)
 		for _, m := range rest {
-			w, ambiguous := p.bySuffix(m.Path, bySuffix)
+			w, ambiguous := p.bySuffix(weightName(m), bySuffix)
 			switch {
 			case ambiguous:
 				f.ambiguous = append(f.ambiguous, m)
@@ -49,7 +51,32 @@ func (p *Project) resolve(a *loader.Adapter) (map[*loader.Weight]hit, []Alert) {
 			}
 		}
 	}
+	p.untrained(a, hits, &f)
 	return hits, f.alerts(a)
+}
+
+// untrained finds the weights that the configuration targets although the file
+// has nothing for them. PEFT gives them a fresh adapter, whose delta is zero,
+// and merges it: they are requantized without need.
+func (p *Project) untrained(a *loader.Adapter, hits map[*loader.Weight]hit, f *resolution) {
+	if a.Config.PeftType != "LORA" || len(a.Modules) == 0 {
+		return
+	}
+	t := newTargeter(&a.Config)
+	for _, w := range p.Model.Weights {
+		if _, ok := hits[w]; !ok && len(w.Shape) == 2 && t.match(w.Name) {
+			hits[w] = hit{untrained: true}
+			f.untrained = append(f.untrained, w.Name)
+		}
+	}
+}
+
+// weightName is the name of the weight a module adapts.
+func weightName(m *loader.Module) string {
+	if m.Parameter != "" {
+		return m.Path + "." + m.Parameter
+	}
+	return m.Path
 }
 
 // newHit checks a module against the weight it belongs to.
@@ -58,7 +85,11 @@ func newHit(m *loader.Module, w *loader.Weight, fanIn bool, f *resolution) hit {
 	switch {
 	case m.Problem != nil:
 		h.problem = m.Problem.Error()
-		f.problems = append(f.problems, newAlert(Error, CodeConflict, w.Name, h.problem).at(tensorPlace(m.A)))
+		code := CodeShape
+		if m.A != nil && m.B != nil {
+			code = CodeConflict
+		}
+		f.problems = append(f.problems, newAlert(Error, code, w.Name, h.problem).at(tensorPlace(cmp.Or(m.A, m.B))))
 	case w.Problem != nil:
 		h.problem = w.Problem.Error()
 		f.problems = append(f.problems, newAlert(Error, CodeUnsupported, w.Name, h.problem).at(tensorPlace(w.Data)))
@@ -127,6 +158,7 @@ func (p *Project) bySuffix(path string, ends map[string]*loader.Weight) (w *load
 type resolution struct {
 	unmatched, ambiguous, twice []*loader.Module
 	renamed                     [][2]string
+	untrained                   []string
 	problems                    []Alert
 }
 
@@ -151,6 +183,13 @@ func (f *resolution) alerts(a *loader.Adapter) []Alert {
 	add(Error, f.twice, "match a weight that another module of the adapter already has")
 	if n := len(f.renamed); n > 0 {
 		msg := fmt.Sprintf("%s: %d modules matched by the end of their names, first %s for weight %s", a.Name, n, f.renamed[0][0], f.renamed[0][1])
+		al := newAlert(Info, CodeUnmatched, "", msg)
+		al.Count = n
+		out = append(out, al)
+	}
+	if n := len(f.untrained); n > 0 {
+		msg := fmt.Sprintf("%s: the configuration targets %d weights for which the file has no tensors, first %s; "+
+			"PEFT requantizes them with a delta of zero, here their bytes are kept", a.Name, n, f.untrained[0])
 		al := newAlert(Info, CodeUnmatched, "", msg)
 		al.Count = n
 		out = append(out, al)
