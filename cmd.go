@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"mergescope/loader"
+)
+
+// app is what every command needs of its surroundings.
+type app struct {
+	source   loader.Source
+	out, err io.Writer
+	code     int // exit code of a command that finished but has something to say
+}
+
+// newRoot builds the command tree.
+func newRoot(a *app) *cobra.Command {
+	root := newBrowse(a)
+	root.AddCommand(
+		newInspect(a),
+		newReport(a),
+		newMerge(a),
+		newPlan(a),
+		newExplain(a),
+		newDoctor(a),
+		newVersion(a),
+	)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("see "+c.CommandPath()+" --help", "%w", err)
+	})
+	return root
+}
+
+// arguments turns a wrong number of arguments into a usage failure.
+func arguments(low, high int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if low <= len(args) && len(args) <= high {
+			return nil
+		}
+		want := plural(low, "argument")
+		if low != high {
+			want = fmt.Sprintf("%d to %s", low, plural(high, "argument"))
+		}
+		return usagef(fmt.Sprintf("%s; see %s --help", c.UseLine(), c.CommandPath()),
+			"%s takes %s, not %d", c.CommandPath(), want, len(args))
+	}
+}
+
+func newVersion(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  arguments(0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(a.out, "mergescope %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+// version is the module version the binary was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}

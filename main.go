@@ -1,0 +1,56 @@
+// Command mergescope shows what merging LoRA adapters into a
+// bitsandbytes-quantized checkpoint does to the adapters, block by block, and
+// writes the merged checkpoint.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"charm.land/fang/v2"
+
+	"mergescope/loader"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run executes a command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	obeyNoColor()
+	a := &app{
+		source: loader.Source{Demo: demoFS(), Cache: loader.HubCache(os.Getenv)},
+		out:    stdout,
+		err:    stderr,
+	}
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := fang.Execute(ctx, root,
+		fang.WithVersion(version()),
+		fang.WithErrorHandler(func(io.Writer, fang.Styles, error) {}),
+	)
+	if err != nil {
+		printFailure(stderr, err)
+		return exitCode(err)
+	}
+	return a.code
+}
+
+// obeyNoColor makes any non-empty NO_COLOR count, as no-color.org asks; the
+// library that detects the terminal's colours wants a Go boolean.
+func obeyNoColor() {
+	if os.Getenv("NO_COLOR") != "" {
+		os.Setenv("NO_COLOR", "1")
+	}
+}

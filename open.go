@@ -1,0 +1,226 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mergescope/merge"
+)
+
+// selection is what the flags of a command name.
+type selection struct {
+	adapters []string // NAME or NAME=SCALE
+	plan     string   // plan file
+	layer    string   // RE2 on module paths
+	method   string
+	profile  string
+}
+
+func (s *selection) addAdapter(c *cobra.Command) {
+	c.Flags().StringArrayVarP(&s.adapters, "adapter", "a", nil, "adapter NAME[=SCALE], SCALE multiplies alpha/r; repeatable, merged in order")
+}
+
+func (s *selection) addPlan(c *cobra.Command) {
+	s.addAdapter(c)
+	c.Flags().StringVar(&s.plan, "plan", "", "plan file that assigns adapters, scales and output forms to layers")
+	c.Flags().StringVar(&s.method, "method", "", "how a layer is requantized: peft (default)")
+	c.Flags().StringVar(&s.profile, "profile", "", "whose rounding rules: cpu (default) or cuda")
+}
+
+func (s *selection) addLayer(c *cobra.Command) {
+	c.Flags().StringVar(&s.layer, "layer", "", "only layers whose module path matches this RE2 expression")
+}
+
+// session is an opened project with the plan to run on it.
+type session struct {
+	project *merge.Project
+	plan    merge.Plan
+	only    func(layer string) bool // nil: all layers
+}
+
+// open opens the checkpoint and the adapters and builds or reads the plan.
+func (a *app) open(model string, sel selection) (*session, error) {
+	only, err := layerFilter(sel.layer)
+	if err != nil {
+		return nil, err
+	}
+	refs, err := parseAdapters(sel.adapters)
+	if err != nil {
+		return nil, err
+	}
+	var file merge.Plan
+	if sel.plan != "" {
+		if file, err = readPlan(sel.plan); err != nil {
+			return nil, err
+		}
+		if refs, err = joinPlan(refs, file); err != nil {
+			return nil, err
+		}
+	}
+	ckpt, err := a.source.Checkpoint(model)
+	if err != nil {
+		return nil, &failure{what: "open checkpoint", err: err}
+	}
+	s := &session{project: &merge.Project{Model: ckpt}, only: only}
+	for i := range refs {
+		ad, err := a.source.Adapter(refs[i].path)
+		if err != nil {
+			s.Close()
+			return nil, &failure{what: "open adapter", err: err}
+		}
+		if refs[i].name == "" {
+			refs[i].name = freeName(ad.Name, refs)
+		}
+		ad.Name = refs[i].name
+		s.project.Adapters = append(s.project.Adapters, ad)
+	}
+	s.plan = assemble(model, refs, file)
+	if err := sel.apply(&s.plan); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// assemble puts the adapters of the command line on every layer they target.
+// The rules of a plan file come after them and win.
+func assemble(model string, refs []adapterRef, file merge.Plan) merge.Plan {
+	p := merge.NewPlan(model)
+	if file.Version != 0 {
+		p.Method, p.Profile = file.Method, file.Profile
+	}
+	for _, r := range refs {
+		p.Adapters = append(p.Adapters, merge.AdapterRef{Name: r.name, Path: r.path})
+		if !r.planned {
+			p = p.AssignAll(r.name, r.scale)
+		}
+	}
+	p.Rules = append(p.Rules, file.Rules...)
+	return p
+}
+
+// apply overrides the plan with what the flags say.
+func (s *selection) apply(p *merge.Plan) error {
+	if s.method != "" {
+		p.Method = s.method
+	}
+	if s.profile != "" {
+		p.Profile = s.profile
+	}
+	if err := p.Check(); err != nil {
+		return &failure{err: err, code: exitUsage}
+	}
+	return nil
+}
+
+func readPlan(name string) (merge.Plan, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return merge.Plan{}, &failure{what: "read plan", err: err, hint: "mergescope plan MODEL -a ADAPTER -o " + name + " writes one"}
+	}
+	defer f.Close()
+	p, err := merge.ReadPlan(f, name)
+	if err != nil {
+		return merge.Plan{}, &failure{what: "read plan", err: err}
+	}
+	return p, nil
+}
+
+// Close closes the files of the session.
+func (s *session) Close() {
+	for _, ad := range s.project.Adapters {
+		ad.Close()
+	}
+	s.project.Model.Close()
+}
+
+// adapterRef is an adapter to open.
+type adapterRef struct {
+	name    string // in the plan; "" before the adapter is open
+	path    string
+	scale   float64
+	planned bool // a plan file says where it goes
+}
+
+// parseAdapters splits NAME=SCALE at the last "=", unless no number follows it.
+func parseAdapters(flags []string) ([]adapterRef, error) {
+	var refs []adapterRef
+	for _, f := range flags {
+		ref := adapterRef{path: f, scale: 1}
+		if i := strings.LastIndexByte(f, '='); i >= 0 {
+			if v, err := strconv.ParseFloat(f[i+1:], 64); err == nil {
+				ref = adapterRef{path: f[:i], scale: v}
+			}
+		}
+		if ref.path == "" || math.IsNaN(ref.scale) || math.IsInf(ref.scale, 0) {
+			return nil, usagef("write -a NAME or -a NAME=0.5", "-a %q is no adapter with a finite scale", f)
+		}
+		refs = append(refs, ref)
+	}
+	return refs, nil
+}
+
+// joinPlan adds the adapters of a plan file to those of the command line, which
+// may repeat them by name or path but not give them a scale.
+func joinPlan(refs []adapterRef, file merge.Plan) ([]adapterRef, error) {
+	var joined []adapterRef
+	for _, a := range file.Adapters {
+		joined = append(joined, adapterRef{name: a.Name, path: a.Path, planned: true})
+	}
+	for _, r := range refs {
+		planned := slices.ContainsFunc(file.Adapters, func(a merge.AdapterRef) bool { return r.path == a.Path || r.path == a.Name })
+		switch {
+		case !planned:
+			joined = append(joined, r)
+		case r.scale != 1:
+			return nil, usagef("change the scale in the plan, or leave --plan out", "-a %s: the plan already says at which scale", r.path)
+		}
+	}
+	return joined, nil
+}
+
+// freeName returns name, with a number behind it if another adapter has it.
+func freeName(name string, refs []adapterRef) string {
+	free := name
+	for n := 2; slices.ContainsFunc(refs, func(r adapterRef) bool { return r.name == free }); n++ {
+		free = fmt.Sprintf("%s-%d", name, n)
+	}
+	return free
+}
+
+func layerFilter(expr string) (func(string) bool, error) {
+	if expr == "" {
+		return nil, nil
+	}
+	re, err := regexp.Compile(expr)
+	if err != nil {
+		return nil, usagef("--layer takes an RE2 expression such as 'layers\\.3\\..*q_proj'", "--layer: %w", err)
+	}
+	return re.MatchString, nil
+}
+
+// checkWord reports a usage failure unless got is one of want.
+func checkWord(flag, got string, want ...string) error {
+	for _, w := range want {
+		if got == w {
+			return nil
+		}
+	}
+	return usagef("known values: "+strings.Join(want, ", "), "%s: %q is not known", flag, got)
+}
+
+// shapeText writes [448, 192] as 448x192.
+func shapeText(shape []int64) string {
+	parts := make([]string, len(shape))
+	for i, n := range shape {
+		parts[i] = fmt.Sprint(n)
+	}
+	return strings.Join(parts, "x")
+}
