@@ -62,7 +62,7 @@ func (o *output) finish(ctx context.Context, report []byte) error {
 	if err := o.root.Remove(stateName); err != nil {
 		return fmt.Errorf("output %s: %w", o.spec.dir, err)
 	}
-	return syncDir(o.root)
+	return syncDir(o.root, ".")
 }
 
 // copyOthers carries over the tokenizer and everything else beside the weights.
@@ -70,6 +70,9 @@ func (o *output) copyOthers(ctx context.Context) error {
 	for _, name := range o.spec.model.Other {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if name == lockName {
+			continue // of another run, in the input
 		}
 		if dir := path.Dir(name); dir != "." {
 			if err := o.root.MkdirAll(dir, 0o755); err != nil {
@@ -108,13 +111,22 @@ func (o *output) writeSmall(name string, text []byte) error {
 
 // writeConfig writes config.json if the model has one.
 func (o *output) writeConfig(context.Context) error {
-	raw := o.spec.model.Config.Raw
-	if raw == nil {
-		return nil
-	}
-	text, err := editConfig(raw, o.spec.model, o.spec.layers, o.state.Kept)
-	if err != nil {
-		return fmt.Errorf("%s: %w", configName, err)
+	text, err := o.config(o.state.Kept)
+	if err != nil || text == nil {
+		return err
 	}
 	return o.writeSmall(configName, text)
+}
+
+// config returns config.json of the output, nil if the model has none.
+func (o *output) config(kept map[string]bool) ([]byte, error) {
+	raw := o.spec.model.Config.Raw
+	if raw == nil {
+		return nil, nil
+	}
+	text, err := editConfig(raw, o.spec.model, o.spec.layers, kept)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", configName, err)
+	}
+	return text, nil
 }

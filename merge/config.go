@@ -46,6 +46,7 @@ func editConfig(raw []byte, model *loader.Checkpoint, layers []Layer, kept map[s
 			return nil, fmt.Errorf("%s: %w", skipKey, err)
 		}
 	}
+	before := len(skip)
 	if skip == nil {
 		skip = defaultSkips(model)
 	}
@@ -54,7 +55,7 @@ func editConfig(raw []byte, model *loader.Checkpoint, layers []Layer, kept map[s
 			skip = append(skip, w.Name)
 		}
 	}
-	if err := checkSkips(skip, quantized(model, floats)); err != nil {
+	if err := checkSkips(skip[before:], quantized(model, floats)); err != nil {
 		return nil, err
 	}
 	value, err := json.Marshal(skip)
@@ -95,14 +96,15 @@ func defaultSkips(model *loader.Checkpoint) []string {
 	return skip
 }
 
-// checkSkips refuses a list that transformers would read as more than it says:
+// checkSkips refuses entries that transformers would read as more than they say:
 // an entry also matches modules whose path ends in it (quantizers_utils.py,
 // should_convert_module).
 func checkSkips(skip []string, quantized []*loader.Weight) error {
 	for _, w := range quantized {
 		for _, s := range skip {
 			if strings.HasSuffix(w.Name, s) || strings.HasPrefix(w.Name, s+".") {
-				return fmt.Errorf("%s: entry %q would also match %s, which stays quantized", skipKey, s, w.Name)
+				return fmt.Errorf("%s: %q, written as floats, would also match %s, which stays quantized; give both the same output form",
+					skipKey, s, w.Name)
 			}
 		}
 	}

@@ -8,7 +8,7 @@ import "os"
 func freeBytes(string) int64 { return -1 }
 
 // syncDir does nothing on this system.
-func syncDir(*os.Root) error { return nil }
+func syncDir(*os.Root, string) error { return nil }
 
 // lockFile does nothing on this system: two processes writing the same
 // directory are not kept apart.

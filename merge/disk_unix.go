@@ -19,10 +19,10 @@ func freeBytes(dir string) int64 {
 	return int64(st.Bavail) * int64(st.Bsize) //nolint:unconvert // types differ between systems
 }
 
-// syncDir makes renames in the directory survive a power failure. File systems
-// that cannot sync directories say EINVAL or ENOTSUP and need no sync.
-func syncDir(root *os.Root) error {
-	d, err := root.Open(".")
+// syncDir makes renames in a directory survive a power failure. File systems
+// that cannot sync directories say EINVAL or ENOTSUP.
+func syncDir(root *os.Root, dir string) error {
+	d, err := root.Open(dir)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func freeBytes(dir string) int64 {
 
 // syncDir does nothing: Windows journals renames itself and does not flush
 // directory handles.
-func syncDir(*os.Root) error { return nil }
+func syncDir(*os.Root, string) error { return nil }
 
 // lockFile takes an exclusive lock that the system gives up when the process
 // ends. The locked byte lies behind the text of the file.

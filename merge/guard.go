@@ -118,24 +118,22 @@ func apart(name, real, input string) error {
 	}
 }
 
-// inputPaths lists the directories and files that must not be written to: the
-// model and the adapters as given, and every weight file behind links.
+// inputPaths lists the directories and files that must not be written to. A
+// lone weights file does not make the directory around it an input.
 func inputPaths(model *loader.Checkpoint, adapters []*loader.Adapter) []string {
-	paths := []string{model.Path}
-	for _, f := range model.Files {
-		paths = append(paths, f.Name)
+	var paths []string
+	add := func(path string, lone bool) {
+		if path == "" {
+			return
+		}
+		paths = append(paths, path)
+		if info, err := os.Stat(path); err == nil && !info.IsDir() && !lone {
+			paths = append(paths, filepath.Dir(path))
+		}
 	}
+	add(model.Path, model.Config.Raw == nil)
 	for _, a := range adapters {
-		paths = append(paths, a.Path)
-		if a.File != nil {
-			paths = append(paths, a.File.Name)
-		}
+		add(a.Path, false)
 	}
-	out := paths[:0]
-	for _, p := range paths {
-		if p != "" {
-			out = append(out, p)
-		}
-	}
-	return out
+	return paths
 }

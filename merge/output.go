@@ -2,7 +2,9 @@ package merge
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -52,6 +54,44 @@ func openOutput(ctx context.Context, spec outputSpec) (*output, error) {
 	return o, o.open(ctx)
 }
 
+// checkOutput refuses what openOutput would refuse, but for a lock or a full
+// disk, and writes nothing.
+func checkOutput(spec outputSpec) error {
+	if err := checkTarget(spec.dir, inputPaths(spec.model, spec.adapters)); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(spec.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
+	defer root.Close()
+	if _, _, err = loadStates(root, spec); err != nil {
+		return fmt.Errorf("output %s: %w", spec.dir, err)
+	}
+	return nil
+}
+
+// loadStates returns the state this run begins with, nothing finished, and the
+// one an earlier run of the same plan left, nil if there is none.
+func loadStates(root *os.Root, spec outputSpec) (fresh, old *state, err error) {
+	if old, err = loadState(root); err != nil {
+		return nil, nil, err
+	}
+	inputs, err := identifyAll(spec.model, spec.adapters)
+	if err != nil {
+		return nil, nil, err
+	}
+	fresh = newState(spec.plan, inputs)
+	if old != nil {
+		fresh.Kept = old.Kept
+		err = old.matches(fresh)
+	}
+	return fresh, old, err
+}
+
 // open is openOutput once the seams for tests are in place.
 func (o *output) open(ctx context.Context) error {
 	dir := o.spec.dir
@@ -62,7 +102,7 @@ func (o *output) open(ctx context.Context) error {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("output %s: %w", dir, err)
+		return fmt.Errorf("output: %w", err)
 	}
 	if err := o.begin(ctx); err != nil {
 		_ = o.close()
@@ -83,25 +123,14 @@ func (o *output) begin(ctx context.Context) (err error) {
 	if err := checkForeign(o.spec.dir, o.root.Name()); err != nil {
 		return err // somebody came between the first look and the lock
 	}
-	inputs, err := identifyAll(o.spec.model, o.spec.adapters)
+	fresh, old, err := loadStates(o.root, o.spec)
 	if err != nil {
 		return err
 	}
-	fresh := newState(o.spec.plan, inputs)
-	old, err := loadState(o.root)
-	if err != nil {
-		return err
-	}
-	if old == nil {
-		old = fresh
-	} else if err := old.matches(fresh); err != nil {
-		return err
-	}
-	fresh.Kept = old.Kept
 	if err := o.arrange(fresh.Kept); err != nil {
 		return err
 	}
-	if old != fresh {
+	if old != nil {
 		if err := o.resume(ctx, old, fresh); err != nil {
 			return err
 		}
@@ -136,7 +165,9 @@ func (o *output) arrange(kept map[string]bool) error {
 		}
 		o.shards = append(o.shards, s)
 	}
-	return nil
+	// Known now rather than after hours of merging.
+	_, err := o.config(kept)
+	return err
 }
 
 // layoutOf lays out what becomes of one input file.
@@ -157,6 +188,11 @@ func (o *output) checkSpace() error {
 			if !slot.done {
 				need += slot.size
 			}
+		}
+	}
+	for _, name := range o.spec.model.Other {
+		if info, err := fs.Stat(o.spec.model.FS(), name); err == nil {
+			need += info.Size()
 		}
 	}
 	if free := freeBytes(o.root.Name()); free >= 0 && free < need {

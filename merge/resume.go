@@ -23,7 +23,7 @@ func (o *output) resume(ctx context.Context, old, fresh *state) error {
 			return err
 		}
 	}
-	if err := syncDir(o.root); err != nil {
+	if err := syncDir(o.root, "."); err != nil {
 		return err
 	}
 	for _, s := range o.shards {

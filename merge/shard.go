@@ -243,7 +243,7 @@ func (s *shard) finish(ctx context.Context, o *output) error {
 		return err
 	}
 	s.done = true
-	return syncDir(o.root)
+	return syncDir(o.root, path.Dir(s.name))
 }
 
 // seal writes the late tensors and the header and cuts the file to its length.

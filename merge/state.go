@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"slices"
 
 	"mergescope/loader"
@@ -114,7 +115,11 @@ func writeSmall(root *os.Root, name string, data []byte) error {
 
 func writeStream(root *os.Root, name string, from io.Reader) error {
 	tmp := name + ".tmp"
-	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	// What a killed run left may be anything by now, so it is not written into.
+	if err := root.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
@@ -132,7 +137,7 @@ func writeStream(root *os.Root, name string, from io.Reader) error {
 		_ = root.Remove(tmp)
 		return err
 	}
-	return syncDir(root)
+	return syncDir(root, path.Dir(name))
 }
 
 // sample is how many bytes identify reads at each end of a tensor.
