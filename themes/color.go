@@ -85,19 +85,52 @@ func (c Color) Index256() uint8 {
 	return at
 }
 
-// Index16 returns the nearest of the sixteen basic colours. Black and the two
-// greys are never returned: they vanish on one background or the other.
+// Index16 returns the basic colour of the same hue: the terminal's palette is
+// unknown, but its red is red. Greys go by lightness.
 func (c Color) Index16() uint8 {
-	best, at := math.MaxInt, uint8(1)
-	for i, b := range basic {
-		if i == 0 || i == 7 || i == 15 {
-			continue
-		}
-		if d := distance(c, b); d < best {
-			best, at = d, uint8(i)
+	high, low := max(c.R, c.G, c.B), min(c.R, c.G, c.B)
+	if int(high)-int(low) < int(high)/5 {
+		switch {
+		case high < 64:
+			return 0
+		case high < 160:
+			return 8
+		case high < 224:
+			return 7
+		default:
+			return 15
 		}
 	}
-	return at
+	index := uint8(1) // red from 330 to 30 degrees
+	hue := c.hue()
+	for _, s := range []struct {
+		from  float64
+		index uint8
+	}{{30, 3}, {90, 2}, {170, 6}, {200, 4}, {260, 5}, {330, 1}} {
+		if hue >= s.from {
+			index = s.index
+		}
+	}
+	if high >= 192 {
+		index += 8
+	}
+	return index
+}
+
+// hue returns the hue of a colour that is no grey, in degrees from 0 to 360.
+func (c Color) hue() float64 {
+	r, g, b := float64(c.R), float64(c.G), float64(c.B)
+	span := max(r, g, b) - min(r, g, b)
+	var h float64
+	switch max(r, g, b) {
+	case r:
+		h = (g - b) / span
+	case g:
+		h = 2 + (b-r)/span
+	default:
+		h = 4 + (r-g)/span
+	}
+	return math.Mod(60*h+360, 360)
 }
 
 // distance is the weighted Euclidean distance in sRGB known as redmean, a cheap

@@ -2,6 +2,7 @@ package themes
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -166,7 +167,19 @@ func TestIndexed(t *testing.T) {
 			t.Errorf("%s is in the palette but Index256 gives %s", c, got)
 		}
 	}
-	if got := (Color{230, 30, 20}).Index16(); got != 1 && got != 9 {
-		t.Errorf("red becomes basic colour %d", got)
+}
+
+// Without exact colours roles keep their hues: good is never shown as bad.
+func TestIndex16KeepsHues(t *testing.T) {
+	hues := map[Role][]uint8{
+		Good: {2, 6}, Warn: {3}, Bad: {1}, Note: {4}, Mark: {5}, Key: {3}, Cursor: {0, 7},
+	}
+	for _, name := range Names() {
+		th, _ := ByName(name)
+		for role, want := range hues {
+			if got := th.Colors[role].Index16() % 8; !slices.Contains(want, got) {
+				t.Errorf("%s: %s %s becomes basic colour %d, want %v", name, role, th.Colors[role], got, want)
+			}
+		}
 	}
 }

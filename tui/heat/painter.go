@@ -221,5 +221,12 @@ func (p *Painter) putCursor(w *writer, at Cell) {
 		w.put(p.cursor[at], p.bg[at], p.glyphCursor, 1)
 		return
 	}
-	w.put(p.mark, plainBg, p.glyphCursor, 1)
+	fg := p.mark
+	switch at { // the cursor covers their glyphs
+	case NaN:
+		fg = p.nan
+	case Inf:
+		fg = p.inf
+	}
+	w.put(fg, plainBg, p.glyphCursor, 1)
 }
