@@ -122,8 +122,9 @@ func (x *int8Scaling) code(v float32) (q uint8, unsure bool) {
 }
 
 // roundSteps rounds |s| < 2^22 to an integer, ties to even: adding 1.5 * 2^23
-// leaves no bits after the point.
+// leaves no bits after the point. The conversion keeps a product passed as s
+// from being fused with the addition.
 func roundSteps(s float32) uint8 {
 	const magic = 3 << 22
-	return uint8(int8((s + magic) - magic))
+	return uint8(int8((float32(s) + magic) - magic))
 }
