@@ -122,12 +122,12 @@ func (d listing) noAdapter(p place) error {
 		}
 	}
 	if len(d.tensors)+len(d.indexes) > 0 {
-		return fmt.Errorf("%s: this is a model, not a PEFT adapter: it has no %s; %s", p.show(""), adapterFile, d.contents())
+		return fmt.Errorf("%s: this is a model, not a PEFT adapter: it has no %s; it %s", p.show(""), adapterFile, d.contents())
 	}
 	for _, sub := range d.dirs {
 		if _, err := fs.Stat(p.fsys, sub+"/"+adapterFile); err == nil {
 			return fmt.Errorf("%s: no %s here, but there is one in %s", p.show(""), adapterFile, p.show(sub))
 		}
 	}
-	return fmt.Errorf("%s: no %s; %s", p.show(""), adapterFile, d.contents())
+	return fmt.Errorf("%s: no %s; it %s", p.show(""), adapterFile, d.contents())
 }

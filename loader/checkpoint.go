@@ -34,7 +34,7 @@ type Checkpoint struct {
 type Facts struct {
 	Bytes   int64 // of all files with tensors
 	Tensors int
-	Params  int64 // weights of all matrices; 1-D tensors are not counted
+	Params  int64 // elements of all weights that can be decoded; 1-D tensors are not counted
 	Nested  int   // 4-bit weights with double quantization
 	Formats []FormatFacts
 }
@@ -55,7 +55,9 @@ func (c *Checkpoint) Facts() Facts {
 	}
 	var byFormat [quant.BF16 + 1]FormatFacts
 	for _, w := range c.Weights {
-		f.Params += w.Numel()
+		if w.Problem == nil {
+			f.Params += w.Numel()
+		}
 		if w.State != nil && w.State.Nested {
 			f.Nested++
 		}
@@ -152,6 +154,9 @@ func (c *Checkpoint) choose(p place) (files, names []string, shard map[string]st
 	index := p.file
 	if index == "" && !slices.Contains(d.tensors, "model.safetensors") && len(d.indexes) > 0 {
 		index = d.indexes[0]
+		if slices.Contains(d.indexes, "model"+indexSuffix) {
+			index = "model" + indexSuffix
+		}
 	}
 	if index != "" {
 		c.Sharded, c.Index = true, index

@@ -89,7 +89,7 @@ func readSmall(fsys fs.FS, name, shown string, limit int64) ([]byte, error) {
 		return nil, &FormatError{File: shown, Offset: limit, Err: fmt.Errorf("file of %d bytes is longer than %d", info.Size(), limit)}
 	}
 	text := make([]byte, info.Size())
-	if n, err := io.ReadFull(f, text); err != nil && !errors.Is(err, io.EOF) {
+	if n, err := io.ReadFull(f, text); err != nil {
 		return nil, &FormatError{File: shown, Offset: int64(n), Err: fmt.Errorf("read: %w", err)}
 	}
 	return text, nil

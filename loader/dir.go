@@ -75,7 +75,7 @@ func (d listing) noModel(p place) error {
 	case len(d.pickles) > 0:
 		return pickleModel(p.show(""), d.pickles[0])
 	}
-	return fmt.Errorf("%s: no .safetensors file; %s", p.show(""), d.contents())
+	return fmt.Errorf("%s: no .safetensors file; it %s", p.show(""), d.contents())
 }
 
 // contents lists the first few names for a message.
@@ -83,11 +83,11 @@ func (d listing) contents() string {
 	const few = 8
 	switch n := len(d.all); {
 	case n == 0:
-		return "the directory is empty"
+		return "is empty"
 	case n > few:
-		return fmt.Sprintf("it holds %s and %d more", strings.Join(d.all[:few], ", "), n-few)
+		return fmt.Sprintf("holds %s and %d more", strings.Join(d.all[:few], ", "), n-few)
 	}
-	return "it holds " + strings.Join(d.all, ", ")
+	return "holds " + strings.Join(d.all, ", ")
 }
 
 func pickleModel(dir, file string) error {

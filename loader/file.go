@@ -135,10 +135,10 @@ func (f *File) parse(text string) error {
 		if key == metaKey {
 			return f.parseMetadata(s)
 		}
-		current = key
-		if key == "" || strings.ContainsFunc(key, unicode.IsControl) {
-			return s.failAt(at, "tensor name %q is empty or holds control characters", key)
+		if key == "" || strings.ContainsFunc(key, unprintable) {
+			return s.failAt(at, "tensor name %q is empty or not printable", key)
 		}
+		current = key
 		t, err := parseTensor(s, at)
 		if err != nil {
 			return err
@@ -162,6 +162,10 @@ func (f *File) parse(text string) error {
 	}
 	return err
 }
+
+// unprintable runes are refused since they could steer the terminal a name is
+// shown on.
+func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
 func (f *File) parseMetadata(s *scanner) error {
 	f.Metadata = map[string]string{}

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"mergescope/quant"
 )
 
 const (
@@ -196,7 +198,7 @@ func (m *Module) check(c *AdapterConfig) {
 		return
 	}
 	for _, t := range [...]*Tensor{m.A, m.B} {
-		if formatOf(t.DType) == 0 {
+		if formatOf(t.DType) == quant.Unknown {
 			m.problem(t, "dtype %s, want F32, F16 or BF16", t.DType)
 		}
 		if len(t.Shape) < 2 || t.Numel() == 0 {

@@ -176,5 +176,5 @@ func missing(name string) error {
 		return fmt.Errorf("%s: no such file or directory; did you mean %s?", name, filepath.Join(parent, n))
 	}
 	slices.SortFunc(names, naturalCompare)
-	return fmt.Errorf("%s: no such file or directory; in %s: %s", name, parent, listing{all: names}.contents())
+	return fmt.Errorf("%s: no such file or directory; %s %s", name, parent, listing{all: names}.contents())
 }

@@ -27,9 +27,6 @@ func naturalCompare(a, b string) int {
 	return len(a) - len(b)
 }
 
-// naturalLess reports whether a comes before b in natural order.
-func naturalLess(a, b string) bool { return naturalCompare(a, b) < 0 }
-
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func digitRun(s string) string {
