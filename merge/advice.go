@@ -43,6 +43,8 @@ var hints = map[Code]string{
 	CodeCPUMinusOne:   "quantize the base again with bitsandbytes 0.50 or later, or on a GPU",
 	CodeConverterDrop: "merge first and convert the merged checkpoint, not the adapter",
 	CodeUnsupported:   adviseSeparate + "; these layers are copied unchanged",
+	CodeLoraBias:      "train without lora_bias, or " + adviseSeparate,
+	CodeLowMem:        "load the adapter without low_cpu_mem_usage to get the weights merged here",
 	CodeDisk:          "choose another output directory or free some space",
 }
 

@@ -60,6 +60,8 @@ const (
 	CodeConverterDrop Code = "converter-drops"
 	CodeUnsupported   Code = "unsupported"
 	CodeDisk          Code = "disk"
+	CodeLoraBias      Code = "lora-bias"
+	CodeLowMem        Code = "low-cpu-mem"
 )
 
 // Place says where an alert points. Row and Col are -1 where they say nothing.

@@ -93,6 +93,10 @@ func newHit(m *loader.Module, w *loader.Weight, fanIn bool, f *resolution) hit {
 	case w.Problem != nil:
 		h.problem = w.Problem.Error()
 		f.problems = append(f.problems, newAlert(Error, CodeUnsupported, w.Name, h.problem).at(tensorPlace(w.Data)))
+	case m.BiasB != nil && w.Bias == nil:
+		// lora/layer.py; the bitsandbytes layers fail with an AttributeError.
+		h.problem = "Impossible to merge LoRA with `lora_bias=True` because the base layer has no bias."
+		f.problems = append(f.problems, newAlert(Error, CodeUnmergeable, w.Name, h.problem).at(tensorPlace(m.BiasB)))
 	default:
 		var at *loader.Tensor
 		if h.transpose, at, h.problem = fit(m, w, fanIn); h.problem != "" {

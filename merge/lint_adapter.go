@@ -1,0 +1,234 @@
+package merge
+
+import (
+	"fmt"
+	"math"
+	"path"
+	"strings"
+
+	"mergescope/loader"
+)
+
+// lintConfig checks what adapter_config.json says of a LoRA adapter.
+func (p *Project) lintConfig(a *loader.Adapter) []Alert {
+	c := &a.Config
+	var out []Alert
+	add := func(level Level, code Code, format string, args ...any) {
+		out = append(out, newAlert(level, code, "", a.Name+": "+fmt.Sprintf(format, args...)).at(filePlace(a)))
+	}
+	if !c.HasAlpha {
+		add(Warning, CodeMissingAlpha, "adapter_config.json has no lora_alpha; PEFT takes its default %g, so the scale is %.4g", c.Alpha, float64(configScale(a)))
+	}
+	if why := mutatedBase(c); why != "" {
+		add(Warning, CodeMutatedBase, "%s", why)
+	}
+	for _, bad := range idlePatterns(a) {
+		add(Warning, CodeConflict, "%s", bad)
+	}
+	if len(c.Unknown) > 0 {
+		add(Info, CodeConflict, "adapter_config.json has fields that PEFT 0.21 does not know and ignores: %s; a newer PEFT may merge differently", strings.Join(c.Unknown, ", "))
+	}
+	if other := p.otherBase(c.BaseModel); other {
+		add(Info, CodeConflict, "trained on %s, the model here is %s: check that they are the same weights", c.BaseModel, p.Model.Name)
+	}
+	return out
+}
+
+func filePlace(a *loader.Adapter) Place {
+	at := Nowhere()
+	if a.File != nil {
+		at.File = a.File.Name
+	}
+	return at
+}
+
+// mutatedBase explains initializations that change the base before training
+// (PEFT docs, "Initialization options"; tuners/lora/layer.py). A converted
+// adapter is saved with init_lora_weights true.
+func mutatedBase(c *loader.AdapterConfig) string {
+	switch init := strings.ToLower(c.InitLoraWeight); {
+	case c.KaSA != nil:
+		return "kasa_config: training replaced the base weights by a truncated SVD of them, and the adapter is valid only over those"
+	case init == "loftq":
+		return "init_lora_weights is loftq: training began from a base that LoftQ requantized to make room for the adapter, which is valid only over that base"
+	case init == "pissa", strings.HasPrefix(init, "pissa_niter_"), init == "olora", init == "corda", init == "lora_ga":
+		return fmt.Sprintf("init_lora_weights is %s: training subtracted the initial adapter from the base (W - s*B0*A0), and the adapter is valid only over that residual, unless it was converted when saved", c.InitLoraWeight)
+	}
+	return ""
+}
+
+// idlePatterns names keys of rank_pattern and alpha_pattern that match no
+// module of the adapter.
+func idlePatterns(a *loader.Adapter) []string {
+	var out []string
+	check := func(field string, patterns []loader.Pattern) {
+		for _, p := range patterns {
+			if !matchesAny(p, a.Modules) {
+				out = append(out, fmt.Sprintf("%s has the key %q, which matches no module of the file", field, p.Key))
+			}
+		}
+	}
+	check("rank_pattern", a.Config.RankPattern)
+	check("alpha_pattern", a.Config.AlphaPattern)
+	const most = 5 // a config can have thousands
+	if n := len(out); n > most {
+		out = append(out[:most], fmt.Sprintf("and %d more keys of rank_pattern or alpha_pattern match no module", n-most))
+	}
+	return out
+}
+
+func matchesAny(p loader.Pattern, modules []*loader.Module) bool {
+	for _, m := range modules {
+		// A match that takes too long is an error when the adapter is opened.
+		if ok, err := p.Match(weightName(m)); err != nil || ok {
+			return true
+		}
+	}
+	return false
+}
+
+// otherBase reports whether the base the adapter names is another than the
+// model. Only the last part of the names is compared: directories differ between
+// machines.
+func (p *Project) otherBase(base string) bool {
+	last := func(s string) string {
+		s, _, _ = strings.Cut(strings.TrimRight(strings.ReplaceAll(s, `\`, "/"), "/"), "@")
+		return strings.ToLower(path.Base(s))
+	}
+	b := last(base)
+	return base != "" && b != last(p.Model.Name) && b != last(p.Model.Path)
+}
+
+// lintReplaced reports tensors that replace or edit tensors of the base.
+func (p *Project) lintReplaced(a *loader.Adapter) []Alert {
+	kinds := map[string]*tally{}
+	var missing, packed tally
+	for _, r := range a.Others {
+		if kinds[r.Kind] == nil {
+			kinds[r.Kind] = &tally{}
+		}
+		kinds[r.Kind].add(r.Tensor.Name, tensorPlace(r.Tensor))
+		if r.Target == "" {
+			continue
+		}
+		w := p.Model.Weight(r.Target)
+		switch {
+		case p.Model.Tensor(r.Target) == nil:
+			missing.add(r.Target, tensorPlace(r.Tensor))
+		case w != nil && !w.Format.IsFloat():
+			packed.add(r.Target, tensorPlace(r.Tensor))
+		}
+	}
+	var out []Alert
+	for _, k := range []struct{ kind, what string }{
+		{loader.KindModulesToSave, "%d tensors replace whole tensors of the base (modules_to_save), first %s"},
+		{loader.KindBias, "%d tensors replace biases of the base (bias=\"" + a.Config.Bias + "\"), first %s"},
+		{loader.KindTokens, "%d tensors replace rows of an embedding (trainable_token_indices), first %s"},
+		{loader.KindEmbedding, "%d embeddings are saved along and replace those of the base, first %s"},
+	} {
+		if t := kinds[k.kind]; t != nil {
+			out = append(out, t.alert(Warning, CodeReplaced, a.Name+": "+k.what)...)
+		}
+	}
+	if t := kinds[loader.KindUnknown]; t != nil && a.Config.PeftType == "LORA" {
+		out = append(out, t.alert(Warning, CodeUnsupported, a.Name+": %d tensors have a purpose this program does not know and are left out, first %s")...)
+	}
+	out = append(out, missing.alert(Warning, CodeUnmatched, a.Name+": %d tensors replace tensors that the model does not have, first %s")...)
+	return append(out, packed.alert(Error, CodeUnmergeable, a.Name+": %d tensors replace quantized weights, first %s: "+
+		"PEFT cannot load this, since packed weights cannot be trained (only Tensors of floating point dtype can require gradients)")...)
+}
+
+// lintForms checks forms of LoRA that PEFT refuses, merges otherwise than it
+// infers, or rounds on the way.
+func (p *Project) lintForms(a *loader.Adapter, w widths) []Alert {
+	c := &a.Config
+	var out []Alert
+	add := func(level Level, code Code, msg string) {
+		out = append(out, newAlert(level, code, "", a.Name+": "+msg).at(filePlace(a)))
+	}
+	if len(c.ALoRATokens) > 0 {
+		add(Error, CodeUnmergeable, `alora_invocation_tokens: the adapter is active only after its invocation tokens. PEFT: "aLoRA does not support safe merging."`)
+	}
+	if c.Arrow != nil {
+		add(Error, CodeUnmergeable, `arrow_config: a router chooses adapters by input. PEFT: "Cannot merge an active Arrow router adapter. Remove it first."`)
+	}
+	if c.VeLoRA != nil && w.quantized() {
+		add(Error, CodeUnmergeable, `velora_config: PEFT refuses it on bitsandbytes layers: "does not support VeLoRA."`)
+	}
+	if c.UseQALoRA {
+		add(Error, CodeUnmergeable, "use_qalora: QALoRA works on GPTQ layers only, and PEFT cannot merge it")
+	}
+	if len(c.LayerReplication) > 0 {
+		add(Error, CodeUnmergeable, "layer_replication: several layers share one set of weights, and merging into one changes all of them")
+	}
+	if c.BDLoRA != nil && w.quantized() {
+		add(Warning, CodeUnsupported, "use_bdlora: PEFT ignores it on bitsandbytes layers and merges A and B as they are")
+	}
+	out = append(out, p.lintBias(a, w)...)
+	if w.bits4 && (w.compute == "bfloat16" || w.compute == "float16") && hasF32(a) {
+		add(Info, CodeLowMem, fmt.Sprintf("A and B are float32; PEFT's low_cpu_mem_usage=True would round them to %s (bnb_4bit_compute_dtype) before merging, which is not done here", w.compute))
+	}
+	return out
+}
+
+// lintBias reports lora_B.bias on quantized layers, which PEFT adds without the
+// scaling (peft issue 3741).
+func (p *Project) lintBias(a *loader.Adapter, w widths) []Alert {
+	var t tally
+	for _, m := range a.Modules {
+		if m.BiasB != nil && m.Scale != 1 {
+			t.add(m.Path, tensorPlace(m.BiasB))
+		}
+	}
+	if t.n == 0 || !w.quantized() {
+		return nil
+	}
+	return t.alert(Warning, CodeLoraBias, a.Name+": %d modules have lora_B.bias, first %s: on bitsandbytes layers PEFT merges it without the scaling "+
+		"(peft issue 3741), so the merged model differs from the adapter kept separate")
+}
+
+func hasF32(a *loader.Adapter) bool {
+	for _, m := range a.Modules {
+		if m.A != nil && m.A.DType == "F32" {
+			return true
+		}
+	}
+	return false
+}
+
+// lintConverters says what tools that take the adapter itself leave out:
+// llama.cpp's convert_lora_to_gguf.py reads lora_alpha only and stops at tensors
+// that are no lora_A or lora_B; vLLM (lora/peft_helper.py) refuses some forms.
+func lintConverters(a *loader.Adapter) []Alert {
+	c := &a.Config
+	var gguf, vllm []string
+	if c.UseRSLoRA && c.R > 0 {
+		gguf = append(gguf, fmt.Sprintf("ignores use_rslora: the adapter comes out %.3g times too weak", math.Sqrt(float64(c.R))))
+	}
+	if len(c.AlphaPattern) > 0 {
+		gguf = append(gguf, "ignores alpha_pattern: those modules get the wrong scale")
+	}
+	if c.UseDoRA {
+		gguf = append(gguf, "stops at DoRA's magnitude vectors")
+		vllm = append(vllm, "DoRA")
+	}
+	if c.LoraBias || c.Bias != "none" && c.Bias != "" {
+		gguf = append(gguf, "stops at bias tensors")
+		vllm = append(vllm, "biases")
+	}
+	if len(c.ModulesToSave) > 0 {
+		gguf = append(gguf, "stops at the tensors of modules_to_save")
+		vllm = append(vllm, "modules_to_save")
+	}
+	var parts []string
+	if len(gguf) > 0 {
+		parts = append(parts, "llama.cpp's convert_lora_to_gguf.py "+strings.Join(gguf, ", "))
+	}
+	if len(vllm) > 0 {
+		parts = append(parts, "vLLM refuses "+strings.Join(vllm, ", "))
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return []Alert{newAlert(Info, CodeConverterDrop, "", a.Name+": "+strings.Join(parts, "; ")).at(filePlace(a))}
+}
