@@ -1,9 +1,16 @@
 package merge
 
+import (
+	"math"
+
+	"mergescope/quant"
+)
+
 // Aggregate says how the blocks under one cell become one value.
 type Aggregate uint8
 
 // Aggregates; Worst is the default, since a mean hides the single bad block.
+// Mean is the figure over all weights of the cell, not a mean of figures.
 const (
 	Worst Aggregate = iota
 	Mean
@@ -16,6 +23,13 @@ const (
 	TileCols = 64
 )
 
+// tileBudget bounds the memory of all tiles of a job, in bytes. Beyond it tiles
+// get fewer rows.
+const tileBudget = 64 << 20
+
+// cellBytes is what a cell of a finished tile takes.
+const cellBytes = 1 + 4*2*int(NumMetrics)
+
 // Grid places the blocks of one weight: Rows weight rows by Cols block columns
 // of Width weights each.
 type Grid struct {
@@ -25,7 +39,7 @@ type Grid struct {
 
 // Cell states other than a value.
 const (
-	CellEmpty = iota // not computed yet, or no block begins here
+	CellEmpty = iota // not computed yet, no block begins here, or no block has the metric
 	CellValue        // a value
 	CellNaN          // NaN among the blocks
 	CellInf          // infinite, but no NaN
@@ -38,13 +52,191 @@ type Tile struct {
 	Rows int  // cells, at most TileRows (or as asked in Examine)
 	Cols int
 
-	state  []uint8
-	values [NumMetrics][2][]float32 // by metric and aggregate, row-major
+	from, to int // weight rows the tile covers
+	state    []uint8
+	values   [NumMetrics][2][]float32 // by metric and aggregate, row-major; NaN where there is none
 }
 
 // Span returns the weight rows [r0,r1) and block columns [c0,c1) under a cell.
-func (t *Tile) Span(row, col int) (r0, r1, c0, c1 int) { return }
+func (t *Tile) Span(row, col int) (r0, r1, c0, c1 int) {
+	n := t.to - t.from
+	return t.from + row*n/t.Rows, t.from + (row+1)*n/t.Rows, col * t.Grid.Cols / t.Cols, (col + 1) * t.Grid.Cols / t.Cols
+}
 
 // At returns the value of a cell and its state; the value counts only when the
-// state is CellValue.
-func (t *Tile) At(m Metric, a Aggregate, row, col int) (v float64, state int) { return 0, CellEmpty }
+// state is CellValue, except that MetricNonFinite always has its count.
+func (t *Tile) At(m Metric, a Aggregate, row, col int) (v float64, state int) {
+	i := row*t.Cols + col
+	v, state = float64(t.values[m][a][i]), int(t.state[i])
+	if state == CellValue && math.IsNaN(v) {
+		state = CellEmpty
+	}
+	return v, state
+}
+
+// WorstCell returns the cell with the worst value of a metric; ok is false if
+// no cell has one. Cells with NaN or infinite blocks are worse than all others.
+func (t *Tile) WorstCell(m Metric, a Aggregate) (row, col int, ok bool) {
+	best, worst := -1, 0.0
+	for i := range t.state {
+		v, state := t.At(m, a, i/t.Cols, i%t.Cols)
+		switch state {
+		case CellNaN, CellInf:
+			return i / t.Cols, i % t.Cols, true
+		case CellValue:
+			if best < 0 || m.worse(v, worst) {
+				best, worst = i, v
+			}
+		}
+	}
+	if best < 0 {
+		return 0, 0, false
+	}
+	return best / t.Cols, best % t.Cols, true
+}
+
+// worse reports whether v is a worse value of the metric than w.
+func (m Metric) worse(v, w float64) bool {
+	if metricInfos[m].BadIsLow {
+		return v < w
+	}
+	return v > w
+}
+
+// gridOf places the blocks of a weight whose blocks have width weights.
+func gridOf(rows, cols, width int) Grid {
+	return Grid{Rows: rows, Cols: (cols + width - 1) / width, Width: width}
+}
+
+// cell collects the blocks under one cell.
+type cell struct {
+	sums     quant.Sums
+	worst    [NumMetrics]float64 // Metric.order of the worst block, NaN if none
+	nan, inf bool
+}
+
+func (c *cell) add(b *quant.BlockSum, nan bool) {
+	var s quant.Sums
+	s.Add(*b)
+	if c.sums.Blocks == 0 {
+		c.clearWorst()
+	}
+	c.sums.Merge(s)
+	if !b.Finite() {
+		c.nan, c.inf = c.nan || nan, c.inf || !nan
+	}
+	for m := range NumMetrics {
+		c.take(m, m.order(&s))
+	}
+}
+
+func (c *cell) clearWorst() {
+	for m := range c.worst {
+		c.worst[m] = math.NaN()
+	}
+}
+
+// take keeps the worse of v and what is there.
+func (c *cell) take(m Metric, v float64) {
+	if v == v && (c.worst[m] != c.worst[m] || m.worse(v, c.worst[m])) {
+		c.worst[m] = v
+	}
+}
+
+// merge adds the blocks of o.
+func (c *cell) merge(o *cell) {
+	if o.sums.Blocks == 0 {
+		return
+	}
+	if c.sums.Blocks == 0 {
+		c.clearWorst()
+	}
+	c.sums.Merge(o.sums)
+	c.nan, c.inf = c.nan || o.nan, c.inf || o.inf
+	for m := range NumMetrics {
+		c.take(m, o.worst[m])
+	}
+}
+
+func (c *cell) state() uint8 {
+	switch {
+	case c.sums.Blocks == 0:
+		return CellEmpty
+	case c.nan:
+		return CellNaN
+	case c.inf:
+		return CellInf
+	default:
+		return CellValue
+	}
+}
+
+// heat is a tile while it is filled.
+type heat struct {
+	grid       Grid
+	from, to   int // weight rows
+	rows, cols int // cells
+	cells      []cell
+}
+
+// newHeat covers weight rows [from, to) with at most rows by cols cells.
+func newHeat(g Grid, from, to, rows, cols int) *heat {
+	h := &heat{grid: g, from: from, to: to, rows: max(min(rows, to-from), 1), cols: max(min(cols, g.Cols), 1)}
+	h.cells = make([]cell, h.rows*h.cols)
+	return h
+}
+
+// rowOf returns the row of cells that weight row r belongs to, the inverse of
+// Tile.Span.
+func (h *heat) rowOf(r int) int { return ((r-h.from+1)*h.rows - 1) / (h.to - h.from) }
+
+// colOf does so for block column c.
+func (h *heat) colOf(c int) int { return ((c+1)*h.cols - 1) / h.grid.Cols }
+
+// part is the cells some rows of a weight fill, before they are merged into
+// the others.
+type part struct {
+	first int // row of cells
+	cells []cell
+}
+
+// newPart returns room for weight rows [r0, r1).
+func (h *heat) newPart(r0, r1 int) *part {
+	first := h.rowOf(r0)
+	return &part{first: first, cells: make([]cell, (h.rowOf(r1-1)-first+1)*h.cols)}
+}
+
+// add puts the block whose first weight is (row, col) into its cell.
+func (h *heat) add(p *part, row, col int, b *quant.BlockSum, nan bool) {
+	p.cells[(h.rowOf(row)-p.first)*h.cols+h.colOf(col/h.grid.Width)].add(b, nan)
+}
+
+func (h *heat) merge(p *part) {
+	at := h.cells[p.first*h.cols:]
+	for i := range p.cells {
+		at[i].merge(&p.cells[i])
+	}
+}
+
+// tile returns the state of things as a Tile of its own.
+func (h *heat) tile() *Tile {
+	t := &Tile{Grid: h.grid, Rows: h.rows, Cols: h.cols, from: h.from, to: h.to, state: make([]uint8, len(h.cells))}
+	for m := range NumMetrics {
+		t.values[m] = [2][]float32{make([]float32, len(h.cells)), make([]float32, len(h.cells))}
+	}
+	for i := range h.cells {
+		c := &h.cells[i]
+		t.state[i] = c.state()
+		for m := range NumMetrics {
+			t.values[m][Worst][i] = float32(m.value(c.worst[m]))
+			t.values[m][Mean][i] = float32(m.Of(c.sums))
+		}
+	}
+	return t
+}
+
+// tileRows returns how many rows of cells each of so many tiles may have.
+func tileRows(tiles int) int {
+	cells := tileBudget / max(tiles, 1) / cellBytes
+	return min(max(cells/TileCols, 8), TileRows)
+}

@@ -2,6 +2,11 @@ package merge
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"mergescope/quant"
@@ -42,91 +47,297 @@ type Options struct {
 	Now       func() time.Time // clock for alerts; nil means time.Now
 }
 
+// maxWorkers bounds Options.Workers.
+const maxWorkers = 256
+
 // Job runs a plan once.
-type Job struct{}
+type Job struct {
+	project *Project
+	plan    Plan
+	opt     Options
+	merge   mergeOptions
+	layers  []Layer
+	todo    []int // indices of the layers that are computed, natural order
+	out     sink  // nil in a dry run; set by Run before any worker starts
+	log     Log
+	pool    pool
+	workers int // goroutines
+	tile    int // rows of a tile
+	panel   int // weights of a panel
+
+	weights, bytes           atomic.Int64 // done
+	weightsTotal, bytesTotal int64
+
+	mu      sync.Mutex // guards the fields below
+	state   State
+	err     error
+	clock   stopwatch
+	status  []LayerState // Fraction is not kept up
+	flights map[int]*flight
+	tiles   map[int]*Tile
+	sums    map[int]quant.Sums // of finished layers
+	factors NonFinite          // of A and B
+	totals  Metrics            // of summed finished layers
+	summed  int
+	speed   speed
+	limit   int
+	inputs  []FileDigest
+}
 
 // NewJob resolves and validates the plan. It reads no weights. With an output
 // directory it checks that the directory is new, empty or a resumable run of
 // the same plan and that it is not the input.
-func NewJob(p *Project, plan Plan, opt Options) (*Job, error) { return nil, nil }
+func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
+	if err := p.Validate(plan); err != nil {
+		return nil, err
+	}
+	if opt.Out != "" {
+		if opt.Only != nil {
+			return nil, errors.New("only dry runs can leave out layers")
+		}
+		if err := checkTarget(opt.Out, inputPaths(p.Model, p.Adapters)); err != nil {
+			return nil, err
+		}
+	}
+	j := &Job{project: p, plan: plan, opt: opt, merge: plan.arithmetic(opt), panel: panelWeights}
+	layers, alerts := p.Layers(plan)
+	j.layers = layers
+	j.log.Now = opt.Now
+	j.log.Add(alerts...)
+	j.status = make([]LayerState, len(layers))
+	j.flights, j.tiles, j.sums = map[int]*flight{}, map[int]*Tile{}, map[int]quant.Sums{}
+	j.totals = MetricsOf(quant.Sums{})
+	for i := range layers {
+		j.enlist(&layers[i])
+	}
+	j.tile = tileRows(len(j.todo))
+	j.limit = min(opt.Workers, maxWorkers)
+	if j.limit <= 0 {
+		j.limit = runtime.GOMAXPROCS(0)
+	}
+	j.workers = max(2*runtime.GOMAXPROCS(0), j.limit)
+	j.pool.open, j.pool.panel, j.pool.end, j.pool.place = j.open, j.compute, j.end, j.place
+	j.pool.init(j.limit, j.todo)
+	return j, nil
+}
+
+// arithmetic is what of the plan and the options decides bytes and figures.
+func (p Plan) arithmetic(opt Options) mergeOptions {
+	m := mergeOptions{unsafe: opt.Unsafe, reference: opt.Reference}
+	if p.Profile == ProfileCUDA {
+		m.profile = quant.CUDA
+	}
+	return m
+}
+
+// enlist takes a layer on if it is to be computed.
+func (j *Job) enlist(l *Layer) {
+	i := l.Index
+	switch {
+	case j.opt.Only != nil && !j.opt.Only(l.Weight.Name):
+	case l.Copies():
+		if len(l.Steps) > 0 {
+			j.status[i].Result = newLayerReport(l, MetricsOf(quant.Sums{}))
+		}
+	default:
+		j.todo = append(j.todo, i)
+		j.status[i].State = Queued
+		j.weightsTotal += l.Weight.Numel()
+		j.bytesTotal += l.Weight.Bytes()
+		return
+	}
+	if j.opt.Out != "" {
+		j.bytesTotal += l.Weight.Bytes()
+	}
+}
 
 // Run runs the job to its end and returns the report, which is complete for the
 // layers that finished even if err is not nil. It returns ctx.Err() when
 // cancelled. All goroutines it starts have ended when it returns. Call it once.
-func (j *Job) Run(ctx context.Context) (*Report, error) { return nil, nil }
+func (j *Job) Run(ctx context.Context) (*Report, error) {
+	j.mu.Lock()
+	if j.state != Idle {
+		j.mu.Unlock()
+		return nil, errors.New("a job runs only once")
+	}
+	j.state = Running
+	j.clock.run(true, time.Now())
+	j.mu.Unlock()
+	err := j.run(ctx)
+	j.mu.Lock()
+	j.clock.run(false, time.Now())
+	j.err = err
+	switch {
+	case err == nil:
+		j.state = Done
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		j.state = Cancelled
+	default:
+		j.state = Failed
+	}
+	j.abandon()
+	j.mu.Unlock()
+	return j.report(), err
+}
+
+func (j *Job) run(ctx context.Context) (err error) {
+	if j.opt.Out == "" {
+		return j.pool.run(ctx, j.workers)
+	}
+	out, err := openOutput(ctx, outputSpec{
+		dir: j.opt.Out, model: j.project.Model, adapters: j.adapters(), layers: j.layers,
+		plan: j.digest(), progress: func(n int64) { j.bytes.Add(n) },
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := out.close(); err == nil {
+			err = e
+		}
+	}()
+	j.out = diskSink{out}
+	return j.writeTo(ctx)
+}
+
+// writeTo computes everything into j.out and completes it.
+func (j *Job) writeTo(ctx context.Context) error {
+	if err := j.pool.run(ctx, j.workers); err != nil {
+		return err
+	}
+	if err := j.out.copyRest(ctx); err != nil {
+		return err
+	}
+	text, err := j.reportText(ctx)
+	if err != nil {
+		return err
+	}
+	return j.out.finish(ctx, text)
+}
+
+// open begins a layer: reads what it needs besides its codes, or takes over
+// what an earlier run left.
+func (j *Job) open(layer int) (*flight, error) {
+	l := &j.layers[layer]
+	var sink layerSink
+	if j.out != nil {
+		sink = j.out.layer(l.Weight.Name)
+		if sink.done() {
+			return nil, j.resume(l, sink.note())
+		}
+	}
+	s, err := openSubject(l, j.merge)
+	if err != nil {
+		return nil, err
+	}
+	j.bytes.Add(l.Weight.Bytes() - l.Weight.Data.Size)
+	f := newFlight(s, sink, j.panel)
+	if j.opt.Tiles {
+		f.result.heat = s.newHeat(0, s.rows, j.tile, TileCols)
+	}
+	j.mu.Lock()
+	j.status[layer].State = Active
+	j.flights[layer] = f
+	j.mu.Unlock()
+	return f, nil
+}
+
+// compute does one panel and counts it.
+func (j *Job) compute(w *work, t task) error {
+	if err := t.f.compute(w, t.pass, t.panel); err != nil {
+		return err
+	}
+	t.f.done.Add(1)
+	if t.pass == 0 {
+		j.bytes.Add(int64(len(w.raw)))
+	}
+	// Each pass counts for its share; the last takes what division leaves over.
+	n, passes := int64(w.p.Len()), int64(t.f.sub.passes())
+	if share := n / passes; int64(t.pass) < passes-1 {
+		n = share
+	} else {
+		n -= share * (passes - 1)
+	}
+	j.weights.Add(n)
+	return nil
+}
+
+// end judges a layer, lets its bytes be committed or dropped, and publishes it.
+func (j *Job) end(ctx context.Context, layer int, f *flight) error {
+	v := f.verdict(j.merge)
+	if err := f.finish(ctx, v.Stopped, v.encode()); err != nil {
+		return err
+	}
+	var tile *Tile
+	if f.result.heat != nil {
+		tile = f.result.heat.tile()
+	}
+	j.publish(layer, v, tile)
+	return nil
+}
+
+// resume publishes a layer that an earlier run finished.
+func (j *Job) resume(l *Layer, note []byte) error {
+	v, err := decodeVerdict(note)
+	if err != nil {
+		return fmt.Errorf("the state of the earlier run: %w", err)
+	}
+	j.weights.Add(l.Weight.Numel())
+	j.bytes.Add(l.Weight.Bytes())
+	j.publish(l.Index, v, nil)
+	return nil
+}
+
+func (j *Job) publish(layer int, v *verdict, tile *Tile) {
+	j.log.Add(v.Report.Alerts...)
+	j.log.Add(v.Rounding...)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.status[layer] = LayerState{State: Finished, Fraction: 1, Result: v.Report}
+	if v.Stopped {
+		j.status[layer].State = Stopped
+	}
+	j.sums[layer] = v.sums()
+	j.factors.A += v.Report.NonFinite.A
+	j.factors.B += v.Report.NonFinite.B
+	delete(j.flights, layer)
+	if tile != nil {
+		j.tiles[layer] = tile
+	}
+}
+
+// abandon marks the layers that were in flight when the job ended early.
+// Callers hold mu.
+func (j *Job) abandon() {
+	for layer, f := range j.flights {
+		j.status[layer] = LayerState{State: Stopped, Fraction: f.fraction()}
+		delete(j.flights, layer)
+	}
+}
+
+func (j *Job) place(layer int, err error) error { return layerError(&j.layers[layer], err) }
 
 // Pause holds the workers before their next panel; Resume lets them go on.
 // Safe for concurrent use, as are all methods below.
-func (j *Job) Pause() {}
+func (j *Job) Pause() { j.setPaused(true, Running, Paused) }
 
 // Resume ends a pause.
-func (j *Job) Resume() {}
+func (j *Job) Resume() { j.setPaused(false, Paused, Running) }
+
+func (j *Job) setPaused(on bool, from, to State) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.state == from {
+		j.state = to
+		j.clock.run(!on, time.Now())
+		j.pool.pause(on)
+	}
+}
 
 // SetWorkers changes how many workers compute, from 1 to GOMAXPROCS*2.
-func (j *Job) SetWorkers(n int) {}
-
-// Snapshot copies what a watcher needs. Its cost does not depend on the speed
-// of the workers.
-func (j *Job) Snapshot() Snapshot { return Snapshot{} }
-
-// Tile returns the heat tile of a layer as far as it is computed, or nil.
-func (j *Job) Tile(layer int) *Tile { return nil }
-
-// Snapshot is a job at one moment. Layers and Alerts must not be changed.
-type Snapshot struct {
-	State   State
-	Dry     bool
-	Workers int
-	Err     error // why the job failed
-
-	LayersDone, LayersTotal   int
-	WeightsDone, WeightsTotal int64 // weights through the kernels
-	BytesDone, BytesTotal     int64 // bytes read of the model
-	Elapsed                   time.Duration
-	Rate                      float64       // weights per second over the last seconds
-	ETA                       time.Duration // 0 if unknown
-
-	Layers []LayerState // one per Project layer, indexed by Layer.Index
-	Totals Metrics
-	Alerts []Alert // newest first
-}
-
-// LayerState is one layer in a snapshot.
-type LayerState struct {
-	State    LayerProgress
-	Fraction float64 // 0..1 while running
-	Result   *LayerReport
-}
-
-// LayerProgress is the life of a layer in a job.
-type LayerProgress uint8
-
-// Progress of a layer.
-const (
-	Untouched LayerProgress = iota // no adapter: copied
-	Queued
-	Active
-	Finished
-	Stopped // non-finite values under safe merge, or an error: original bytes kept
-)
-
-// Examination is a weight recomputed on demand.
-type Examination struct {
-	Layer Layer
-	Tile  *Tile
-	Rows  []quant.Sums // one a weight row of the span
-	Sums  quant.Sums   // over the span
-}
-
-// Examine recomputes weight rows [r0, r1) of one layer under the plan, exactly
-// as a job would, and returns them as a tile of at most rows by cols cells.
-// r1 <= 0 means all rows. It allocates in proportion to the span's blocks.
-func (p *Project) Examine(ctx context.Context, plan Plan, layer string, r0, r1, rows, cols int) (*Examination, error) {
-	return nil, nil
-}
-
-// Explain recomputes the block that holds weight (row, col) of a layer under the plan and
-// returns every step of it.
-func (p *Project) Explain(ctx context.Context, plan Plan, layer string, row, col int) (*quant.Trace, error) {
-	return nil, nil
+func (j *Job) SetWorkers(n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.limit = max(1, min(n, j.workers))
+	j.pool.setLimit(j.limit)
 }

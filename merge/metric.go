@@ -1,6 +1,10 @@
 package merge
 
-import "mergescope/quant"
+import (
+	"math"
+
+	"mergescope/quant"
+)
 
 // Figure is a number that may not exist. NaN means it could not be computed; it
 // is null in JSON and a dash on screen.
@@ -35,8 +39,51 @@ type NonFinite struct {
 	Output int64 `json:"output"`
 }
 
-// MetricsOf works the figures out of sums.
-func MetricsOf(s quant.Sums) Metrics { return Metrics{} }
+// Any reports whether there are any.
+func (n NonFinite) Any() bool { return n != NonFinite{} }
+
+// MetricsOf works the figures out of sums. The sums of squares cover the blocks
+// without non-finite elements, so the figures do too; those that need a sum
+// which is not finite, or divide by 0, do not exist. NoiseFloor, KeptOnInputs
+// and the counts of A and B do not follow from sums.
+func MetricsOf(s quant.Sums) Metrics {
+	delta, weight, err := rms(s.DD, s.Finite), rms(s.WW, s.Finite), rms(s.EE, s.Finite)
+	m := Metrics{
+		Kept:          ratio(s.RD, s.DD),
+		SNR:           Figure(MetricSNR.Of(s)),
+		CodesChanged:  ratio(float64(s.Codes), float64(s.N)),
+		ScalesChanged: Figure(math.NaN()),
+		DeltaRMS:      Figure(delta),
+		WeightRMS:     Figure(weight),
+		DeltaRatio:    ratio(delta, weight),
+		ErrorRMS:      Figure(err),
+		ErrorMax:      Figure(MetricErrorMax.Of(s)),
+		ErrorRelative: Figure(MetricError.Of(s)),
+		AbsmaxGrowth:  Figure(MetricGrowth.Of(s)),
+		NonFinite:     NonFinite{Delta: s.Delta, Sum: s.Sum, Output: s.Output},
+		NoiseFloor:    Figure(math.NaN()),
+		Ambiguous:     s.Ambiguous,
+		KeptOnInputs:  Figure(math.NaN()),
+	}
+	if s.Growth > 0 || s.Scales > 0 {
+		m.ScalesChanged = ratio(float64(s.Scales), float64(s.Blocks))
+	}
+	return m
+}
+
+// ratio returns a/b, NaN unless b is positive and both are finite.
+func ratio(a, b float64) Figure {
+	if !(b > 0) || math.IsInf(b, 0) || math.IsInf(a, 0) {
+		return Figure(math.NaN())
+	}
+	return Figure(a / b)
+}
+
+// rms returns the root of the mean square, NaN if there is nothing to average
+// or the sum of squares overflowed.
+func rms(squares float64, n int64) float64 {
+	return math.Sqrt(float64(ratio(squares, float64(n))))
+}
 
 // Metric is a figure a heatmap or a column can show.
 type Metric uint8
@@ -56,15 +103,70 @@ const (
 // MetricInfo describes a metric for titles and legends.
 type MetricInfo struct {
 	Name     string // "kept"
-	Unit     string // "", "dB", "%"
+	Unit     string // "dB", "×", or "" for a plain number or share
 	Low      float64
 	High     float64 // fixed ends of the scale
 	Log      bool    // scale is logarithmic by default
 	BadIsLow bool    // worst is the smallest value (kept, snr), else the largest
 }
 
+// metricInfos is indexed by Metric.
+var metricInfos = [NumMetrics]MetricInfo{
+	MetricKept:      {Name: "kept", Low: 0, High: 1, BadIsLow: true},
+	MetricSNR:       {Name: "snr", Unit: "dB", Low: -5, High: 25, BadIsLow: true},
+	MetricError:     {Name: "error", Low: 1e-3, High: 1, Log: true},
+	MetricCodes:     {Name: "codes changed", Low: 0, High: 1},
+	MetricGrowth:    {Name: "absmax growth", Unit: "×", Low: 0.5, High: 2, Log: true},
+	MetricErrorMax:  {Name: "largest error", Low: 1e-5, High: 1, Log: true},
+	MetricNonFinite: {Name: "non-finite", Low: 1, High: 4096, Log: true},
+}
+
 // Info returns the description of m.
-func (m Metric) Info() MetricInfo { return MetricInfo{} }
+func (m Metric) Info() MetricInfo { return metricInfos[m] }
 
 // Of returns the metric of one block or of any sums; NaN if it does not exist.
-func (m Metric) Of(s quant.Sums) float64 { return 0 }
+func (m Metric) Of(s quant.Sums) float64 { return m.value(m.order(&s)) }
+
+// order returns a number that rises with the metric and costs no root and no
+// logarithm, so that the worst of many blocks is found cheaply; value turns it
+// into the metric. NaN if the metric does not exist.
+func (m Metric) order(s *quant.Sums) float64 {
+	switch m {
+	case MetricKept:
+		return float64(ratio(s.RD, s.DD))
+	case MetricSNR:
+		if s.EE == 0 && s.DD > 0 {
+			return math.Inf(1) // the delta arrived without any error
+		}
+		return float64(ratio(s.DD, s.EE))
+	case MetricError:
+		return float64(ratio(s.EE, s.TT))
+	case MetricCodes:
+		return float64(ratio(float64(s.Codes), float64(s.N)))
+	case MetricGrowth:
+		if s.Growth > 0 {
+			return s.Growth
+		}
+	case MetricErrorMax:
+		if s.Finite > 0 {
+			return s.MaxE
+		}
+	case MetricNonFinite:
+		return float64(s.Delta + s.Sum + s.Output)
+	}
+	return math.NaN()
+}
+
+func (m Metric) value(order float64) float64 {
+	switch m {
+	case MetricSNR:
+		if order == 0 {
+			return math.NaN() // there is no delta
+		}
+		return 10 * math.Log10(order)
+	case MetricError:
+		return math.Sqrt(order)
+	default:
+		return order
+	}
+}

@@ -13,6 +13,8 @@ import (
 type Project struct {
 	Model    *loader.Checkpoint
 	Adapters []*loader.Adapter
+
+	seen examined // by Examine and Explain
 }
 
 // NewProject returns a project over an opened model. The project does not close

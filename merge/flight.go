@@ -1,0 +1,282 @@
+package merge
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"mergescope/quant"
+)
+
+// panelWeights is about how many weights a panel has: enough to hide the cost
+// of scheduling, few enough that its arrays stay in a core's cache.
+const panelWeights = 96 << 10
+
+// flight is a weight while it is computed. Workers take panels of it in order
+// and bring results in any order; they are added up in order, so that no sum
+// depends on who was faster.
+type flight struct {
+	sub    *subject
+	sink   layerSink // nil if nothing is written
+	rows   int       // of a panel
+	panels int
+
+	// The pool's bookkeeping, under its lock.
+	pass    int
+	claimed int // panels handed out in this pass
+	left    int // panels not finished in this pass
+
+	done   atomic.Int64 // panels of all passes
+	absmax []float32    // new scales of this pass, if they are nested; panels fill disjoint parts
+	offset float32      // their mean after the last update
+
+	mu      sync.Mutex
+	next    int                  // panel whose result is added next
+	waiting map[int]*panelResult // finished before their turn
+	result  outcome
+}
+
+// outcome is what a merge of some rows of a weight showed.
+type outcome struct {
+	sums  quant.Sums
+	worst worstBlock
+	first strays
+	heat  *heat // nil if no tile is wanted
+}
+
+// worstBlock is the block with the least kept, the first of equals.
+type worstBlock struct {
+	found    bool
+	row, col int
+	kept     float64
+}
+
+func (w *worstBlock) take(o worstBlock) {
+	if o.found && (!w.found || o.kept < w.kept) {
+		*w = o
+	}
+}
+
+// strays are the flat indices of the first elements of a weight that are not
+// finite: of the delta, the sum and the result. -1 if there is none.
+type strays struct{ delta, sum, output int64 }
+
+func noStrays() strays { return strays{-1, -1, -1} }
+
+func (s *strays) take(o strays) {
+	for _, p := range [...]struct {
+		to *int64
+		v  int64
+	}{{&s.delta, o.delta}, {&s.sum, o.sum}, {&s.output, o.output}} {
+		if *p.to < 0 {
+			*p.to = p.v
+		}
+	}
+}
+
+// panelResult is the outcome of one panel.
+type panelResult struct {
+	rows  []quant.Sums // by row; blocks count for the row of their first weight
+	worst worstBlock
+	first strays
+	part  *part
+}
+
+// newFlight prepares a subject for panels of about so many weights.
+func newFlight(s *subject, sink layerSink, weights int) *flight {
+	f := &flight{sub: s, sink: sink, rows: s.panelRows(weights), waiting: map[int]*panelResult{}}
+	f.panels = (s.rows + f.rows - 1) / f.rows
+	f.left = f.panels
+	f.result.first = noStrays()
+	if s.nested() {
+		f.absmax = make([]float32, len(s.absmax))
+	}
+	return f
+}
+
+// fraction is how much of the work is done, 0..1.
+func (f *flight) fraction() float64 {
+	return float64(f.done.Load()) / float64(f.panels*f.sub.passes())
+}
+
+// compute does one panel of a pass.
+func (f *flight) compute(w *work, pass, panel int) error {
+	s := f.sub
+	r0 := panel * f.rows
+	if err := s.read(w, r0, min(f.rows, s.rows-r0)); err != nil {
+		return err
+	}
+	if s.nested() && pass < len(s.updates) {
+		s.apply(w, r0, pass)
+		lo, hi := s.scaleRange(r0, w.p.Rows)
+		copy(f.absmax[lo:hi], w.p.NewAbsmax)
+		if pass < len(s.updates)-1 {
+			return nil
+		}
+		return f.write(w, r0)
+	}
+	s.apply(w, r0, len(s.updates)-1)
+	s.measure(w, r0)
+	if !s.nested() {
+		if err := f.write(w, r0); err != nil {
+			return err
+		}
+	}
+	f.add(panel, collect(&w.p, r0, r0+w.p.Rows, f.result.heat))
+	return nil
+}
+
+// collect gathers the outcome of weight rows [from, to) of a measured panel,
+// into cells if h is not nil.
+func collect(p *quant.Panel, from, to int, h *heat) *panelResult {
+	r := &panelResult{rows: make([]quant.Sums, to-from), first: noStrays()}
+	if h != nil {
+		r.part = h.newPart(from, to)
+	}
+	r0 := int(p.First / int64(p.Cols))
+	for b := range p.Sums {
+		s := &p.Sums[b]
+		lo, hi := p.Block(b)
+		row, col := r0+lo/p.Cols, lo%p.Cols
+		if row < from || row >= to {
+			continue
+		}
+		r.rows[row-from].Add(*s)
+		nan := false
+		if s.Finite() {
+			if s.DD > 0 {
+				kept := float64(ratio(float64(s.RD), float64(s.DD)))
+				r.worst.take(worstBlock{kept == kept, row, col, kept})
+			}
+		} else {
+			nan = r.first.look(p, s, lo, hi)
+		}
+		if h != nil {
+			h.add(r.part, row, col, s, nan)
+		}
+	}
+	return r
+}
+
+// look notes the first elements of block [lo, hi) that are not finite and
+// reports whether there is NaN among them.
+func (f *strays) look(p *quant.Panel, s *quant.BlockSum, lo, hi int) (nan bool) {
+	at := strays{-1, -1, -1}
+	for i := lo; i < hi; i++ {
+		d, t := p.D[i], p.T[i]
+		if !isFinite(d) && at.delta < 0 {
+			at.delta = p.First + int64(i)
+		}
+		if !isFinite(t) && at.sum < 0 {
+			at.sum = p.First + int64(i)
+		}
+		nan = nan || d != d || t != t
+	}
+	if s.Output > 0 {
+		at.output = p.First + int64(lo)
+	}
+	f.take(at)
+	return nan || s.NewAbsmax != s.NewAbsmax
+}
+
+// add brings the result of a panel, and adds up as far as there is no gap.
+func (f *flight) add(panel int, r *panelResult) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.waiting[panel] = r
+	for {
+		r, ok := f.waiting[f.next]
+		if !ok {
+			return
+		}
+		delete(f.waiting, f.next)
+		f.next++
+		f.result.add(r)
+	}
+}
+
+func (o *outcome) add(r *panelResult) {
+	for i := range r.rows {
+		o.sums.Merge(r.rows[i])
+	}
+	o.worst.take(r.worst)
+	o.first.take(r.first)
+	if o.heat != nil {
+		o.heat.merge(r.part)
+	}
+}
+
+// write stores the panel's codes, and its scales unless they are nested.
+func (f *flight) write(w *work, r0 int) error {
+	if f.sink == nil {
+		return nil
+	}
+	p, s, l := &w.p, f.sub, f.sub.layer.Weight
+	at, _ := s.codeRange(s.form, r0, 0)
+	if err := f.sink.WriteAt(l.Data.Name, p.NewCodes, at); err != nil {
+		return err
+	}
+	if len(p.NewAbsmax) == 0 || s.nested() {
+		return nil
+	}
+	name := ""
+	if l.SCB != nil {
+		name = l.SCB.Name
+	} else {
+		name = l.State.Absmax.Name
+	}
+	first, _ := s.scaleRange(r0, p.Rows)
+	return writeFloats(f.sink, name, p.NewAbsmax, 4*int64(first), &w.out)
+}
+
+// writeFloats stores float32 values at byte off of a tensor; buf is memory to
+// use.
+func writeFloats(sink layerSink, tensor string, v []float32, off int64, buf *[]byte) error {
+	*buf = resize(*buf, 4*len(v))
+	quant.EncodeFloats(*buf, v, quant.F32)
+	return sink.WriteAt(tensor, *buf, off)
+}
+
+// endPass does what needs the whole weight, after the last panel of a pass and
+// before the first of the next.
+func (f *flight) endPass() error {
+	s := f.sub
+	if !s.nested() || f.pass >= len(s.updates) {
+		return nil
+	}
+	n := s.settle(f.absmax)
+	if f.pass < len(s.updates)-1 {
+		f.absmax = make([]float32, len(f.absmax))
+		return nil
+	}
+	f.absmax, f.offset = nil, n.Offset
+	if f.sink == nil {
+		return nil
+	}
+	q := s.layer.Weight.State
+	if err := f.sink.WriteAt(q.Absmax.Name, n.Codes, 0); err != nil {
+		return err
+	}
+	var buf []byte
+	if err := writeFloats(f.sink, q.NestedAbsmax.Name, n.Absmax, 0, &buf); err != nil {
+		return err
+	}
+	return writeFloats(f.sink, q.NestedMap.Name, n.Map[:], 0, &buf)
+}
+
+// finish writes the quant state, whose dtype becomes that of what PEFT adds up,
+// and commits what was written, or undoes it if the layer was stopped.
+func (f *flight) finish(ctx context.Context, stopped bool, note []byte) error {
+	if f.sink == nil {
+		return nil
+	}
+	if stopped {
+		f.sink.revert()
+	} else if s := f.sub; s.form.Is4Bit() {
+		q := s.layer.Weight.State
+		if err := f.sink.WriteAt(q.JSON.Name, q.Encode(quant.F32, f.offset), 0); err != nil {
+			return err
+		}
+	}
+	return f.sink.commit(ctx, note)
+}

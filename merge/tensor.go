@@ -1,0 +1,338 @@
+package merge
+
+import (
+	"fmt"
+	"math"
+
+	"mergescope/loader"
+	"mergescope/quant"
+)
+
+// subject is one weight and what is merged into it, read as far as it must be
+// in memory: scales and adapter factors, but not the codes. It is read only and
+// safe for concurrent use, except that settle fills scales between two passes.
+type subject struct {
+	layer    *Layer
+	spec     quant.Spec   // of the base
+	form     quant.Format // of the result
+	profile  quant.Profile
+	inferred bool // figures compare with the base not rounded to the state's dtype
+
+	rows, cols int
+	unit       int       // fewest rows that end on a block boundary
+	absmax     []float32 // effective scale of each block, SCB of each row, nil for floats
+	updates    []update
+
+	// scales are the effective new scales after each update of a weight with
+	// nested scales, which depend on the whole weight; nil for others.
+	scales [][]float32
+}
+
+// mergeOptions are what of a plan and of Options decides the arithmetic.
+type mergeOptions struct {
+	profile   quant.Profile
+	unsafe    bool
+	reference Reference
+}
+
+// openSubject reads the scales of a layer's weight and the factors of its
+// steps.
+func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
+	w := l.Weight
+	if w.Problem != nil {
+		return nil, w.Problem
+	}
+	s := &subject{
+		layer: l, spec: w.Spec(), form: w.Format, profile: opt.profile,
+		rows: w.Rows(), cols: w.Cols(), unit: 1,
+	}
+	if f, ok := outputFormats[l.Output]; ok {
+		s.form = f
+	}
+	s.inferred = opt.reference == AsInferred && s.spec.Format.Is4Bit() && s.spec.Dtype != quant.F32
+	if s.spec.Format.Is4Bit() {
+		s.unit = min(s.spec.Blocksize/gcd(s.spec.Blocksize, s.cols), s.rows)
+	}
+	var err error
+	if s.absmax, err = readScales(w); err != nil {
+		return nil, err
+	}
+	for i := range l.Steps {
+		u, err := openUpdate(&l.Steps[i], w, opt.unsafe)
+		if err != nil {
+			return nil, err
+		}
+		s.updates = append(s.updates, u)
+	}
+	return s, nil
+}
+
+// outputFormats are the element types of the output forms that dequantize.
+var outputFormats = map[Output]quant.Format{AsBF16: quant.BF16, AsF16: quant.F16, AsF32: quant.F32}
+
+// openUpdate reads what a step adds to a weight.
+func openUpdate(step *Step, w *loader.Weight, unsafe bool) (update, error) {
+	round := quant.Unknown
+	if w.Format.IsFloat() && (!unsafe || step.Module.Embedding) {
+		// PEFT's safe merge adds delta.to(W.dtype) (lora/layer.py, Linear.merge),
+		// and embeddings always do.
+		round = w.Format
+	}
+	return openLoRA(step, round)
+}
+
+// readScales returns the effective scales of a weight, nested ones decoded; nil
+// if its format has none.
+func readScales(w *loader.Weight) ([]float32, error) {
+	switch q := w.State; {
+	case w.Format == quant.Int8:
+		return w.SCB.Float32s()
+	case q == nil:
+		return nil, nil
+	case !q.Nested:
+		return q.Absmax.Float32s()
+	default:
+		n := quant.Nested{Offset: q.NestedOffset, Blocksize: q.NestedBlocksize, Map: new([256]float32)}
+		var err error
+		if n.Codes, err = q.Absmax.Bytes(); err != nil {
+			return nil, err
+		}
+		if n.Absmax, err = q.NestedAbsmax.Float32s(); err != nil {
+			return nil, err
+		}
+		if err := q.NestedMap.ReadFloat32s(n.Map[:], 0); err != nil {
+			return nil, err
+		}
+		absmax := make([]float32, len(n.Codes))
+		n.Dequantize(absmax)
+		return absmax, nil
+	}
+}
+
+// passes is how often every panel is computed. Nested scales follow from those
+// of the whole weight, so each update needs a pass to collect them before
+// anything after it can be computed.
+func (s *subject) passes() int {
+	if s.nested() {
+		return len(s.updates) + 1
+	}
+	return 1
+}
+
+// nested reports whether the result is stored with nested scales.
+func (s *subject) nested() bool {
+	return s.spec.Nested && s.form == s.spec.Format && len(s.updates) > 0
+}
+
+// work is the memory of one worker: a panel and what does not fit into it. It
+// grows to what the largest panel needs.
+type work struct {
+	p      quant.Panel
+	raw    []byte    // codes of the base
+	codes  []byte    // codes before the update at hand
+	absmax []float32 // scales before the update at hand
+	base   []float32 // W of the base
+	sum    []float32 // sum of the deltas
+	ref    []float32
+	out    []byte // scales as stored
+}
+
+// read fills the panel with rows [r0, r0+n) of the base.
+func (s *subject) read(w *work, r0, n int) error {
+	p := &w.p
+	p.Spec, p.Profile, p.OutDtype = s.spec, s.profile, quant.Unknown
+	p.Rows, p.Cols, p.First = n, s.cols, int64(r0)*int64(s.cols)
+	lo, hi := s.codeRange(s.spec.Format, r0, n)
+	w.raw = resize(w.raw, int(hi-lo))
+	if err := s.layer.Weight.Data.ReadFull(w.raw, lo); err != nil {
+		return err
+	}
+	b0, b1 := s.scaleRange(r0, n)
+	p.Codes, p.Absmax, p.Ref = w.raw, s.absmax[b0:b1], nil
+	return nil
+}
+
+// codeRange returns the bytes that rows [r0, r0+n) take in a format.
+func (s *subject) codeRange(f quant.Format, r0, n int) (lo, hi int64) {
+	cols := int64(s.cols)
+	return f.Bytes(int64(r0) * cols), f.Bytes(int64(r0+n) * cols)
+}
+
+// scaleRange returns the scales of rows [r0, r0+n); r0 is a multiple of unit.
+func (s *subject) scaleRange(r0, n int) (lo, hi int) {
+	switch f := s.spec.Format; {
+	case f.Is4Bit():
+		bs := s.spec.Blocksize
+		return r0 * s.cols / bs, ((r0+n)*s.cols + bs - 1) / bs
+	case f == quant.Int8:
+		return r0, r0 + n
+	default:
+		return 0, 0
+	}
+}
+
+// apply runs updates up to and including last over the panel, each on the
+// stored result of the one before, as PEFT merges adapters one by one. Then W
+// is the base, D the sum of the deltas, T = W+D; codes and scales are those
+// before the first and after the last.
+func (s *subject) apply(w *work, r0, last int) {
+	s.chain(w, r0, last)
+	if last <= 0 || s.form != s.spec.Format {
+		return
+	}
+	p := &w.p
+	lo, hi := s.scaleRange(r0, p.Rows)
+	p.Spec, p.Codes, p.Absmax = s.spec, w.raw, s.absmax[lo:hi]
+	p.W, w.base = w.base, p.W
+	p.D, w.sum = w.sum, p.D
+	p.Add()
+}
+
+// chain is apply, but leaves the panel with the last update's own base, delta,
+// codes and scales.
+func (s *subject) chain(w *work, r0, last int) {
+	p := &w.p
+	p.Dequantize()
+	s.reference(w)
+	if s.form != s.spec.Format {
+		s.applyFloat(w, r0)
+		return
+	}
+	s.updates[0].add(p, r0)
+	p.Requantize()
+	if last == 0 {
+		return
+	}
+	w.base, w.sum = append(w.base[:0], p.W...), append(w.sum[:0], p.D...)
+	for i, u := range s.updates[1 : last+1] {
+		w.codes = append(w.codes[:0], p.NewCodes...)
+		w.absmax = append(w.absmax[:0], s.stored(p, r0, i)...)
+		p.Codes, p.Absmax = w.codes, w.absmax
+		if !s.spec.Format.IsFloat() {
+			p.Spec.Dtype = quant.F32 // of what a merge leaves behind
+		}
+		p.Dequantize()
+		u.add(p, r0)
+		p.Requantize()
+		addTo(w.sum, p.D)
+	}
+}
+
+// applyFloat adds all updates to the dequantized base and rounds once. From
+// then on the panel is one of floats: its codes are the base in that form.
+func (s *subject) applyFloat(w *work, r0 int) {
+	p := &w.p
+	if len(s.updates) == 0 {
+		p.D = resize(p.D, p.Len())
+		clear(p.D)
+		p.Add()
+	}
+	for i, u := range s.updates {
+		if i == 0 {
+			u.add(p, r0)
+			continue
+		}
+		if i == 1 {
+			w.base, w.sum = append(w.base[:0], p.W...), append(w.sum[:0], p.D...)
+		}
+		p.W, p.T = p.T, p.W
+		u.add(p, r0)
+		addTo(w.sum, p.D)
+	}
+	if len(s.updates) > 1 {
+		p.W, w.base = w.base, p.W
+		p.D, w.sum = w.sum, p.D
+	}
+	w.codes = resize(w.codes, int(s.form.Bytes(int64(p.Len()))))
+	quant.EncodeFloats(w.codes, p.W, s.form)
+	p.Spec = quant.Spec{Format: s.form, Dtype: s.form}
+	p.Codes, p.Absmax = w.codes, nil
+	p.Requantize()
+}
+
+// reference sets what the figures compare with.
+func (s *subject) reference(w *work) {
+	if !s.inferred {
+		return
+	}
+	spec := s.spec
+	spec.Dtype = quant.F32
+	w.ref = resize(w.ref, w.p.Len())
+	quant.Dequantize4(w.ref, w.p.Codes, w.p.Absmax, spec)
+	w.p.Ref = w.ref
+}
+
+// stored returns the scales that update i of rows from r0 on left behind, as
+// they are read back.
+func (s *subject) stored(p *quant.Panel, r0, i int) []float32 {
+	if s.scales == nil {
+		return p.NewAbsmax
+	}
+	lo, hi := s.scaleRange(r0, p.Rows)
+	return s.scales[i][lo:hi]
+}
+
+// measure fills p.Sums after apply with the last update.
+func (s *subject) measure(w *work, r0 int) {
+	if s.nested() {
+		w.p.Measure(s.stored(&w.p, r0, len(s.updates)-1))
+		return
+	}
+	w.p.Measure(nil)
+}
+
+// settle takes the scales of the whole weight after the next update and
+// returns them as they are stored.
+func (s *subject) settle(absmax []float32) quant.Nested {
+	n := quant.QuantizeAbsmax(absmax, s.profile)
+	n.Dequantize(absmax)
+	s.scales = append(s.scales, absmax)
+	return n
+}
+
+// panelRows returns how many rows make a panel of about so many weights.
+func (s *subject) panelRows(weights int) int {
+	n := max(weights/max(s.cols, 1)/s.unit, 1) * s.unit
+	return min(n, s.rows)
+}
+
+// meanScale returns the mean of the base's finite scales, NaN if it has none.
+func (s *subject) meanScale() float64 {
+	var sum float64
+	n := 0
+	for _, v := range s.absmax {
+		if isFinite(v) {
+			sum += float64(v)
+			n++
+		}
+	}
+	if n == 0 {
+		return math.NaN()
+	}
+	return sum / float64(n)
+}
+
+func addTo(sum, d []float32) {
+	for i, v := range d {
+		sum[i] += v
+	}
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// layerError names the layer an error belongs to.
+func layerError(l *Layer, err error) error { return fmt.Errorf("layer %s: %w", l.Weight.Name, err) }
+
+// newHeat returns empty cells for weight rows [from, to).
+func (s *subject) newHeat(from, to, rows, cols int) *heat {
+	width := quant.StatBlock
+	if s.form.Is4Bit() {
+		width = s.spec.Blocksize
+	}
+	return newHeat(gridOf(s.rows, s.cols, width), from, to, rows, cols)
+}

@@ -1,0 +1,202 @@
+package merge
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"mergescope/loader"
+	"mergescope/quant"
+)
+
+// verdict is what a job says of a layer when it is computed. It is also the
+// note an unfinished output keeps, so that a later run can report the layer
+// without computing it.
+type verdict struct {
+	Stopped  bool
+	Report   *LayerReport
+	Rounding []Alert // for the whole model
+	Sums     []byte  // quant.Sums, little-endian: JSON has no infinities
+}
+
+// verdict judges a computed layer. A layer with non-finite values in A, B, the
+// delta or the sum is stopped under safe merge; one that only becomes
+// non-finite when it is stored is not, as in PEFT.
+func (f *flight) verdict(opt mergeOptions) *verdict {
+	s, sums := f.sub, f.result.sums
+	l := s.layer
+	bad, updates := f.nonFinite()
+	v := &verdict{Stopped: !opt.unsafe && (bad.A+bad.B+bad.Delta+bad.Sum > 0)}
+	if v.Stopped {
+		sums = quant.Sums{Delta: sums.Delta, Sum: sums.Sum, Output: sums.Output}
+	}
+	m := MetricsOf(sums)
+	m.NonFinite = bad
+	v.Report = newLayerReport(l, m)
+	if w := f.result.worst; w.found && !v.Stopped {
+		v.Report.WorstBlock = &WorstBlock{Row: w.row, Col: w.col, Kept: Figure(w.kept)}
+	}
+	if bad.Any() {
+		v.Report.Alerts = append(v.Report.Alerts, f.nonFiniteAlert(bad, updates, v.Stopped))
+	}
+	if !v.Stopped && len(s.updates) > 0 {
+		v.Report.Alerts = append(v.Report.Alerts, JudgeLayer(v.Report, l.Weight.Format, s.meanScale())...)
+	}
+	if a, ok := RoundingAlert(s.form); ok && !v.Stopped {
+		a.Count = len(s.updates)
+		v.Rounding = append(v.Rounding, a)
+	}
+	var b bytes.Buffer
+	_ = binary.Write(&b, binary.LittleEndian, sums) // a buffer takes everything
+	v.Sums = b.Bytes()
+	return v
+}
+
+// nonFinite counts, and returns the index of the first update whose factors are
+// not finite, -1 if there is none.
+func (f *flight) nonFinite() (n NonFinite, update int) {
+	sums := f.result.sums
+	n = NonFinite{Delta: sums.Delta, Sum: sums.Sum, Output: sums.Output}
+	update = -1
+	for i, u := range f.sub.updates {
+		bad := u.faults()
+		if bad.A+bad.B > 0 && update < 0 {
+			update = i
+		}
+		n.A += bad.A
+		n.B += bad.B
+	}
+	return n, update
+}
+
+// nonFiniteAlert names where non-finite values come from: the factors, else the
+// first element in which they appear.
+func (f *flight) nonFiniteAlert(n NonFinite, update int, stopped bool) Alert {
+	l, first := f.sub.layer, f.result.first
+	name, adapter := l.Weight.Name, ""
+	if len(l.Steps) > 0 {
+		adapter = l.Steps[max(update, 0)].Adapter.Name
+	}
+	switch {
+	case update >= 0:
+		bad := f.sub.updates[update].faults()
+		count := bad.B
+		if count == 0 {
+			count = bad.A
+		}
+		return NonFiniteAlert(name, adapter, bad.Origin, bad.At, count, stopped)
+	case n.Delta > 0:
+		return NonFiniteAlert(name, adapter, "delta", f.place(first.delta), n.Delta, stopped)
+	case n.Sum > 0:
+		return NonFiniteAlert(name, adapter, "base + delta", f.place(first.sum), n.Sum, stopped)
+	default:
+		at := f.place(first.output)
+		return newAlert(Error, CodeNonFinite, name, fmt.Sprintf(
+			"%d weights of the result are not finite although base + delta is: a scale overflowed, first at %s; PEFT's safe_merge does not notice",
+			n.Output, at)).at(at)
+	}
+}
+
+// place points at an element of the weight.
+func (f *flight) place(flat int64) Place {
+	at := tensorPlace(f.sub.layer.Weight.Data)
+	at.Row, at.Col = int(flat/int64(f.sub.cols)), int(flat%int64(f.sub.cols))
+	return at
+}
+
+func newLayerReport(l *Layer, m Metrics) *LayerReport {
+	return &LayerReport{
+		Name: l.Weight.Name, Format: l.Weight.Format.String(), Shape: l.Weight.Shape,
+		Adapters: l.LayerSteps(), Output: l.Output, Metrics: m, Alerts: []Alert{},
+	}
+}
+
+func (v *verdict) encode() []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // every field encodes
+	}
+	return b
+}
+
+func decodeVerdict(note []byte) (*verdict, error) {
+	v := &verdict{}
+	if err := json.Unmarshal(note, v); err != nil {
+		return nil, err
+	}
+	if v.Report == nil || len(v.Sums) != binary.Size(quant.Sums{}) {
+		return nil, fmt.Errorf("the note on a layer is incomplete")
+	}
+	return v, nil
+}
+
+func (v *verdict) sums() (s quant.Sums) {
+	// The length was checked, so this cannot fail.
+	_ = binary.Read(bytes.NewReader(v.Sums), binary.LittleEndian, &s)
+	return s
+}
+
+// report returns what is known so far.
+func (j *Job) report() *Report {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := &Report{
+		Version: 1, Model: NewModelInfo(j.project.Model), Adapters: []AdapterInfo{},
+		Method: j.plan.Method, Profile: j.plan.Profile, Totals: j.total(),
+		Layers: []*LayerReport{}, Alerts: j.log.All(),
+		Seconds: j.clock.elapsed(time.Now()).Seconds(), Plan: j.plan.Digest(), Inputs: j.inputs,
+	}
+	for _, a := range j.adapters() {
+		r.Adapters = append(r.Adapters, NewAdapterInfo(a))
+	}
+	for i := range j.status {
+		if l := j.status[i].Result; l != nil {
+			r.Layers = append(r.Layers, l)
+		}
+	}
+	SortAlerts(r.Alerts)
+	return r
+}
+
+// reportText is the report as it goes beside the output, with the digests of
+// the input files.
+func (j *Job) reportText(ctx context.Context) ([]byte, error) {
+	files := append([]*loader.File{}, j.project.Model.Files...)
+	for _, a := range j.adapters() {
+		files = append(files, a.File)
+	}
+	var inputs []FileDigest
+	for _, f := range files {
+		sum, err := f.SHA256(ctx)
+		if err != nil {
+			return nil, err
+		}
+		inputs = append(inputs, FileDigest{Name: f.Name, SHA256: sum})
+	}
+	j.mu.Lock()
+	j.inputs = inputs
+	j.mu.Unlock()
+	text, err := json.MarshalIndent(j.report(), "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(text, '\n'), nil
+}
+
+// adapters returns the adapters of the plan in merge order.
+func (j *Job) adapters() []*loader.Adapter {
+	var list []*loader.Adapter
+	for _, ref := range j.plan.Adapters {
+		list = append(list, j.project.Adapter(ref.Name))
+	}
+	return list
+}
+
+// digest identifies everything besides the inputs that decides a byte of the
+// output or a figure of its report.
+func (j *Job) digest() string {
+	return fmt.Sprintf("%s unsafe=%t reference=%d", j.plan.Digest(), j.opt.Unsafe, j.opt.Reference)
+}
