@@ -1,0 +1,339 @@
+package tui
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"mergescope/merge"
+	"mergescope/themes"
+)
+
+// alertsPane lists what was found, the worst first. Many alerts of one code
+// share a row that unfolds.
+type alertsPane struct {
+	book   *ledger
+	alerts []merge.Alert
+	acked  map[string]bool // by alertKey
+	open   map[merge.Code]bool
+	least  merge.Level // alerts below are not shown
+	rows   []alertRow
+	cur    int
+	top    int
+	height int
+}
+
+// alertRow is an alert, or all of a code if n > 0.
+type alertRow struct {
+	alert int // index; of a group, its first
+	n     int
+	under bool // below a group
+}
+
+// foldFrom is how many alerts of one code become a group.
+const foldFrom = 4
+
+// alertKey identifies an alert: equal code and layer merge.
+func alertKey(al *merge.Alert) string { return string(al.Code) + "\n" + al.Layer + "\n" + al.Message }
+
+// set gives the pane what is known now. Alerts that come twice are merged: the
+// counts of one job do not add to those of another.
+func (p *alertsPane) set(alerts []merge.Alert) {
+	seen := map[string]int{}
+	p.alerts = p.alerts[:0:0]
+	for _, al := range alerts {
+		key := alertKey(&al)
+		if i, ok := seen[key]; ok {
+			p.alerts[i].Count = max(p.alerts[i].Count, al.Count)
+			continue
+		}
+		seen[key] = len(p.alerts)
+		p.alerts = append(p.alerts, al)
+	}
+	slices.SortStableFunc(p.alerts, func(a, b merge.Alert) int {
+		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(a.Code, b.Code), b.Last.Compare(a.Last))
+	})
+	p.rebuild()
+}
+
+// rebuild lists the rows anew. The cursor stays on its alert.
+func (p *alertsPane) rebuild() {
+	at := ""
+	if al := p.current(); al != nil {
+		at = alertKey(al)
+	}
+	p.rows = p.rows[:0:0]
+	for i := 0; i < len(p.alerts); {
+		n := i
+		for n < len(p.alerts) && p.alerts[n].Code == p.alerts[i].Code && p.alerts[n].Level == p.alerts[i].Level {
+			n++
+		}
+		if p.alerts[i].Level >= p.least {
+			p.addCode(i, n)
+		}
+		i = n
+	}
+	for row, r := range p.rows {
+		if at != "" && r.n == 0 && alertKey(&p.alerts[r.alert]) == at {
+			p.cur = row
+		}
+	}
+	p.move(0)
+}
+
+func (p *alertsPane) addCode(from, to int) {
+	grouped := to-from >= foldFrom
+	if grouped {
+		p.rows = append(p.rows, alertRow{alert: from, n: to - from})
+		if !p.open[p.alerts[from].Code] {
+			return
+		}
+	}
+	for i := from; i < to; i++ {
+		p.rows = append(p.rows, alertRow{alert: i, under: grouped})
+	}
+}
+
+// current returns the alert under the cursor, the first of a group; nil if
+// there is none.
+func (p *alertsPane) current() *merge.Alert {
+	if p.cur < 0 || p.cur >= len(p.rows) || p.rows[p.cur].alert >= len(p.alerts) {
+		return nil
+	}
+	return &p.alerts[p.rows[p.cur].alert]
+}
+
+func (p *alertsPane) move(d int) {
+	p.cur = between(p.cur+d, 0, max(0, len(p.rows)-1))
+	p.top = between(p.top, p.cur-p.height+1, p.cur)
+	p.top = between(p.top, 0, max(0, len(p.rows)-p.height))
+}
+
+func (p *alertsPane) resize(w, h int) {
+	p.height = max(1, h-p.hintLines(h))
+	p.move(0)
+}
+
+// hintLines is the room for the remedy below the list.
+func (p *alertsPane) hintLines(h int) int {
+	switch {
+	case h < 3:
+		return 0
+	case h < 8:
+		return 1
+	default:
+		return 3
+	}
+}
+
+// unfold opens or closes the group under the cursor and reports whether it is
+// one.
+func (p *alertsPane) unfold(open bool) bool {
+	al := p.current()
+	if al == nil {
+		return false
+	}
+	r := p.rows[p.cur]
+	switch {
+	case r.n > 0 && p.open[al.Code] != open:
+	case r.under && !open:
+		for !(p.rows[p.cur].n > 0) {
+			p.cur--
+		}
+	default:
+		return false
+	}
+	if p.open == nil {
+		p.open = map[merge.Code]bool{}
+	}
+	p.open[al.Code] = open
+	cur := p.cur
+	p.rebuild()
+	p.cur = cur
+	p.move(0)
+	return true
+}
+
+// cycleLevel shows all, warnings and errors, or errors only.
+func (p *alertsPane) cycleLevel() string {
+	p.least = (p.least + 1) % (merge.Error + 1)
+	p.rebuild()
+	switch p.least {
+	case merge.Info:
+		return "all alerts"
+	case merge.Warning:
+		return "warnings and errors"
+	default:
+		return "errors only"
+	}
+}
+
+// acknowledge takes the alerts of the row out of the counts, or all of them.
+func (p *alertsPane) acknowledge(all bool) int {
+	if p.acked == nil {
+		p.acked = map[string]bool{}
+	}
+	from, to := 0, len(p.alerts)
+	if !all {
+		if p.current() == nil {
+			return 0
+		}
+		from = p.rows[p.cur].alert
+		to = from + max(1, p.rows[p.cur].n)
+	}
+	n := 0
+	for i := from; i < to; i++ {
+		if k := alertKey(&p.alerts[i]); !p.acked[k] {
+			p.acked[k] = true
+			n++
+		}
+	}
+	return n
+}
+
+// counts returns how many alerts of each level are not acknowledged.
+func (p *alertsPane) counts() (n [merge.Error + 1]int) {
+	for i := range p.alerts {
+		if !p.acked[alertKey(&p.alerts[i])] {
+			n[p.alerts[i].Level]++
+		}
+	}
+	return n
+}
+
+// byLayer lists the alerts of each layer.
+func (p *alertsPane) byLayer() map[string][]merge.Alert {
+	out := map[string][]merge.Alert{}
+	for _, al := range p.alerts {
+		out[al.Layer] = append(out[al.Layer], al)
+	}
+	return out
+}
+
+func (p *alertsPane) title(int) (left, right string) {
+	n := p.counts()
+	var parts []string
+	for _, l := range []struct {
+		level merge.Level
+		name  string
+	}{{merge.Error, "error"}, {merge.Warning, "warning"}, {merge.Info, "note"}} {
+		if k := n[l.level]; k > 0 {
+			parts = append(parts, plural(k, l.name))
+		}
+	}
+	switch p.least {
+	case merge.Warning:
+		parts = append(parts, "notes hidden")
+	case merge.Error:
+		parts = append(parts, "errors only")
+	}
+	return "alerts", strings.Join(parts, " · ")
+}
+
+// plural writes "1 error", "2 errors".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+func (p *alertsPane) draw(c canvas, w, h int) []string {
+	if len(p.rows) == 0 {
+		if len(p.alerts) > 0 {
+			return c.message(w, h, fmt.Sprintf("%s hidden by the level", plural(len(p.alerts), "alert")), "f shows other levels")
+		}
+		return c.message(w, h, "nothing to report", "D runs the merge without writing and shows what it would lose")
+	}
+	hints := p.hintLines(h)
+	out := make([]string, 0, h)
+	for row := p.top; row < len(p.rows) && len(out) < h-hints; row++ {
+		out = append(out, p.row(c, row, w))
+	}
+	out = append(out, blank(w, h-hints-len(out))...)
+	if hints > 0 {
+		out = append(out, p.hint(c, w, hints)...)
+	}
+	return out
+}
+
+func (p *alertsPane) row(c canvas, row, w int) string {
+	r := p.rows[row]
+	al := &p.alerts[r.alert]
+	role, sign := levelSign(al.Level, c.glyphs())
+	head := " "
+	if row == p.cur {
+		head = c.paint.text(themes.Accent, c.glyphs().cursor)
+	}
+	head += c.paint.text(role, sign) + " "
+	if r.under {
+		head += "  "
+	}
+	body := p.body(c, r, al, w-width(head))
+	line := head + body
+	if p.acked[alertKey(al)] {
+		line = c.paint.text(themes.Dim, c.fit(" "+sign+" "+body, w))
+	}
+	line = c.fit(line, w)
+	if row == p.cur && c.focused {
+		line = c.paint.under(themes.Select, line)
+	}
+	return line
+}
+
+// body is a row without its sign.
+func (p *alertsPane) body(c canvas, r alertRow, al *merge.Alert, w int) string {
+	if r.n > 0 {
+		fold := c.glyphs().closed
+		if p.open[al.Code] {
+			fold = c.glyphs().open
+		}
+		head := fmt.Sprintf("%s %s  %s", fold, al.Code, plural(r.n, "layer"))
+		return head + "  " + c.paint.text(themes.Dim, c.plain(p.book.short(al.Layer)+": "+al.Message))
+	}
+	s := ""
+	if w > 90 && !al.First.IsZero() {
+		s = c.paint.text(themes.Dim, al.First.Format("15:04:05")+" ")
+	}
+	if al.Layer != "" {
+		s += c.paint.text(themes.Title, c.fit(c.plain(p.book.short(al.Layer)), min(26, w/3))) + " "
+	}
+	msg := al.Message
+	if al.Count > 1 {
+		msg = fmt.Sprintf("%s (%d times)", msg, al.Count)
+	}
+	return s + c.plain(msg)
+}
+
+// hint is the remedy for the alert under the cursor.
+func (p *alertsPane) hint(c canvas, w, lines int) []string {
+	al := p.current()
+	if al == nil || al.Hint == "" {
+		return blank(w, lines)
+	}
+	text := wrap(c.plain("what to do: "+al.Hint), w-4)
+	out := make([]string, 0, lines)
+	for i, l := range text {
+		if i == lines-1 && len(text) > lines {
+			l = c.fit(l+c.glyphs().more, w-4)
+		}
+		if i < lines {
+			out = append(out, c.fit("   "+c.paint.text(themes.Note, l), w))
+		}
+	}
+	return append(blank(w, lines-len(out)), out...)
+}
+
+// levelSign is how a level looks.
+func levelSign(l merge.Level, g *glyphs) (themes.Role, string) {
+	switch l {
+	case merge.Error:
+		return themes.Bad, g.bad
+	case merge.Warning:
+		return themes.Warn, g.warn
+	default:
+		return themes.Note, g.note
+	}
+}

@@ -1,0 +1,203 @@
+package tui
+
+import (
+	"context"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	uv "github.com/charmbracelet/ultraviolet"
+	"github.com/charmbracelet/x/ansi"
+
+	"mergescope/loader"
+	"mergescope/merge"
+)
+
+// app is the one Bubble Tea model. State changes in Update only; files and
+// weights are read in commands only. Panes are plain structs it draws.
+type app struct {
+	ctx   context.Context // ends with Run
+	crew  crew
+	opt   Options
+	eng   engine
+	model *loader.Checkpoint
+	facts loader.Facts
+	now   func() time.Time
+
+	history *merge.History
+	saved   merge.Plan // as it is in the plan file, or as it was in the beginning
+	book    ledger
+	opened  []*loader.Adapter // opened here, so closed here
+	auto    bool              // figures follow the plan without being asked for
+	demo    []string          // names of the demo's adapters
+
+	job    *jobRun // the last job, nil if there was none
+	jobGen int
+	wrote  *outcome // what was last written, for the summary
+
+	tree   layersPane
+	blocks blocksPane
+	block  blockPane
+	feed   alertsPane
+	sight  sight
+
+	w, h     int
+	lay      layout
+	focus    paneID
+	below    paneID // block or alerts, where they share a place
+	full     bool
+	overlays []overlay
+	toast    toast
+	flash    bool // an error came in and nobody has been in the alerts since
+	skin     skin
+	actions  []action
+	drawn    frameCache
+	mouseOff bool
+}
+
+// newApp returns the model on an open project.
+func newApp(ctx context.Context, opt Options, eng engine) *app {
+	a := &app{
+		ctx:   ctx,
+		opt:   opt,
+		eng:   eng,
+		model: opt.Project.Model,
+		now:   time.Now,
+		focus: layersID,
+		below: alertsID,
+	}
+	a.facts = a.model.Facts()
+	a.mouseOff = opt.NoMouse
+	a.history = merge.NewHistory(opt.Plan)
+	a.saved = opt.Plan
+	a.auto = opt.Demo || a.facts.Params <= autoParams
+	if opt.Demo {
+		a.demo = opt.Source.DemoAdapters()
+	}
+	a.actions = registry()
+	a.skin = newSkin(opt)
+	a.feed.book = &a.book
+	a.sight.layer = -1
+	a.replan()
+	a.tree.setBook(&a.book)
+	a.startCursor()
+	return a
+}
+
+// startCursor puts the cursor on the first layer with an adapter.
+func (a *app) startCursor() {
+	for i := range a.book.layers {
+		if a.book.planned(i) {
+			a.tree.reveal(a.book.layers[i].Weight.Name)
+			return
+		}
+	}
+}
+
+// Init asks the terminal for its background and begins the first dry run.
+func (a *app) Init() tea.Cmd {
+	cmds := []tea.Cmd{a.refigure()}
+	if a.opt.Dark == nil {
+		cmds = append(cmds, tea.RequestBackgroundColor, tea.Raw(ansi.SetModeLightDark))
+	}
+	if a.opt.Demo && len(a.history.Now().Adapters) == 0 {
+		cmds = append(cmds, a.useDemo(demoLight))
+	}
+	return tea.Batch(cmds...)
+}
+
+// Update routes a message to its handler, then lets the panes on the right
+// follow the cursor.
+func (a *app) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	if msg, ok := msg.(pollMsg); ok { // changes only what the job changed
+		return a, a.poll(msg)
+	}
+	a.drawn.touch()
+	cmd := a.handle(msg)
+	return a, tea.Batch(cmd, a.follow())
+}
+
+func (a *app) handle(msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		a.resize(msg.Width, msg.Height)
+	case tea.KeyPressMsg:
+		return a.press(msg)
+	case tea.PasteMsg:
+		return a.paste(msg.Content)
+	case tea.MouseMsg:
+		return a.mouse(msg)
+	case tea.ColorProfileMsg:
+		a.skin.profile(msg.Profile)
+	case tea.BackgroundColorMsg:
+		a.skin.background(msg.IsDark())
+	case uv.DarkColorSchemeEvent:
+		a.skin.background(true)
+	case uv.LightColorSchemeEvent:
+		a.skin.background(false)
+	case jobReadyMsg:
+		return a.jobReady(msg)
+	case jobDoneMsg:
+		return a.jobDone(msg)
+	case lookMsg:
+		return a.look(msg)
+	case examinedMsg:
+		return a.examined(msg)
+	case tracedMsg:
+		return a.traced(msg)
+	case openedMsg:
+		return a.adapterOpened(msg)
+	case savedMsg:
+		return a.planSaved(msg)
+	case toastMsg:
+		a.endToast(msg)
+	case armMsg:
+		msg.dialog.deaf = false
+	}
+	return nil
+}
+
+// resize lays the screen out anew. Cursors stay on what they are on, since they
+// are kept by identity and not by row.
+func (a *app) resize(w, h int) {
+	a.w, a.h = w, h
+	a.relayout()
+}
+
+// relayout follows a change of size, focus or form.
+func (a *app) relayout() {
+	a.lay = arrange(a.w, a.h, a.focus, a.below, a.full)
+	if s, ok := a.lay.slot(layersID); ok {
+		a.tree.resize(s.inside.w, s.inside.h)
+	}
+	if s, ok := a.lay.slot(alertsID); ok {
+		a.feed.resize(s.inside.w, s.inside.h)
+	}
+}
+
+// setFocus moves the focus to a pane.
+func (a *app) setFocus(p paneID) {
+	a.focus = p
+	if p == blockID || p == alertsID {
+		a.below = p
+	}
+	if p == alertsID {
+		a.flash = false
+	}
+	a.relayout()
+}
+
+// idle reports whether nothing is under way: no job, no look at weights. Tests
+// wait for it.
+func (a *app) idle() bool { return !a.busy() && !a.sight.pending() }
+
+// work turns a function into a command that Run waits for. The context ends
+// with Run at the latest.
+func (a *app) work(f func() tea.Msg) tea.Cmd {
+	return func() tea.Msg {
+		if !a.crew.join() {
+			return nil
+		}
+		defer a.crew.leave()
+		return f()
+	}
+}

@@ -1,0 +1,167 @@
+package tui
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"mergescope/merge"
+	"mergescope/themes"
+)
+
+// copy puts what the cursor is on on the clipboard. The terminal does not say
+// whether it did.
+func (a *app) copy() tea.Cmd {
+	text := a.copyText()
+	if text == "" {
+		return a.say(themes.Warn, "nothing to copy here")
+	}
+	first, _, _ := strings.Cut(text, "\n")
+	return tea.Batch(tea.SetClipboard(text), a.say(themes.Good, "copied "+clean(first)))
+}
+
+func (a *app) copyText() string {
+	if x, ok := a.topOverlay().(*explainBox); ok {
+		return x.view.text()
+	}
+	l := a.book.layer(a.sight.layer)
+	switch {
+	case a.focus == alertsID && a.feed.current() != nil:
+		al := a.feed.current()
+		return fmt.Sprintf("%s %s %s: %s\n%s", al.Level, al.Code, al.Layer, al.Message, al.Hint)
+	case l == nil:
+		return ""
+	case a.focus == blocksID || a.focus == blockID:
+		row, col := a.blocks.cursor()
+		return fmt.Sprintf("%s:%d:%d", l.Weight.Name, row, col)
+	}
+	return l.Weight.Name
+}
+
+// copyCommand copies the command line that does what the plan does.
+func (a *app) copyCommand() tea.Cmd {
+	text := a.commandLine()
+	return tea.Batch(tea.SetClipboard(text), a.say(themes.Good, "copied "+clean(text)))
+}
+
+// commandLine is the merge command of the plan: adapters and scales where they
+// say it all, else the plan file.
+func (a *app) commandLine() string {
+	plan := a.history.Now()
+	words := []string{"mergescope", "merge", shellWord(plan.Model)}
+	flags, whole := adapterFlags(plan)
+	if whole {
+		words = append(words, flags...)
+	} else {
+		file := a.opt.PlanFile
+		if file == "" {
+			file = merge.PlanFile
+		}
+		words = append(words, "--plan", shellWord(file))
+	}
+	return strings.Join(append(words, "-o", shellWord(a.outDefault())), " ")
+}
+
+// adapterFlags writes a plan as -a flags; whole is false if rules say more.
+func adapterFlags(plan merge.Plan) (flags []string, whole bool) {
+	if len(plan.Rules) != len(plan.Adapters) {
+		return nil, false
+	}
+	for i, r := range plan.Rules {
+		ad := plan.Adapters[i]
+		if r.Match != "*" || r.Adapter != ad.Name || r.Output != "" && r.Output != merge.Same {
+			return nil, false
+		}
+		arg := ad.Path
+		if r.Scale != 1 {
+			arg += "=" + strconv.FormatFloat(r.Scale, 'g', -1, 64)
+		}
+		flags = append(flags, "-a", shellWord(arg))
+	}
+	return flags, true
+}
+
+// shellWord quotes a word for a POSIX shell where that is needed.
+func shellWord(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// savedMsg is the end of writing a plan file.
+type savedMsg struct {
+	path string
+	plan merge.Plan
+	err  error
+	then func(*app) tea.Cmd
+}
+
+// askSave writes the plan to its file, or asks for one.
+func (a *app) askSave() tea.Cmd { return a.saveThen(nil) }
+
+// saveThen saves the plan and then goes on.
+func (a *app) saveThen(then func(*app) tea.Cmd) tea.Cmd {
+	if a.opt.PlanFile != "" {
+		return a.save(a.opt.PlanFile, then)
+	}
+	a.push(newPrompt("save plan as", "a JSON file that the commands read with --plan", merge.PlanFile, func(a *app, text string) (tea.Cmd, string) {
+		path := strings.TrimSpace(text)
+		if path == "" {
+			return nil, "a file name is needed"
+		}
+		if _, err := os.Lstat(path); err == nil {
+			return a.ask(&confirm{name: "overwrite?", lines: []string{clean(path) + " exists."}, choices: []choice{
+				{"o", "overwrite it", func(a *app) tea.Cmd { return a.save(path, then) }},
+				{"b", "back", nil},
+			}}, false), ""
+		}
+		return a.save(path, then), ""
+	}))
+	return nil
+}
+
+func (a *app) save(path string, then func(*app) tea.Cmd) tea.Cmd {
+	plan := a.history.Now()
+	return a.work(func() tea.Msg { return savedMsg{path, plan, writeFile(path, plan.Encode()), then} })
+}
+
+// writeFile replaces a file as a whole: a reader sees the old one or the new.
+func writeFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Chmod(f.Name(), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // the first error is the one to tell
+	}
+	return err
+}
+
+func (a *app) planSaved(msg savedMsg) tea.Cmd {
+	if msg.err != nil {
+		return a.say(themes.Bad, "the plan was not saved: "+clean(msg.err.Error()))
+	}
+	a.opt.PlanFile, a.saved = msg.path, msg.plan
+	if msg.then != nil {
+		return msg.then(a)
+	}
+	return a.say(themes.Good, "plan saved in "+clean(msg.path))
+}

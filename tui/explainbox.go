@@ -1,0 +1,66 @@
+package tui
+
+import (
+	tea "charm.land/bubbletea/v2"
+
+	"mergescope/themes"
+)
+
+const errorRole = themes.Bad
+
+// explainBox is the lesson over one weight, over the panes. Its keys are in the
+// registry.
+type explainBox struct {
+	view  explainView
+	layer string
+}
+
+func (a *app) openExplain() tea.Cmd {
+	l := a.book.layer(a.sight.layer)
+	if l == nil || a.sight.trace == nil {
+		return nil
+	}
+	x := &explainBox{layer: a.book.short(l.Weight.Name)}
+	i := a.sight.trace.Cursor
+	if a.focus == blockID {
+		i = a.block.weight()
+	}
+	x.view.set(a.sight.trace, x.layer, i)
+	a.push(x)
+	return nil
+}
+
+// showExplain follows the block under the cursor while the lesson is open.
+func (a *app) showExplain() {
+	if x, ok := a.topOverlay().(*explainBox); ok {
+		x.view.set(a.sight.trace, x.layer, a.sight.trace.Cursor)
+	}
+}
+
+// explainMove steps through the lesson (sideways) or the weights (up and down).
+func (a *app) explainMove(dr, dc int) tea.Cmd {
+	x, ok := a.topOverlay().(*explainBox)
+	if !ok {
+		return nil
+	}
+	if dc != 0 {
+		x.view.step(dc)
+	}
+	if dr != 0 {
+		x.view.weight(dr)
+	}
+	return nil
+}
+
+// key is not used: press sends keys through the registry.
+func (x *explainBox) key(*app, tea.KeyPressMsg) tea.Cmd { return nil }
+
+func (x *explainBox) box(c canvas, w, h int) (title string, lines []string, cursor *tea.Position) {
+	w, h = min(w, 100), min(h, 30)
+	left, right := x.view.title(w)
+	title = left
+	if right != "" {
+		title += "  " + right
+	}
+	return title, x.view.draw(c, w, h), nil
+}

@@ -1,0 +1,168 @@
+package tui
+
+import (
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"mergescope/merge"
+	"mergescope/themes"
+)
+
+// pager shows text that may be longer than the screen.
+type pager struct {
+	name string
+	text func(c canvas, w int) []string
+	top  int
+	room int // lines shown when last drawn
+	size int
+}
+
+func (p *pager) key(a *app, k tea.KeyPressMsg) tea.Cmd {
+	step := 0
+	switch k.String() {
+	case "up", "k":
+		step = -1
+	case "down", "j":
+		step = 1
+	case "pgup", "ctrl+u":
+		step = -p.room
+	case "pgdown", "ctrl+d", "space":
+		step = p.room
+	case "g", "home":
+		step = -farAway
+	case "G", "end":
+		step = farAway
+	case "?", "q", "enter":
+		a.pop(p)
+	}
+	p.top = between(p.top+step, 0, max(0, p.size-p.room))
+	return nil
+}
+
+func (p *pager) box(c canvas, w, h int) (title string, lines []string, cursor *tea.Position) {
+	w = min(w, 96)
+	all := p.text(c, w)
+	p.size, p.room = len(all), max(1, h-2)
+	p.top = between(p.top, 0, max(0, p.size-p.room))
+	for _, l := range all[p.top:min(len(all), p.top+p.room)] {
+		lines = append(lines, c.fit(l, w))
+	}
+	foot := "esc back"
+	if p.size > p.room {
+		foot = c.glyphs().keyUp + " " + c.glyphs().keyDown + " scroll · esc back"
+	}
+	return p.name, append(lines, c.fit(c.paint.text(themes.Dim, " "+c.plain(foot)), w)), nil
+}
+
+// openHelp lists the keys from the registry, those of the focused pane first.
+func (a *app) openHelp() tea.Cmd {
+	here := a.currentScope()
+	a.push(&pager{name: "help", text: func(c canvas, w int) []string { return a.helpText(c, w, here) }})
+	return nil
+}
+
+func (a *app) helpText(c canvas, w int, here scope) []string {
+	var out []string
+	part := func(name string, in func(*action) bool) {
+		var rows []string
+		for i := range a.actions {
+			if x := &a.actions[i]; len(x.keys) > 0 && in(x) {
+				rows = append(rows, a.helpRow(c, x, w)...)
+			}
+		}
+		if len(rows) > 0 {
+			out = append(append(out, "", " "+c.paint.text(themes.Title, name)), rows...)
+		}
+	}
+	part("here: "+scopeName(here), func(x *action) bool { return x.scope&here != 0 && x.scope != inPanes && x.scope != inAny })
+	part("everywhere", func(x *action) bool { return x.scope == inPanes || x.scope == inAny })
+	part("elsewhere", func(x *action) bool { return x.scope&here == 0 })
+	return out[1:]
+}
+
+func (a *app) helpRow(c canvas, x *action, w int) []string {
+	key := c.paint.text(themes.Key, right(keyNames(x, c.glyphs()), 12))
+	text := x.title
+	if x.help != "" {
+		text = x.help
+	}
+	role := themes.NumRoles
+	if why := x.reason(a); why != "" {
+		text, role = x.title+" ("+why+")", themes.Dim
+	}
+	var out []string
+	for i, l := range wrap(c.plain(text), w-16) {
+		if role == themes.Dim {
+			l = c.paint.text(themes.Dim, l)
+		}
+		if i > 0 {
+			key = strings.Repeat(" ", 12)
+		}
+		out = append(out, " "+key+"  "+l)
+	}
+	return out
+}
+
+func scopeName(s scope) string {
+	for _, n := range scopeNames {
+		if n.scope == s {
+			return strings.ToLower(n.name)
+		}
+	}
+	return ""
+}
+
+// openPalette lists every action. Those that cannot run say why.
+func (a *app) openPalette() tea.Cmd {
+	var items []item
+	here := a.focusScope()
+	for i := range a.actions {
+		x := &a.actions[i]
+		if strings.HasPrefix(x.id, "move.") || x.id == "app.palette" || x.scope == inExplain {
+			continue
+		}
+		why := x.reason(a)
+		if why == "" && x.scope&here == 0 {
+			why = "in " + where(x.scope)
+		}
+		items = append(items, item{text: x.title, note: keyNames(x, &unicodeGlyphs), reason: why, run: x.run})
+	}
+	for _, name := range a.demo {
+		items = append(items, item{text: "Demo: use adapter " + name, run: func(a *app) tea.Cmd { return a.useDemo(name) }})
+	}
+	a.push(newPicker("commands", "enter runs · esc back", true, items))
+	return nil
+}
+
+// openAdvice shows what is advised about merging into quantized weights.
+func (a *app) openAdvice() tea.Cmd {
+	a.push(&pager{name: "when to merge and when not", text: func(c canvas, w int) []string {
+		var out []string
+		for _, g := range merge.Guidance() {
+			for i, l := range wrap(c.plain(g.Text), w-16) {
+				head := ""
+				if i == 0 {
+					head = string(g.When)
+				}
+				out = append(out, " "+c.paint.text(themes.Key, c.fit(head, 12))+"  "+l)
+			}
+		}
+		return out
+	}})
+	return nil
+}
+
+// openDetail shows an alert of the whole model in full.
+func (a *app) openDetail(al *merge.Alert) tea.Cmd {
+	a.push(&pager{name: string(al.Code), text: func(c canvas, w int) []string {
+		var out []string
+		for _, s := range []string{al.Message, "", "What to do: " + al.Hint} {
+			for _, l := range wrap(c.plain(s), w-2) {
+				out = append(out, " "+l)
+			}
+		}
+		return out
+	}})
+	return nil
+}

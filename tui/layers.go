@@ -1,0 +1,409 @@
+package tui
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+
+	"mergescope/merge"
+)
+
+// layersPane is the tree of layers with what the plan does with each and what
+// that came to. It shows a window of rows; the tree is flattened once.
+type layersPane struct {
+	book  *ledger
+	nodes []node
+	names map[string]string // short names of the adapters
+
+	folded map[string]bool
+	rows   []int // nodes shown, in order
+	cur    int   // row of the cursor
+	top    int   // first row of the window
+	height int   // rows of the window
+
+	marked map[int]bool // layers
+	anchor int          // row where a range begins, -1 without
+	filter query
+	typing bool // the filter is being typed
+	order  int  // index into orders
+	facts  facts
+}
+
+// order is a way to sort the rows. Sorted rows are layers without groups.
+type order struct {
+	name   string
+	figure func(*merge.LayerReport) merge.Figure // nil is the model's order
+	rising bool
+}
+
+var orders = []order{
+	{name: "model"},
+	{"kept", figureNames["kept"], true},
+	{"err", figureNames["err"], false},
+	{"codes", figureNames["codes"], true},
+	{"delta", figureNames["delta"], true},
+}
+
+// setBook gives the pane the layers of a checkpoint. Of many groups only the
+// first begins unfolded.
+func (p *layersPane) setBook(b *ledger) {
+	p.book = b
+	p.nodes = flatten(b.layers)
+	b.prefix = sharedPrefix(p.nodes)
+	p.folded = map[string]bool{}
+	p.marked = map[int]bool{}
+	p.anchor = -1
+	first := true
+	for _, n := range p.nodes {
+		if n.layer < 0 && n.depth == 0 {
+			p.folded[n.path] = !first
+			first = false
+		} else if n.layer < 0 {
+			p.folded[n.path] = true
+		}
+	}
+	p.rebuild()
+}
+
+// rebuild lists the visible rows anew; the cursor stays on what it was on, or
+// on the group that hides it.
+func (p *layersPane) rebuild() {
+	at := p.node()
+	p.rows = p.rows[:0]
+	if o := orders[p.order]; o.figure != nil {
+		p.sorted(o)
+	} else {
+		p.tree()
+	}
+	p.anchor = -1
+	if at != nil {
+		p.find(at.path)
+	}
+	p.move(0)
+}
+
+// tree lists groups and layers in the model's order. A filter unfolds whatever
+// holds a match.
+func (p *layersPane) tree() {
+	filtered := len(p.filter.terms) > 0
+	for i := 0; i < len(p.nodes); {
+		n := &p.nodes[i]
+		switch {
+		case n.layer >= 0:
+			if p.filter.match(p.book, n.layer) {
+				p.rows = append(p.rows, i)
+			}
+			i++
+		case filtered:
+			if p.anyMatch(i) {
+				p.rows = append(p.rows, i)
+				i++
+			} else {
+				i = n.end
+			}
+		default:
+			p.rows = append(p.rows, i)
+			i++
+			if p.folded[n.path] {
+				i = n.end
+			}
+		}
+	}
+}
+
+func (p *layersPane) anyMatch(group int) bool {
+	for l := range p.inside(group) {
+		if p.filter.match(p.book, l) {
+			return true
+		}
+	}
+	return false
+}
+
+// sorted lists the layers by a figure, those without it last.
+func (p *layersPane) sorted(o order) {
+	value := func(i int) float64 {
+		r := p.book.report(p.nodes[i].layer)
+		if r == nil {
+			return math.NaN()
+		}
+		v := float64(o.figure(r))
+		if o.rising {
+			return v
+		}
+		return -v
+	}
+	for i := range p.nodes {
+		if l := p.nodes[i].layer; l >= 0 && p.filter.match(p.book, l) {
+			p.rows = append(p.rows, i)
+		}
+	}
+	slices.SortStableFunc(p.rows, func(a, b int) int {
+		va, vb := value(a), value(b)
+		switch {
+		case va < vb:
+			return -1
+		case va > vb:
+			return 1
+		case math.IsNaN(va) != math.IsNaN(vb):
+			if math.IsNaN(va) {
+				return 1
+			}
+			return -1
+		default:
+			return 0
+		}
+	})
+}
+
+// find puts the cursor on the row of a path, or on the group that hides it.
+func (p *layersPane) find(path string) {
+	row := make(map[int]int, len(p.rows))
+	for r, i := range p.rows {
+		row[i] = r
+	}
+	for i := p.index(path); i >= 0; i = p.nodes[i].parent {
+		if r, ok := row[i]; ok {
+			p.cur = r
+			return
+		}
+	}
+}
+
+// index returns the node of a path, -1 if there is none.
+func (p *layersPane) index(path string) int {
+	return slices.IndexFunc(p.nodes, func(n node) bool { return n.path == path })
+}
+
+// reveal unfolds the groups around a layer, drops a filter that hides it and
+// puts the cursor on it.
+func (p *layersPane) reveal(path string) {
+	i := p.index(path)
+	if i < 0 {
+		return
+	}
+	if l := p.nodes[i].layer; l >= 0 && !p.filter.match(p.book, l) {
+		p.filter = query{}
+	}
+	for up := p.nodes[i].parent; up >= 0; up = p.nodes[up].parent {
+		p.folded[p.nodes[up].path] = false
+	}
+	p.rebuild()
+	p.find(path)
+	p.move(0)
+}
+
+// node returns what the cursor is on, nil if there are no rows.
+func (p *layersPane) node() *node {
+	if p.cur < 0 || p.cur >= len(p.rows) {
+		return nil
+	}
+	return &p.nodes[p.rows[p.cur]]
+}
+
+// current returns the layer to look at: the one under the cursor, or of a group
+// the one that kept least, or its first with an adapter. -1 if there is none.
+func (p *layersPane) current() int {
+	n := p.node()
+	if n == nil {
+		return -1
+	}
+	if n.layer >= 0 {
+		return n.layer
+	}
+	best, bestKept := -1, math.Inf(1)
+	for l := range p.inside(p.rows[p.cur]) {
+		if best < 0 || !p.book.planned(best) && p.book.planned(l) {
+			best = l
+		}
+		if r := p.book.report(l); r != nil && float64(r.Kept) < bestKept {
+			best, bestKept = l, float64(r.Kept)
+		}
+	}
+	return best
+}
+
+// inside yields the layers of a node: itself, or all of a group.
+func (p *layersPane) inside(i int) func(func(int) bool) {
+	return func(yield func(int) bool) {
+		for _, n := range p.nodes[i:max(i+1, p.nodes[i].end)] {
+			if n.layer >= 0 && !yield(n.layer) {
+				return
+			}
+		}
+	}
+}
+
+// chosen returns what an edit is about: the marked layers, or those under the
+// cursor.
+func (p *layersPane) chosen() []int {
+	if marked := p.marks(); len(marked) > 0 {
+		return marked
+	}
+	if p.node() == nil {
+		return nil
+	}
+	return slices.Collect(p.inside(p.rows[p.cur]))
+}
+
+// marks returns the marked layers, those of an unfinished range included.
+func (p *layersPane) marks() []int {
+	set := maps.Clone(p.marked)
+	if p.anchor >= 0 {
+		for row := min(p.anchor, p.cur); row <= max(p.anchor, p.cur); row++ {
+			p.addMarks(set, row)
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+func (p *layersPane) addMarks(set map[int]bool, row int) {
+	for l := range p.inside(p.rows[row]) {
+		if p.filter.match(p.book, l) {
+			set[l] = true
+		}
+	}
+}
+
+// move moves the cursor by rows and keeps it in the window.
+func (p *layersPane) move(d int) {
+	p.cur = between(p.cur+d, 0, max(0, len(p.rows)-1))
+	p.top = between(p.top, p.cur-p.height+1, p.cur)
+	p.top = between(p.top, 0, max(0, len(p.rows)-p.height))
+}
+
+// resize tells how many rows the inside of the pane has.
+func (p *layersPane) resize(_, h int) {
+	p.height = max(1, h-p.chrome(h))
+	p.move(0)
+}
+
+// fold closes or opens the group under the cursor. Closing a layer closes the
+// group it is in. It reports whether anything changed.
+func (p *layersPane) fold(closed bool) bool {
+	n := p.node()
+	if n == nil || orders[p.order].figure != nil || len(p.filter.terms) > 0 {
+		return false
+	}
+	if n.layer < 0 && p.folded[n.path] != closed {
+		p.folded[n.path] = closed
+		p.rebuild()
+		return true
+	}
+	if closed && n.parent >= 0 {
+		p.folded[p.nodes[n.parent].path] = true
+		p.rebuild()
+		return true
+	}
+	return false
+}
+
+// foldAll closes or opens all groups.
+func (p *layersPane) foldAll(closed bool) {
+	for _, n := range p.nodes {
+		if n.layer < 0 {
+			p.folded[n.path] = closed
+		}
+	}
+	p.rebuild()
+}
+
+// mark toggles the row under the cursor, or ends a range.
+func (p *layersPane) mark() {
+	if p.node() == nil {
+		return
+	}
+	if p.anchor >= 0 {
+		p.endRange()
+		return
+	}
+	on := false // a group is marked unless all of it is
+	for l := range p.inside(p.rows[p.cur]) {
+		on = on || !p.marked[l]
+	}
+	for l := range p.inside(p.rows[p.cur]) {
+		if on {
+			p.marked[l] = true
+		} else {
+			delete(p.marked, l)
+		}
+	}
+	p.move(1)
+}
+
+func (p *layersPane) beginRange() { p.anchor = p.cur }
+
+func (p *layersPane) endRange() {
+	for _, l := range p.marks() {
+		p.marked[l] = true
+	}
+	p.anchor = -1
+}
+
+// markAll marks every layer that the filter shows, or unmarks all.
+func (p *layersPane) markAll(on bool) {
+	p.anchor = -1
+	clear(p.marked)
+	if on {
+		for i := range p.book.layers {
+			if p.filter.match(p.book, i) {
+				p.marked[i] = true
+			}
+		}
+	}
+}
+
+// setFilter filters by the text of the filter line.
+func (p *layersPane) setFilter(text string) {
+	f := p.facts
+	f.marked = maps.Clone(p.marked)
+	p.filter = parseQuery(text, f)
+	p.rebuild()
+}
+
+// refresh follows new figures where rows depend on them.
+func (p *layersPane) refresh() {
+	if p.filter.live || orders[p.order].figure != nil {
+		anchor := p.anchor
+		p.rebuild()
+		p.anchor = anchor
+	}
+}
+
+func (p *layersPane) title(int) (left, right string) {
+	o := orders[p.order]
+	if o.figure == nil {
+		return "layers", ""
+	}
+	arrow := unicodeGlyphs.down
+	if o.rising {
+		arrow = unicodeGlyphs.up
+	}
+	return "layers", "sort: " + o.name + " " + arrow
+}
+
+// shown counts layers that pass the filter.
+func (p *layersPane) shown() int {
+	n := 0
+	for i := range p.book.layers {
+		if p.filter.match(p.book, i) {
+			n++
+		}
+	}
+	return n
+}
+
+// footnote is the last line of the pane.
+func (p *layersPane) footnote() string {
+	total := len(p.book.layers)
+	s := fmt.Sprintf("%d/%d", min(p.cur+1, len(p.rows)), len(p.rows))
+	if n := len(p.marks()); n > 0 {
+		s = strconv.Itoa(n) + " marked · " + s
+	}
+	if p.filter.text != "" {
+		s = fmt.Sprintf("%s · %d of %d match", s, p.shown(), total)
+	}
+	return s
+}

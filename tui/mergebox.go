@@ -1,0 +1,155 @@
+package tui
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"mergescope/merge"
+	"mergescope/themes"
+)
+
+// mergeBox asks where to write and says what that will do, at the place where
+// it is decided.
+type mergeBox struct {
+	in      *field
+	facts   []string
+	bad     string
+	waiting bool // the job is being checked
+	gen     int
+}
+
+// askMerge opens the question where to write.
+func (a *app) askMerge() tea.Cmd {
+	if why := (*app).noPlanned(a); why != "" {
+		return a.say(themes.Warn, why)
+	}
+	a.push(&mergeBox{in: newField(a.outDefault(), ""), facts: a.mergeFacts()})
+	return nil
+}
+
+// outDefault proposes a directory beside where the program was started.
+func (a *app) outDefault() string {
+	if a.opt.Out != "" {
+		return a.opt.Out
+	}
+	if a.wrote != nil && a.wrote.state != merge.Done {
+		return a.wrote.out // go on where it stopped
+	}
+	name := strings.Map(func(r rune) rune {
+		if strings.ContainsRune(`/\:*?"<>|`, r) {
+			return '-'
+		}
+		return r
+	}, a.model.Name)
+	return filepath.Base(name) + "-merged"
+}
+
+// mergeFacts says what would be written and what is known of it.
+func (a *app) mergeFacts() []string {
+	forms := map[merge.Output]int{}
+	planned := 0
+	for i := range a.book.layers {
+		if a.book.planned(i) {
+			forms[a.book.layers[i].Output]++
+			planned++
+		}
+	}
+	var parts []string
+	for _, o := range merge.Outputs() {
+		switch n := forms[o]; {
+		case n == 0:
+		case o == merge.Same:
+			parts = append(parts, fmt.Sprintf("%d requantized as they were", n))
+		default:
+			parts = append(parts, fmt.Sprintf("%d %s", n, o))
+		}
+	}
+	facts := []string{fmt.Sprintf("%s with an adapter: %s. The other %d are copied byte for byte.",
+		plural(planned, "layer"), strings.Join(parts, ", "), len(a.book.layers)-planned)}
+	if v := a.verdict(); v != "" {
+		facts = append(facts, v)
+	}
+	return facts
+}
+
+func (b *mergeBox) key(a *app, k tea.KeyPressMsg) tea.Cmd {
+	switch {
+	case b.waiting:
+		return nil
+	case k.String() == "enter":
+		return b.begin(a)
+	case b.in.press(k):
+		b.bad = ""
+	}
+	return nil
+}
+
+func (b *mergeBox) paste(_ *app, text string) tea.Cmd {
+	if !b.waiting {
+		b.in.insert(text)
+	}
+	return nil
+}
+
+// closed forgets a job that is still being checked.
+func (b *mergeBox) closed(a *app) tea.Cmd {
+	if b.waiting && a.job != nil && a.job.gen == b.gen && a.job.run == nil {
+		a.job.ended = true
+	}
+	return nil
+}
+
+func (b *mergeBox) begin(a *app) tea.Cmd {
+	out := strings.TrimSpace(b.in.value())
+	if out == "" {
+		b.bad = "a directory is needed"
+		return nil
+	}
+	a.takeOver()
+	cmd := a.start(merge.Options{Out: out}, false)
+	b.waiting, b.gen = true, a.job.gen
+	a.job.asked = b
+	return cmd
+}
+
+func (b *mergeBox) box(c canvas, w, h int) (title string, lines []string, cursor *tea.Position) {
+	w = min(w, 88)
+	say := func(role themes.Role, plain bool, s string) {
+		for _, l := range wrap(c.plain(s), w-4) {
+			if !plain {
+				l = c.paint.text(role, l)
+			}
+			lines = append(lines, c.fit("  "+l, w))
+		}
+	}
+	typed, column := b.in.view(c, w-9)
+	lines = append(lines, c.fit("  into "+typed, w))
+	cursor = &tea.Position{X: 7 + column, Y: 0}
+	switch {
+	case b.bad != "":
+		say(themes.Bad, false, b.bad)
+	case b.waiting:
+		say(themes.Dim, false, "checking…")
+		cursor = nil
+	default:
+		say(themes.Dim, false, "new, empty, or an earlier run of this plan, which then goes on; the model is never touched")
+	}
+	for _, f := range b.facts {
+		lines = append(lines, c.fit("", w))
+		say(0, true, f)
+	}
+	lines = append(lines, c.fit("", w))
+	for _, g := range merge.Guidance() {
+		if len(lines) < h-2 {
+			lines = append(lines, c.fit("  "+c.paint.text(themes.Note, c.fit(string(g.When), 11))+c.plain(g.Text), w))
+		}
+	}
+	if len(lines) < h-1 {
+		lines = append(lines, c.fit("", w))
+	}
+	lines = append(lines, c.fit(c.paint.text(themes.Key, "  enter")+" merge   "+c.paint.text(themes.Key, "esc")+" back", w))
+	return "merge", lines, cursor
+}

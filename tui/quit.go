@@ -1,0 +1,164 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	tea "charm.land/bubbletea/v2"
+
+	"mergescope/merge"
+	"mergescope/themes"
+)
+
+// quit leaves, or asks first if something would be lost.
+func (a *app) quit() tea.Cmd {
+	if _, ok := a.topOverlay().(*explainBox); ok {
+		return a.goBack()
+	}
+	unsaved := a.unsaved()
+	running := a.busy() && !a.job.quiet
+	if !running && !unsaved {
+		return a.leave()
+	}
+	d := &confirm{name: "quit"}
+	if running {
+		d.lines = append(d.lines, fmt.Sprintf("A %s is running, %s.", a.job.kind(), a.progressText()))
+		if a.writing() {
+			d.lines = append(d.lines, "Leaving stops it; merging into "+clean(a.job.opt.Out)+" again goes on where it stopped.")
+		}
+	}
+	if unsaved {
+		d.lines = append(d.lines, "The plan has changes that are not saved.")
+		d.choices = append(d.choices, choice{"s", "save the plan, then quit", func(a *app) tea.Cmd { return a.saveThen((*app).leave) }})
+	}
+	leave := "quit without saving"
+	if running {
+		leave = "cancel the " + a.job.kind() + " and quit"
+	}
+	d.choices = append(d.choices, choice{"q", leave, (*app).leave}, choice{"b", "back, everything goes on", nil})
+	return a.ask(d, false)
+}
+
+// interrupt is ctrl+c: the same question, and when that is open already, leave.
+func (a *app) interrupt() tea.Cmd {
+	if d, ok := a.topOverlay().(*confirm); ok && d.name == "quit" {
+		return a.leave()
+	}
+	a.overlays = nil
+	return a.quit()
+}
+
+// leave stops a running job and ends the program; Run waits for the job.
+func (a *app) leave() tea.Cmd {
+	if a.busy() {
+		a.job.cancel()
+	}
+	return tea.Quit
+}
+
+// unsaved reports whether leaving would lose work on the plan. On the demo
+// there is none.
+func (a *app) unsaved() bool { return !a.opt.Demo && !a.history.Now().Equal(a.saved) }
+
+func (a *app) askCancel() tea.Cmd {
+	lines := []string{fmt.Sprintf("The %s is %s.", a.job.kind(), a.progressText())}
+	if a.writing() {
+		lines = append(lines, "What is written stays in "+clean(a.job.opt.Out)+"; merging there again goes on where it stopped.")
+	}
+	return a.ask(&confirm{name: "cancel the " + a.job.kind() + "?", lines: lines, choices: []choice{
+		{"x", "cancel it", func(a *app) tea.Cmd {
+			if a.busy() {
+				a.job.cancel()
+			}
+			return nil
+		}},
+		{"b", "back, it goes on", nil},
+	}}, false)
+}
+
+func (a *app) pause() tea.Cmd {
+	if a.job.snap.State == merge.Paused {
+		a.job.run.Resume()
+		return a.view("goes on")
+	}
+	a.job.run.Pause()
+	return a.view("paused; p goes on")
+}
+
+// suspend stops the whole process, which stops a running job too.
+func (a *app) suspend() tea.Cmd {
+	if !a.busy() || a.job.quiet {
+		return tea.Suspend
+	}
+	return a.ask(&confirm{name: "suspend?", lines: []string{"The " + a.job.kind() + " stops too, until the program is in the foreground again."}, choices: []choice{
+		{"ctrl+z", "suspend", func(*app) tea.Cmd { return tea.Suspend }},
+		{"b", "back", nil},
+	}}, false)
+}
+
+func (a *app) toggleMouse() tea.Cmd {
+	a.mouseOff = !a.mouseOff
+	if a.mouseOff {
+		return a.view("the mouse is the terminal's")
+	}
+	return a.view("mouse on; shift+drag selects text in most terminals")
+}
+
+// summary is the line for the user's shell after leaving.
+func (a *app) summary() string {
+	if a.busy() && a.job.run != nil && a.job.opt.Out != "" { // left while it ran
+		a.job.snap = a.job.run.Snapshot()
+		if a.job.snap.State != merge.Done {
+			a.job.err = context.Canceled
+		}
+		a.noteOutcome()
+	}
+	o := a.wrote
+	if o == nil {
+		return ""
+	}
+	alerts := "no alerts"
+	if o.errors+o.warnings > 0 {
+		alerts = plural(o.errors, "error") + " and " + plural(o.warnings, "warning")
+	}
+	switch {
+	case o.err == nil:
+		return fmt.Sprintf("merged %s into %s, %s; details in %s", plural(o.layers, "layer"), o.out, alerts, "mergescope-report.json")
+	case errors.Is(o.err, context.Canceled):
+		return fmt.Sprintf("stopped after %s; merging into %s again with the same plan goes on there", plural(o.layers, "layer"), o.out)
+	default:
+		return fmt.Sprintf("the merge into %s failed: %v", o.out, o.err)
+	}
+}
+
+// verdict says in a sentence what the plan does to the adapter.
+func (a *app) verdict() string {
+	m := a.book.totals(a.book.all)
+	kept := float64(m.Kept)
+	if math.IsNaN(kept) {
+		return ""
+	}
+	erased := a.countCode(merge.CodeErased)
+	s := merge.Percent(kept) + " of the adapter is kept"
+	if erased > 0 {
+		s += fmt.Sprintf(", %d of %s erased", erased, plural(a.book.countPlanned(), "layer"))
+	}
+	return s
+}
+
+func (a *app) countCode(code merge.Code) int {
+	n := 0
+	for i := range a.feed.alerts {
+		if a.feed.alerts[i].Code == code {
+			n++
+		}
+	}
+	return n
+}
+
+// verdictRole colours the verdict.
+func (a *app) verdictRole() themes.Role {
+	return keptRole(float64(a.book.totals(a.book.all).Kept))
+}

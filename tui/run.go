@@ -1,0 +1,113 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
+
+	"mergescope/loader"
+	"mergescope/merge"
+	"mergescope/themes"
+)
+
+// Options of the interface. Source and Project are needed, the rest has
+// defaults.
+type Options struct {
+	Source   loader.Source  // opens adapters the user names
+	Project  *merge.Project // opened model with the adapters of the command line; Run neither changes nor closes it
+	Plan     merge.Plan     // where editing begins
+	PlanFile string         // where the plan came from and is saved to; "" asks
+	Out      string         // proposed output directory; "" means NAME-merged
+	Demo     bool           // the embedded demo: a dry run starts at once, its adapters are a key away
+	Color    *themes.Depth  // colours to use; nil asks the terminal
+	Theme    string         // name of a theme; "" picks one by the background
+	Dark     *bool          // background of the terminal; nil asks it
+	ASCII    bool           // no characters outside ASCII
+	NoMouse  bool           // leave the mouse to the terminal
+	Workers  int            // of jobs; 0 means all processors
+
+	Input  io.Reader // nil means the terminal
+	Output io.Writer // nil means stdout
+}
+
+// Run shows the interface until the user leaves or ctx ends, which is an error.
+// A job that still runs then is cancelled and waited for. The summary is one plain line for the
+// user's shell: what was written where, how many alerts, how to go on.
+//
+// Stdout must be a terminal; the caller decides what to do if it is not.
+func Run(ctx context.Context, opt Options) (summary string, err error) {
+	if opt.Project == nil || opt.Project.Model == nil {
+		return "", errors.New("no checkpoint is open")
+	}
+	inner, cancel := context.WithCancel(ctx)
+	a := newApp(inner, opt, projectEngine{opt.Project})
+	_, err = tea.NewProgram(a, programOptions(inner, opt)...).Run()
+	cancel()
+	a.crew.close()
+	a.closeAdapters()
+	switch {
+	case err == nil:
+	case errors.Is(err, tea.ErrInterrupted):
+		err = context.Canceled
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	default:
+		err = fmt.Errorf("terminal interface: %w", err)
+	}
+	return a.summary(), err
+}
+
+// programOptions turns the options into Bubble Tea's.
+func programOptions(ctx context.Context, opt Options) []tea.ProgramOption {
+	po := []tea.ProgramOption{tea.WithContext(ctx)}
+	if opt.Input != nil {
+		po = append(po, tea.WithInput(opt.Input))
+	}
+	if opt.Output != nil {
+		po = append(po, tea.WithOutput(opt.Output))
+	}
+	if d, forced := forcedDepth(opt); forced {
+		po = append(po, tea.WithColorProfile(profileOf(d)))
+	}
+	return po
+}
+
+// forcedDepth returns the depth that the options or NO_COLOR prescribe. Any
+// non-empty NO_COLOR counts (no-color.org); the detection in colorprofile reads
+// it as a boolean.
+func forcedDepth(opt Options) (themes.Depth, bool) {
+	if opt.Color != nil {
+		return *opt.Color, true
+	}
+	if os.Getenv("NO_COLOR") != "" {
+		return themes.NoColor, true
+	}
+	return themes.TrueColor, false
+}
+
+func profileOf(d themes.Depth) colorprofile.Profile {
+	return [...]colorprofile.Profile{
+		themes.NoColor:   colorprofile.ASCII,
+		themes.ANSI16:    colorprofile.ANSI,
+		themes.ANSI256:   colorprofile.ANSI256,
+		themes.TrueColor: colorprofile.TrueColor,
+	}[d]
+}
+
+func depthOf(p colorprofile.Profile) themes.Depth {
+	switch p {
+	case colorprofile.TrueColor:
+		return themes.TrueColor
+	case colorprofile.ANSI256:
+		return themes.ANSI256
+	case colorprofile.ANSI:
+		return themes.ANSI16
+	default:
+		return themes.NoColor
+	}
+}

@@ -1,0 +1,272 @@
+package tui
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"mergescope/merge"
+	"mergescope/themes"
+)
+
+// header is the first line: what is open, and the plan.
+func (a *app) header(c canvas, w int) string {
+	name := " " + c.paint.text(themes.Accent, "mergescope") + " "
+	if a.lay.form == onePane {
+		return c.ends(name+c.plain(a.model.Name), a.tabs(c), w)
+	}
+	sep := " " + c.glyphs().dot + " "
+	facts := []string{c.paint.text(themes.Title, c.plain(a.model.Name))}
+	if a.lay.form == fourPanes {
+		if t := a.model.Config.ModelType; t != "" {
+			facts = append(facts, c.plain(t))
+		}
+		facts = append(facts, a.formats(), plural(len(a.model.Weights), "weight"), fileSize(a.facts.Bytes))
+	} else {
+		facts = append(facts, plural(len(a.model.Weights), "weight"))
+	}
+	return c.ends(name+" "+strings.Join(facts, c.paint.text(themes.Dim, sep)), a.planText(c, sep)+" ", w)
+}
+
+// formats names the quantized formats of the model, double quantization marked.
+func (a *app) formats() string {
+	var names []string
+	for _, f := range a.facts.Formats {
+		if f.Format.IsFloat() && len(a.facts.Formats) > 1 {
+			continue
+		}
+		s := f.Format.String()
+		if f.Format.Is4Bit() && a.facts.Nested > 0 {
+			s += "+dq"
+		}
+		names = append(names, s)
+	}
+	return strings.Join(names, "+")
+}
+
+// planText sums up the plan.
+func (a *app) planText(c canvas, sep string) string {
+	plan := a.history.Now()
+	var parts []string
+	switch n := len(plan.Adapters); {
+	case n == 1 && a.lay.form == fourPanes:
+		parts = append(parts, c.plain(plan.Adapters[0].Name))
+	case n == 0:
+		parts = append(parts, "no adapter")
+	case n > 1:
+		parts = append(parts, plural(n, "adapter"))
+	}
+	parts = append(parts, fmt.Sprintf("plan %d/%d", a.book.countPlanned(), len(a.book.layers)))
+	if a.unsaved() {
+		parts = append(parts, c.paint.text(themes.Warn, "unsaved"))
+	}
+	return strings.Join(parts, sep)
+}
+
+// tabs are the panes in the header of a small screen, the shown one marked.
+func (a *app) tabs(c canvas) string {
+	s := ""
+	for p := layersID; p <= alertsID; p++ {
+		n := strconv.Itoa(int(p))
+		if p == a.focus {
+			s += c.paint.text(themes.BorderFocus, "["+n+" "+paneNames[p]+"]")
+			continue
+		}
+		s += " " + c.paint.text(themes.Key, n) + " "
+	}
+	if a.busy() && a.job.run != nil {
+		s += " " + c.glyphs().percent(a.progress())
+	}
+	return s + " "
+}
+
+// progress is the share of the job that is done.
+func (a *app) progress() float64 {
+	s := a.job.snap
+	switch {
+	case s.WeightsTotal > 0:
+		return float64(s.WeightsDone) / float64(s.WeightsTotal)
+	case s.LayersTotal > 0:
+		return float64(s.LayersDone) / float64(s.LayersTotal)
+	}
+	return 0
+}
+
+// progressText says how far the job is.
+func (a *app) progressText() string {
+	s := a.job.snap
+	return fmt.Sprintf("%d of %s done", s.LayersDone, plural(s.LayersTotal, "layer"))
+}
+
+// statusLine is the progress of a job, or what is known of the plan.
+func (a *app) statusLine(c canvas, w int) string {
+	if a.busy() {
+		return a.progressLine(c, w)
+	}
+	left := " "
+	switch n := a.book.countPlanned(); {
+	case len(a.eng.adapters()) == 0:
+		left += "no adapter is open: " + c.paint.text(themes.Key, "A") + " opens one"
+	case n == 0:
+		left += "no layer has an adapter: " + c.paint.text(themes.Key, "a") + " puts one on"
+	default:
+		left += a.verdictLine(c)
+	}
+	return c.ends(left, a.alertCounts(c)+" ", w)
+}
+
+// verdictLine is the verdict in colour, or how to get one.
+func (a *app) verdictLine(c canvas) string {
+	v := a.verdict()
+	if v == "" {
+		return "nothing computed yet: " + c.paint.text(themes.Key, "D") + " runs the merge without writing"
+	}
+	g := c.glyphs()
+	return c.paint.text(a.verdictRole(), g.full) + " " + c.plain(v)
+}
+
+// alertCounts is "x1 !3", coloured; nothing without alerts.
+func (a *app) alertCounts(c canvas) string {
+	n := a.feed.counts()
+	s := ""
+	for l := merge.Error; ; l-- {
+		if n[l] > 0 && (l > merge.Info) {
+			role, sign := levelSign(l, c.glyphs())
+			s += c.paint.text(role, sign+strconv.Itoa(n[l])) + " "
+		}
+		if l == merge.Info {
+			return strings.TrimSuffix(s, " ")
+		}
+	}
+}
+
+// progressLine is the line of a running job.
+func (a *app) progressLine(c canvas, w int) string {
+	j, s := a.job, a.job.snap
+	head := " " + j.kind() + " "
+	if j.run == nil {
+		return c.fit(head+"is being checked", w)
+	}
+	var parts []string
+	parts = append(parts, fmt.Sprintf("%3.0f%%", math.Floor(a.progress()*100)), fmt.Sprintf("%d/%s", s.LayersDone, plural(s.LayersTotal, "layer")))
+	if s.State == merge.Paused {
+		parts = append(parts, c.paint.text(themes.Warn, "paused"))
+	} else {
+		if a.lay.form == fourPanes && s.Workers > 0 {
+			parts = append(parts, plural(s.Workers, "worker"))
+		}
+		if s.Rate > 0 && a.lay.form != onePane {
+			parts = append(parts, quantity(s.Rate)+"w/s")
+		}
+		if s.ETA > 0 {
+			parts = append(parts, "eta "+brief(s.ETA))
+		}
+	}
+	tail := strings.Join(parts, "  ") + "   " + c.paint.text(themes.Key, "x") + " cancel  "
+	if counts := a.alertCounts(c); counts != "" && a.lay.form != onePane {
+		tail += " " + counts + " "
+	}
+	room := min(w-width(head)-width(tail)-1, 44)
+	if room < 6 {
+		return c.fit(head+tail, w)
+	}
+	return c.fit(head+c.bar(a.progress(), room)+" "+tail, w)
+}
+
+// noticeLine is a toast, or what to know at this point.
+func (a *app) noticeLine(c canvas, w int) string {
+	if a.toast.text != "" {
+		return c.fit(" "+c.paint.text(a.toast.role, c.plain(a.toast.text)), w)
+	}
+	if a.lay.form == twoPanes {
+		return a.statusLine(c, w)
+	}
+	if a.lay.form == onePane {
+		return a.lastAlert(c, w)
+	}
+	return c.fit(" "+c.paint.text(themes.Note, c.plain(a.guidance())), w)
+}
+
+// lastAlert is the worst alert where there is no room for the pane.
+func (a *app) lastAlert(c canvas, w int) string {
+	s := " " + a.alertCounts(c)
+	if len(a.feed.alerts) > 0 {
+		al := a.feed.alerts[0]
+		text := al.Message
+		if al.Layer != "" {
+			text = a.book.short(al.Layer) + " " + text
+		}
+		s += "  " + c.plain(text)
+	}
+	return c.fit(s, w)
+}
+
+// guidance is the sentence that fits what is on the screen.
+func (a *app) guidance() string {
+	m := a.book.totals(a.book.all)
+	kept := float64(m.Kept)
+	switch {
+	case a.feed.counts()[merge.Error] > 0 && a.countCode(merge.CodeNonFinite) > 0:
+		return merge.HintFor(merge.CodeNonFinite)
+	case kept < 0.1:
+		return merge.HintFor(merge.CodeErased)
+	case kept < 0.5:
+		return merge.HintFor(merge.CodeWeak)
+	case a.book.countPlanned() > 0:
+		for _, g := range merge.Guidance() {
+			if g.When == merge.Export {
+				return g.Text
+			}
+		}
+	}
+	return ""
+}
+
+// footer shows the keys that work here, as many as fit.
+func (a *app) footer(c canvas, w int) string {
+	line, _ := a.hints(c, w)
+	return c.fit(line, w)
+}
+
+// hintSpan is where a hint is in the footer, for the mouse.
+type hintSpan struct {
+	from, to int
+	action   *action
+}
+
+// hints builds the footer and where each hint is. Help and quit always fit.
+func (a *app) hints(c canvas, w int) (line string, spans []hintSpan) {
+	last := []string{"app.palette", "app.help", "app.quit"}
+	tail := 0
+	for _, id := range last {
+		tail += a.hintWidth(c, a.byID(id))
+	}
+	at := 1
+	line = " "
+	add := func(x *action, room int) {
+		n := a.hintWidth(c, x)
+		if at+n > room {
+			return
+		}
+		spans = append(spans, hintSpan{at, at + n - 2, x})
+		line += c.paint.text(themes.Key, hintKey(c, x)) + " " + x.hint + "  "
+		at += n
+	}
+	s := a.currentScope()
+	for i := range a.actions {
+		x := &a.actions[i]
+		if x.hint == "" || x.scope&s == 0 || x.reason(a) != "" || strings.Contains(strings.Join(last, " "), x.id) {
+			continue
+		}
+		add(x, w-tail)
+	}
+	for _, id := range last {
+		add(a.byID(id), w+2)
+	}
+	return line, spans
+}
+
+func (a *app) hintWidth(c canvas, x *action) int { return width(hintKey(c, x)) + 1 + width(x.hint) + 2 }
+
+func hintKey(c canvas, x *action) string { return keyName(x.keys[0], c.glyphs()) }

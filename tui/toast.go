@@ -1,0 +1,38 @@
+package tui
+
+import (
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"mergescope/themes"
+)
+
+// toast is a sentence that goes away by itself.
+type toast struct {
+	text string
+	role themes.Role
+	gen  int
+}
+
+// toastMsg takes a toast away, unless another one has come.
+type toastMsg struct{ gen int }
+
+// say shows a toast: two seconds, errors and warnings four.
+func (a *app) say(role themes.Role, text string) tea.Cmd {
+	if text == "" {
+		return nil
+	}
+	a.toast = toast{text: text, role: role, gen: a.toast.gen + 1}
+	gen, stay := a.toast.gen, 2*time.Second
+	if role == themes.Bad || role == themes.Warn {
+		stay = 4 * time.Second
+	}
+	return tea.Tick(stay, func(time.Time) tea.Msg { return toastMsg{gen} })
+}
+
+func (a *app) endToast(msg toastMsg) {
+	if msg.gen == a.toast.gen {
+		a.toast.text = ""
+	}
+}

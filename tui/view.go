@@ -1,0 +1,200 @@
+package tui
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"mergescope/merge"
+	"mergescope/themes"
+)
+
+// frameCache keeps what was drawn. View runs after every message, most of which
+// change nothing that is shown.
+type frameCache struct {
+	fresh   bool
+	content string
+	cursor  *tea.Cursor
+}
+
+// touch says that something changed.
+func (f *frameCache) touch() { f.fresh = false }
+
+// View draws the screen. The frame of an idle program is the same to the byte.
+func (a *app) View() tea.View {
+	if !a.drawn.fresh {
+		lines, cursor := a.draw()
+		a.drawn = frameCache{fresh: true, content: strings.Join(lines, "\n"), cursor: cursor}
+	}
+	v := tea.NewView(a.drawn.content)
+	v.AltScreen = true
+	v.Cursor = a.drawn.cursor
+	v.WindowTitle = a.windowTitle()
+	if !a.mouseOff {
+		v.MouseMode = tea.MouseModeCellMotion
+	}
+	v.ProgressBar = a.progressBar()
+	return v
+}
+
+func (a *app) windowTitle() string {
+	s := "mergescope " + clean(a.model.Name)
+	if a.busy() && !a.job.quiet {
+		s += fmt.Sprintf(" %s %.0f%%", a.job.kind(), math.Floor(a.progress()*100))
+	}
+	return s
+}
+
+// progressBar is the terminal's own bar, red while there are errors.
+func (a *app) progressBar() *tea.ProgressBar {
+	if !a.busy() || a.job.quiet || a.job.run == nil {
+		return nil
+	}
+	state := tea.ProgressBarDefault
+	if a.feed.counts()[merge.Error] > 0 {
+		state = tea.ProgressBarError
+	}
+	return tea.NewProgressBar(state, int(a.progress()*100))
+}
+
+// draw returns the lines of the screen, each as wide as the screen.
+func (a *app) draw() ([]string, *tea.Cursor) {
+	if a.w <= 0 || a.h <= 0 {
+		return nil, nil
+	}
+	c := a.skin.canvas(false)
+	if a.lay.form == tooSmall {
+		return a.drawSmall(c), nil
+	}
+	lines := make([]string, a.h)
+	lines[a.lay.header.y] = a.header(c, a.w)
+	for _, s := range a.lay.slots {
+		for i, l := range a.drawSlot(s) {
+			lines[s.at.y+i] += l
+		}
+	}
+	lines[a.lay.status.y] = a.statusLine(c, a.w)
+	lines[a.lay.notice.y] = a.noticeLine(c, a.w)
+	lines[a.lay.footer.y] = a.footer(c, a.w)
+	return lines, a.drawOverlays(lines)
+}
+
+// pane returns a pane by its number.
+func (a *app) pane(p paneID) pane {
+	switch p {
+	case layersID:
+		return &a.tree
+	case blocksID:
+		return &a.blocks
+	case blockID:
+		return &a.block
+	default:
+		return &a.feed
+	}
+}
+
+// drawSlot draws a pane with its frame, or with a line of title on a small
+// screen.
+func (a *app) drawSlot(s slot) []string {
+	c := a.skin.canvas(s.pane == a.focus && a.topOverlay() == nil)
+	p := a.pane(s.pane)
+	inside := exactly(c, p.draw(c, s.inside.w, s.inside.h), s.inside.w, s.inside.h)
+	left, right := p.title(s.at.w)
+	left, right = c.plain(left), c.plain(right)
+	if a.lay.form == onePane {
+		title := c.ends(" "+c.paint.text(themes.Title, left), c.paint.text(themes.Dim, right)+" ", s.at.w)
+		return append([]string{title}, inside...)
+	}
+	return c.frame(a.slotTitle(c, s, left), right, inside, s.at.w, s.at.h)
+}
+
+// slotTitle is the number and name of a pane, and of the others in its place.
+func (a *app) slotTitle(c canvas, s slot, left string) string {
+	role := themes.Title
+	if s.pane == a.focus {
+		role = themes.BorderFocus
+	}
+	var tabs []string
+	for _, p := range s.tabs {
+		name := paneNames[p]
+		if p == alertsID {
+			if n := len(a.feed.alerts); n > 0 && s.pane != p {
+				name += " " + strconv.Itoa(n)
+			}
+		}
+		switch {
+		case p == s.pane && p == alertsID && a.flash:
+			tabs = append(tabs, c.paint.text(themes.Bad, strconv.Itoa(int(p))+" "+left))
+		case p == s.pane:
+			tabs = append(tabs, c.paint.text(themes.Key, strconv.Itoa(int(p)))+" "+c.paint.text(role, left))
+		case p == alertsID && a.flash:
+			tabs = append(tabs, c.paint.text(themes.Bad, strconv.Itoa(int(p))+" "+name))
+		default:
+			tabs = append(tabs, c.paint.text(themes.Dim, strconv.Itoa(int(p))+" "+name))
+		}
+	}
+	return strings.Join(tabs, " "+c.paint.text(themes.Border, c.glyphs().thin.v)+" ")
+}
+
+// exactly makes lines h of w cells whatever a pane drew.
+func exactly(c canvas, lines []string, w, h int) []string {
+	out := make([]string, 0, h)
+	for i := range h {
+		if i < len(lines) {
+			out = append(out, c.fit(lines[i], w))
+		} else {
+			out = append(out, c.fit("", w))
+		}
+	}
+	return out
+}
+
+// drawOverlays lays the dialogs over the screen and returns the text cursor.
+func (a *app) drawOverlays(lines []string) *tea.Cursor {
+	var cursor *tea.Cursor
+	for i, o := range a.overlays {
+		c := a.skin.canvas(i == len(a.overlays)-1)
+		title, inside, at := o.box(c, a.w-4, a.h-4)
+		w := 0
+		for _, l := range inside {
+			w = max(w, width(l))
+		}
+		inside = inside[:min(len(inside), a.h-4)]
+		box := c.frame(c.paint.text(themes.Title, c.plain(title)), "", inside, w+2, len(inside)+2)
+		x, y := (a.w-w-2)/2, max(1, (a.h-len(inside)-2)/2)
+		stamp(lines, box, x, y)
+		cursor = nil
+		if at != nil {
+			cursor = tea.NewCursor(x+1+at.X, y+1+at.Y)
+			cursor.Blink = false
+		}
+	}
+	if len(a.overlays) == 0 && a.tree.typing {
+		if s, ok := a.lay.slot(layersID); ok {
+			cursor = tea.NewCursor(s.inside.x+min(2+width(a.tree.filter.text), s.inside.w-1), s.inside.y+s.inside.h-1)
+			cursor.Blink = false
+		}
+	}
+	return cursor
+}
+
+// drawSmall says in the middle of the screen that it is too small.
+func (a *app) drawSmall(c canvas) []string {
+	text := []string{fmt.Sprintf("needs %dx%d, have %dx%d", minOneW, minOneH, a.w, a.h)}
+	if a.busy() && a.job.run != nil {
+		text = append(text, fmt.Sprintf("%s continues %.0f %%", a.job.kind(), math.Floor(a.progress()*100)))
+	}
+	text = append(text, "q quits")
+	lines := blank(a.w, a.h)
+	top := max(0, (a.h-len(text))/2)
+	for i, s := range text {
+		if top+i < a.h {
+			s = c.fit(s, min(a.w, width(s)))
+			lines[top+i] = c.fit(strings.Repeat(" ", max(0, (a.w-width(s))/2))+s, a.w)
+		}
+	}
+	return lines
+}
