@@ -11,9 +11,8 @@ import (
 // Explain is a block's way through a merge in words, for the command and for
 // copying from the screen. Weights are counted from 0 in flat order.
 type Explain struct {
-	Trace   *quant.Trace
-	Layer   string
-	Profile quant.Profile
+	Trace *quant.Trace
+	Layer string
 }
 
 // Text explains weight i of the block: where it is, the six steps, what became
@@ -132,7 +131,7 @@ func (e Explain) between(x float32) string {
 	if x != x {
 		return "NaN, for which every comparison is false"
 	}
-	bounds := quant.Boundaries(e.Trace.Spec.Format, e.Profile)
+	bounds := quant.Boundaries(e.Trace.Spec.Format, e.Trace.Profile)
 	n := 0
 	for n < len(bounds) && bounds[n] < x {
 		n++
@@ -181,7 +180,7 @@ func (e Explain) Verdict(i int) string {
 	if t.D[i] == 0 {
 		return fmt.Sprintf("code %s stays: the adapter asks for nothing here", e.code(t.OldCode[i]))
 	}
-	down, up := quant.DeadZone(f, e.Profile, t.OldCode[i])
+	down, up := quant.DeadZone(f, t.Profile, t.OldCode[i])
 	unit := quant.Unit(f, t.OldAbsmax)
 	need := up * unit
 	if t.D[i] < 0 {

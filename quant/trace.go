@@ -5,11 +5,12 @@ import "slices"
 // Trace is one block's way through a merge, every intermediate value kept. All
 // slices have one entry per weight of the block, in flat order.
 type Trace struct {
-	Spec   Spec
-	Row    int // of the block's first weight
-	Col    int
-	First  int64 // flat index of the block's first weight
-	Cursor int   // index in the block of the weight asked for
+	Spec    Spec
+	Profile Profile
+	Row     int // of the block's first weight
+	Col     int
+	First   int64 // flat index of the block's first weight
+	Cursor  int   // index in the block of the weight asked for
 
 	OldAbsmax float32 // scale before; SCB for int8, 0 for floats
 	NewAbsmax float32 // scale stored after the merge, nested quantization applied
@@ -37,6 +38,7 @@ func TraceBlock(p *Panel, b int, scales []float32) *Trace {
 	first := p.First + int64(lo)
 	t := &Trace{
 		Spec:      p.Spec,
+		Profile:   p.Profile,
 		Row:       int(first / int64(p.Cols)),
 		Col:       int(first % int64(p.Cols)),
 		First:     first,
