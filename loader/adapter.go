@@ -64,7 +64,7 @@ const (
 // Module returns the module with that path and depth 0, or nil.
 func (a *Adapter) Module(path string) *Module {
 	i, ok := slices.BinarySearchFunc(a.Modules, path, func(m *Module, path string) int {
-		return naturalCompare(m.Path, path)
+		return NaturalCompare(m.Path, path)
 	})
 	if !ok {
 		return nil

@@ -32,13 +32,13 @@ func assemble(tensors []*Tensor, byName map[string]*Tensor) (weights []*Weight, 
 	}
 	a.plain()
 	a.biases()
-	slices.SortFunc(a.weights, func(x, y *Weight) int { return naturalCompare(x.Param, y.Param) })
+	slices.SortFunc(a.weights, func(x, y *Weight) int { return NaturalCompare(x.Param, y.Param) })
 	for _, t := range tensors {
 		if !a.used[t] {
 			loose = append(loose, t)
 		}
 	}
-	slices.SortFunc(loose, func(x, y *Tensor) int { return naturalCompare(x.Name, y.Name) })
+	slices.SortFunc(loose, func(x, y *Tensor) int { return NaturalCompare(x.Name, y.Name) })
 	return a.weights, loose, nil
 }
 

@@ -62,7 +62,7 @@ func readDir(p place) (listing, error) {
 		}
 	}
 	for _, names := range [...][]string{d.tensors, d.indexes, d.pickles, d.dirs, d.all} {
-		slices.SortFunc(names, naturalCompare)
+		slices.SortFunc(names, NaturalCompare)
 	}
 	return d, nil
 }
@@ -132,7 +132,7 @@ func otherFiles(p place) ([]string, error) {
 			}
 		}
 	}
-	slices.SortFunc(names, naturalCompare)
+	slices.SortFunc(names, NaturalCompare)
 	return names, nil
 }
 

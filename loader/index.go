@@ -66,7 +66,7 @@ func shardsOf(shard map[string]string) []string {
 	for f := range set {
 		files = append(files, f)
 	}
-	slices.SortFunc(files, naturalCompare)
+	slices.SortFunc(files, NaturalCompare)
 	return files
 }
 

@@ -98,7 +98,7 @@ func (s Source) demo(prefix string) []string {
 			names = append(names, n)
 		}
 	}
-	slices.SortFunc(names, naturalCompare)
+	slices.SortFunc(names, NaturalCompare)
 	return names
 }
 
@@ -175,6 +175,6 @@ func missing(name string) error {
 	if n := nearest(filepath.Base(name), names); n != "" {
 		return fmt.Errorf("%s: no such file or directory; did you mean %s?", name, filepath.Join(parent, n))
 	}
-	slices.SortFunc(names, naturalCompare)
+	slices.SortFunc(names, NaturalCompare)
 	return fmt.Errorf("%s: no such file or directory; %s %s", name, parent, listing{all: names}.contents())
 }

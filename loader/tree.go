@@ -4,10 +4,10 @@ import (
 	"strings"
 )
 
-// naturalCompare orders names so that layers.2 comes before layers.10: runs of
+// NaturalCompare orders names so that layers.2 comes before layers.10: runs of
 // digits compare as numbers, the rest byte by byte. It is a total order in
 // which names with a common prefix lie together.
-func naturalCompare(a, b string) int {
+func NaturalCompare(a, b string) int {
 	for i := 0; i < len(a) && i < len(b); {
 		if !isDigit(a[i]) || !isDigit(b[i]) {
 			if a[i] != b[i] {

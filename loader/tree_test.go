@@ -16,7 +16,7 @@ func TestNaturalCompare(t *testing.T) {
 	sorted[4], sorted[5] = sorted[5], sorted[4] // a1.b before a01: 1 is shorter than 01
 	for i, a := range sorted {
 		for j, b := range sorted {
-			if got := naturalCompare(a, b); (got < 0) != (i < j) || (got > 0) != (i > j) {
+			if got := NaturalCompare(a, b); (got < 0) != (i < j) || (got > 0) != (i > j) {
 				t.Errorf("%q %q: %d", a, b, got)
 			}
 		}
@@ -35,10 +35,10 @@ func TestNaturalOrder(t *testing.T) {
 		}
 		names = append(names, b.String())
 	}
-	slices.SortFunc(names, naturalCompare)
+	slices.SortFunc(names, NaturalCompare)
 	for i := range names {
 		for j := range names[:i] {
-			if naturalCompare(names[j], names[i]) > 0 {
+			if NaturalCompare(names[j], names[i]) > 0 {
 				t.Fatalf("%q after %q", names[j], names[i])
 			}
 		}
@@ -52,7 +52,7 @@ func TestNaturalOrder(t *testing.T) {
 }
 
 func tree(names ...string) []*Node {
-	slices.SortFunc(names, naturalCompare)
+	slices.SortFunc(names, NaturalCompare)
 	var ws []*Weight
 	for _, n := range names {
 		ws = append(ws, &Weight{Name: n, Param: n + ".weight"})

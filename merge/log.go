@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"mergescope/loader"
 )
 
 // maxAlerts bounds a log. Findings on further layers are counted under the
@@ -142,40 +144,6 @@ func (l *Log) AcknowledgeAll() {
 // worker was first: errors first, then by code and layer in natural order.
 func SortAlerts(alerts []Alert) {
 	slices.SortStableFunc(alerts, func(a, b Alert) int {
-		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(a.Code, b.Code), compareNatural(a.Layer, b.Layer))
+		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(a.Code, b.Code), loader.NaturalCompare(a.Layer, b.Layer))
 	})
-}
-
-// compareNatural compares names so that "layers.2" comes before "layers.10".
-func compareNatural(a, b string) int {
-	for a != "" && b != "" {
-		na, nb := digits(a), digits(b)
-		if na == 0 || nb == 0 {
-			if a[0] != b[0] {
-				return cmp.Compare(a[0], b[0])
-			}
-			a, b = a[1:], b[1:]
-			continue
-		}
-		x, y := trimZeros(a[:na]), trimZeros(b[:nb])
-		if c := cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)); c != 0 {
-			return c
-		}
-		a, b = a[na:], b[nb:]
-	}
-	return cmp.Compare(len(a), len(b))
-}
-
-func digits(s string) (n int) {
-	for n < len(s) && '0' <= s[n] && s[n] <= '9' {
-		n++
-	}
-	return n
-}
-
-func trimZeros(s string) string {
-	for len(s) > 1 && s[0] == '0' {
-		s = s[1:]
-	}
-	return s
 }
