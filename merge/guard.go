@@ -58,17 +58,22 @@ func checkForeign(name, dir string) error {
 	if err != nil {
 		return fmt.Errorf("output %s: %w", name, err)
 	}
-	foreign := ""
+	foreign, finished := "", false
 	for _, e := range list {
 		switch n := e.Name(); {
 		case n == stateName:
 			return nil
-		case n == lockName || strings.HasPrefix(n, "."):
+		case n == reportName:
+			finished = true
+		case n == lockName || n == stateName+".tmp" || strings.HasPrefix(n, "."):
 		default:
 			foreign = n
 		}
 	}
-	if foreign != "" {
+	switch {
+	case finished:
+		return refusef("output %s already holds a finished merge; choose a new directory", name)
+	case foreign != "":
 		return refusef("output %s is not empty (it holds %s) and no unfinished run of mergescope; choose a new directory", name, foreign)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"path"
 	"strings"
 )
@@ -46,6 +47,17 @@ func (o *output) resume(ctx context.Context, old, fresh *state) error {
 		}
 	}
 	return nil
+}
+
+// isInput reports whether a file of the output directory is an input under
+// another name.
+func (o *output) isInput(info fs.FileInfo) bool {
+	for _, f := range o.spec.model.Files {
+		if in, err := fs.Stat(o.spec.model.FS(), f.Rel); err == nil && os.SameFile(in, info) {
+			return true
+		}
+	}
+	return false
 }
 
 func allDone(slots []*slot) bool {
@@ -93,6 +105,8 @@ func (s *shard) resume(ctx context.Context, o *output, records map[string]record
 			return err
 		case !info.Mode().IsRegular():
 			return refusef("%s is no regular file", name)
+		case o.isInput(info):
+			return refusef("%s is a hard link to an input file", name)
 		case name == s.name:
 			// A finished file is verified, and if need be completed, under the
 			// unfinished name.

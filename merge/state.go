@@ -68,15 +68,15 @@ func loadState(root *os.Root) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := newState("", nil)
+	s := &state{}
 	if err := json.Unmarshal(b, s); err != nil {
 		return nil, refusef("%s cannot be read (%v); remove the directory to start over", stateName, err)
 	}
-	if s.Files == nil || s.Weights == nil || s.Kept == nil {
-		return nil, refusef("%s is damaged; remove the directory to start over", stateName)
-	}
 	if s.Version != stateVersion {
 		return nil, refusef("%s has version %d, this program resumes version %d", stateName, s.Version, stateVersion)
+	}
+	if s.Files == nil || s.Weights == nil || s.Kept == nil {
+		return nil, refusef("%s is damaged; remove the directory to start over", stateName)
 	}
 	return s, nil
 }
@@ -162,7 +162,7 @@ func identify(f *loader.File) (inputID, error) {
 			h.Write(buf[:n])
 		}
 	}
-	return inputID{Name: f.Name, Size: f.Size, Digest: hex.EncodeToString(h.Sum(nil))}, nil
+	return inputID{Name: f.Rel, Size: f.Size, Digest: hex.EncodeToString(h.Sum(nil))}, nil
 }
 
 // identifyAll identifies the inputs of a merge. The configurations count too:

@@ -1,0 +1,170 @@
+package merge
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mergescope/loader"
+	"mergescope/quant"
+)
+
+// Variables by which a test tells its child process what to merge.
+const (
+	childModel = "MERGESCOPE_TEST_MODEL"
+	childOut   = "MERGESCOPE_TEST_OUT"
+)
+
+// TestMergeChild is not a test: it is the process that the tests below start
+// and kill.
+func TestMergeChild(t *testing.T) {
+	if os.Getenv(childModel) == "" {
+		return // started as an ordinary test: nothing to merge
+	}
+	c := modelAt(t, os.Getenv(childModel))
+	layers := layersOf(c, mixed())
+	o := &output{spec: outputSpec{dir: os.Getenv(childOut), model: c, layers: layers, plan: "p"}, create: createFile}
+	if err := o.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := fakeMerge(t.Context(), diskSink{o}, layers); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func child(ctx context.Context, program, model, out string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, "-test.run=^TestMergeChild$")
+	cmd.Env = append(os.Environ(), childModel+"="+model, childOut+"="+out)
+	return cmd
+}
+
+// TestKill kills a merging process again and again at random moments. Whatever
+// it leaves must not load unless it is complete, and the last run must give the
+// bytes of an uninterrupted one.
+func TestKill(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := filepath.Join(t.TempDir(), "model")
+	writeModel(t, model, 3, 8, 128<<10)
+	input := hashes(t, model)
+	ref := filepath.Join(t.TempDir(), "ref")
+	began := time.Now()
+	if b, err := child(t.Context(), program, model, ref).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	took := time.Since(began)
+	want := hashes(t, ref)
+
+	dir := filepath.Join(t.TempDir(), "out")
+	for range 10 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.Int64N(int64(took))))
+		cmd := child(ctx, program, model, dir)
+		b, err := cmd.CombinedOutput() // killed when ctx ends
+		cancel()
+		if p := cmd.ProcessState; p != nil && p.Success() { // if only just
+			sameFiles(t, "finished", hashes(t, dir), want)
+			dir = filepath.Join(t.TempDir(), "out")
+			continue
+		}
+		if cmd.ProcessState != nil && cmd.ProcessState.Exited() {
+			t.Fatalf("%v\n%s", err, b)
+		}
+		sameFiles(t, "input", hashes(t, model), input)
+		if _, err := os.Stat(dir); err != nil {
+			continue
+		}
+		got := hashes(t, dir)
+		t.Logf("left %v", keys(got))
+		checkInterrupted(t, dir, want)
+		if got[configName] != "" && got[stateName] == "" { // killed with nothing left to do
+			delete(got, lockName)
+			sameFiles(t, "finished", got, want)
+			dir = filepath.Join(t.TempDir(), "out")
+		}
+	}
+	if b, err := child(t.Context(), program, model, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	sameFiles(t, "resumed", hashes(t, dir), want)
+	sameFiles(t, "input", hashes(t, model), input)
+}
+
+// writeModel writes a sharded checkpoint of double-quantized NF4 layers, n a
+// shard, with size bytes of codes each.
+func writeModel(t *testing.T, dir string, shards, n int, size int64) {
+	t.Helper()
+	weights := map[string]string{}
+	for s := range shards {
+		file := fmt.Sprintf("model-%05d-of-%05d.safetensors", s+1, shards)
+		var head []string
+		var data []byte
+		add := func(name, dtype string, shape string, b []byte) {
+			head = append(head, fmt.Sprintf(`%q:{"dtype":%q,"shape":[%s],"data_offsets":[%d,%d]}`, name, dtype, shape, len(data), len(data)+len(b)))
+			data = append(data, b...)
+			weights[name] = file
+		}
+		blocks := size * 2 / 64
+		for i := range n {
+			w := fmt.Sprintf("model.layers.%d.mlp.up_proj.weight", s*n+i)
+			add(w+".nested_absmax", "F32", fmt.Sprint((blocks+255)/256), fakeBytes(w+"a", (blocks+255)/256*4))
+			add(w+".nested_quant_map", "F32", "256", make([]byte, 1024))
+			add(w+".quant_map", "F32", "16", make([]byte, 64))
+			add(w[:len(w)-len("up_proj.weight")]+"norm.weight", "F32", "64", fakeBytes(w+"n", 256))
+		}
+		for i := range n {
+			w := fmt.Sprintf("model.layers.%d.mlp.up_proj.weight", s*n+i)
+			add(w, "U8", fmt.Sprintf("%d,1", size), fakeBytes(w, size))
+			add(w+".absmax", "U8", fmt.Sprint(blocks), fakeBytes(w+"b", blocks))
+			q := loader.QuantState{
+				Type: quant.NF4, Blocksize: 64, Shape: []int64{size * 2 / 512, 512},
+				Nested: true, NestedBlocksize: 256, NestedDtype: "float32",
+			}
+			text := q.Encode(quant.BF16, 0.25)
+			add(w+".quant_state.bitsandbytes__nf4", "U8", fmt.Sprint(len(text)), text)
+		}
+		text := `{"__metadata__":{"format":"pt"},` + strings.Join(head, ",") + "}"
+		text += strings.Repeat(" ", (8-len(text)%8)%8)
+		b := binary.LittleEndian.AppendUint64(nil, uint64(len(text)))
+		writeFile(t, filepath.Join(dir, file), append(append(b, text...), data...))
+	}
+	index, err := json.Marshal(map[string]any{"metadata": map[string]any{"total_size": 1}, "weight_map": weights})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "model.safetensors.index.json"), index)
+	writeFile(t, filepath.Join(dir, "config.json"), []byte(`{"quantization_config": {"quant_method": "bitsandbytes"}}`))
+	writeFile(t, filepath.Join(dir, "tokenizer.json"), fakeBytes("tokenizer", 100_000))
+}
+
+func writeFile(t testing.TB, name string, b []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func keys(m map[string]string) []string {
+	var k []string
+	for n := range m {
+		k = append(k, n)
+	}
+	slices.Sort(k)
+	return k
+}
