@@ -55,18 +55,6 @@ func (p *Project) lintScales() []Alert {
 	return out
 }
 
-// readNested reads the nested scales of a 4-bit weight.
-func readNested(q *loader.QuantState) (n quant.Nested, err error) {
-	n = quant.Nested{Offset: q.NestedOffset, Blocksize: q.NestedBlocksize, Map: new([256]float32)}
-	if n.Codes, err = q.Absmax.Bytes(); err != nil {
-		return n, err
-	}
-	if n.Absmax, err = q.NestedAbsmax.Float32s(); err != nil {
-		return n, err
-	}
-	return n, q.NestedMap.ReadFloat32s(n.Map[:], 0)
-}
-
 // negativeScales finds blocks whose decoded scale is not positive.
 func negativeScales(w *loader.Weight, n quant.Nested) []Alert {
 	absmax := make([]float32, len(n.Codes))

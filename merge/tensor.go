@@ -92,21 +92,26 @@ func readScales(w *loader.Weight) ([]float32, error) {
 	case !q.Nested:
 		return q.Absmax.Float32s()
 	default:
-		n := quant.Nested{Offset: q.NestedOffset, Blocksize: q.NestedBlocksize, Map: new([256]float32)}
-		var err error
-		if n.Codes, err = q.Absmax.Bytes(); err != nil {
-			return nil, err
-		}
-		if n.Absmax, err = q.NestedAbsmax.Float32s(); err != nil {
-			return nil, err
-		}
-		if err := q.NestedMap.ReadFloat32s(n.Map[:], 0); err != nil {
+		n, err := readNested(q)
+		if err != nil {
 			return nil, err
 		}
 		absmax := make([]float32, len(n.Codes))
 		n.Dequantize(absmax)
 		return absmax, nil
 	}
+}
+
+// readNested reads the scales of a 4-bit weight with double quantization.
+func readNested(q *loader.QuantState) (n quant.Nested, err error) {
+	n = quant.Nested{Offset: q.NestedOffset, Blocksize: q.NestedBlocksize, Map: new([256]float32)}
+	if n.Codes, err = q.Absmax.Bytes(); err != nil {
+		return n, err
+	}
+	if n.Absmax, err = q.NestedAbsmax.Float32s(); err != nil {
+		return n, err
+	}
+	return n, q.NestedMap.ReadFloat32s(n.Map[:], 0)
 }
 
 // passes is how often every panel is computed. Nested scales follow from those
