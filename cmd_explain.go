@@ -32,6 +32,9 @@ mergescope explain demo -a demo:gocode-light --at 0.self_attn.q_proj:3:17 --bloc
 			if err != nil {
 				return err
 			}
+			if err := sel.needAdapter(); err != nil {
+				return err
+			}
 			s, err := a.open(args[0], sel)
 			if err != nil {
 				return err

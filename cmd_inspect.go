@@ -146,9 +146,12 @@ func newWeightFacts(l merge.Layer) weightFacts {
 	return f
 }
 
-// weightRMS decodes a weight, without any adapter.
+// weightRMS decodes a weight. A plan that writes every layer dequantized, with
+// no adapter, makes it one to examine.
 func weightRMS(ctx context.Context, p *merge.Project, w *loader.Weight) (merge.Figure, error) {
-	ex, err := p.Examine(ctx, merge.NewPlan(p.Model.Name), w.Name, 0, 0, 1, 1)
+	plan := merge.NewPlan(p.Model.Name)
+	plan.Rules = []merge.Rule{{Match: "*", Output: merge.AsF32}}
+	ex, err := p.Examine(ctx, plan, w.Name, 0, 0, 1, 1)
 	if err != nil {
 		return 0, err
 	}

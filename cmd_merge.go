@@ -1,9 +1,10 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,8 +28,11 @@ mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erase
 			if out == "" {
 				return usagef("name a new or empty directory: -o DIR", "merge needs an output directory")
 			}
-			opt, err := job.options()
+			opt, err := job.options(c)
 			if err != nil {
+				return err
+			}
+			if err := sel.needAdapter(); err != nil {
 				return err
 			}
 			s, err := a.open(args[0], sel)
@@ -38,10 +42,6 @@ mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erase
 			defer s.Close()
 			opt.Out = out
 			report, err := a.runJob(c.Context(), s, opt, job.progress)
-			if errors.Is(err, context.Canceled) {
-				return &failure{what: "merge", err: errors.New("interrupted"), code: exitInterrupted,
-					hint: "finished tensors are kept in " + out + "; run the same command again to resume"}
-			}
 			if err != nil {
 				return err
 			}
@@ -49,8 +49,7 @@ mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erase
 			if job.json {
 				return printJSON(a.out, report)
 			}
-			a.printMerged(report, out)
-			return nil
+			return printMerged(a.out, report, out)
 		},
 	}
 	sel.addPlan(c)
@@ -60,8 +59,11 @@ mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erase
 }
 
 // printMerged sums a merge up.
-func (a *app) printMerged(r *merge.Report, out string) {
-	fmt.Fprintf(a.out, "wrote %s: %s merged in %.1f s, kept %s, codes changed %s\n",
-		out, plural(len(r.Layers), "layer"), r.Seconds, number(r.Totals.Kept, 3), percent(r.Totals.CodesChanged, 2))
-	printAlerts(a.out, r.Alerts)
+func printMerged(w io.Writer, r *merge.Report, out string) error {
+	b := &strings.Builder{}
+	fmt.Fprintf(b, "wrote %s in %.1f s; figures and digests are in %s\n\n", out, r.Seconds, filepath.Join(out, "mergescope-report.json"))
+	printAlerts(b, r.Alerts)
+	fmt.Fprintf(b, "\n%s\n", strings.Join(r.Summary(), "\n"))
+	_, err := io.WriteString(w, b.String())
+	return err
 }

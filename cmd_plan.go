@@ -24,6 +24,9 @@ same, bf16, f16, f32, keep and separate.`,
 mergescope plan ./model -a ./adapter -o mergescope-plan.json`,
 		Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := sel.needAdapter(); err != nil {
+				return err
+			}
 			s, err := a.open(args[0], sel)
 			if err != nil {
 				return err

@@ -23,8 +23,11 @@ carry the adapter in full and 0 where requantization erased it.`,
 mergescope report ./model -a ./adapter=0.5 --layer 'q_proj$' --json`,
 		Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			opt, err := job.options()
+			opt, err := job.options(c)
 			if err != nil {
+				return err
+			}
+			if err := sel.needAdapter(); err != nil {
 				return err
 			}
 			s, err := a.open(args[0], sel)
@@ -59,9 +62,8 @@ func printReport(w io.Writer, r *merge.Report) error {
 	fmt.Fprintln(b)
 	reportTable(r).write(b)
 	fmt.Fprintln(b)
-	if len(r.Alerts) > 0 {
-		printAlerts(b, r.Alerts)
-	}
+	printAlerts(b, r.Alerts)
+	fmt.Fprintf(b, "\n%s\n", strings.Join(r.Summary(), "\n"))
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -167,7 +167,8 @@ func TestNoMachinePaths(t *testing.T) {
 			return err
 		}
 		if d.IsDir() {
-			if path == ".git" || path == "dist" {
+			hidden := strings.HasPrefix(d.Name(), ".") && path != "." && path != ".ci"
+			if hidden || path == "dist" {
 				return fs.SkipDir
 			}
 			return nil

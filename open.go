@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mergescope/loader"
 	"mergescope/merge"
 )
 
@@ -82,11 +83,23 @@ func (a *app) open(model string, sel selection) (*session, error) {
 		s.project.Adapters = append(s.project.Adapters, ad)
 	}
 	s.plan = assemble(model, refs, file)
-	if err := sel.apply(&s.plan); err != nil {
+	err = sel.apply(&s.plan)
+	if err == nil && only != nil && !slices.ContainsFunc(ckpt.Weights, func(w *loader.Weight) bool { return only(w.Name) }) {
+		err = usagef("mergescope inspect lists the layers", "--layer: no layer matches %q", sel.layer)
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// needAdapter reports a usage failure if neither -a nor --plan was given.
+func (s *selection) needAdapter() error {
+	if len(s.adapters) == 0 && s.plan == "" {
+		return usagef("add -a ADAPTER or --plan FILE", "the command line names no adapter")
+	}
+	return nil
 }
 
 // assemble puts the adapters of the command line on every layer they target.

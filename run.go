@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -33,17 +34,24 @@ func (f *jobFlags) add(c *cobra.Command) {
 	fl.StringSliceVar(&f.failOn, "fail-on", nil, "exit with 3 if these alerts are raised, for example erased,nonfinite")
 	fl.StringVar(&f.progress, "progress", "", "progress on stderr: bar, json or none (default: a bar on a terminal)")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
-	c.MarkFlagsMutuallyExclusive("safe", "unsafe")
 }
 
 // options checks the flags and returns the job's options.
-func (f *jobFlags) options() (merge.Options, error) {
+func (f *jobFlags) options(c *cobra.Command) (merge.Options, error) {
 	opt := merge.Options{Workers: f.workers, Unsafe: f.unsafe || !f.safe}
+	if c.Flags().Changed("safe") && c.Flags().Changed("unsafe") {
+		return opt, usagef("--safe is the default", "--safe and --unsafe exclude each other")
+	}
 	if f.workers < 0 {
 		return opt, usagef("0 means all cores", "--workers: %d is negative", f.workers)
 	}
 	if err := checkWord("--reference", f.reference, "as-merged", "as-inferred"); err != nil {
 		return opt, err
+	}
+	for _, code := range f.failOn {
+		if merge.HintFor(merge.Code(code)) == "" {
+			return opt, usagef("the codes of alerts are in docs/metrics.md, for example erased or nonfinite", "--fail-on: %q is not known", code)
+		}
 	}
 	if f.reference == "as-inferred" {
 		opt.Reference = merge.AsInferred
@@ -60,14 +68,31 @@ func (a *app) runJob(ctx context.Context, s *session, opt merge.Options, kind st
 	opt.Only = s.only
 	job, err := merge.NewJob(s.project, s.plan, opt)
 	if err != nil {
-		return nil, jobFailure("plan the merge", err)
+		return nil, jobFailure(err, opt.Out)
 	}
-	return watch(ctx, job, p)
+	report, err := watch(ctx, job, p)
+	if err != nil {
+		return report, jobFailure(err, opt.Out)
+	}
+	return report, nil
 }
 
-// jobFailure adds exit code and hint to an error of package merge.
-func jobFailure(what string, err error) error {
-	return &failure{what: what, err: err}
+// jobFailure adds exit code and hint to an error of a job that writes to out,
+// "" for a dry run.
+func jobFailure(err error, out string) error {
+	f := &failure{what: "merge", err: err}
+	switch {
+	case errors.Is(err, context.Canceled):
+		f.err, f.code = errors.New("interrupted"), exitInterrupted
+		f.hint = "nothing was to be written; run the command again"
+		if out != "" {
+			f.hint = "what is finished is kept in " + out + "; run the same command again to resume"
+		}
+	case errors.Is(err, merge.ErrRefused):
+		f.code = exitRefused
+		f.hint = "nothing was written; -o names a directory that is new, empty or an unfinished run of the same merge"
+	}
+	return f
 }
 
 // alertCode is the exit code that alerts ask for: errors always, other codes
@@ -79,27 +104,6 @@ func alertCode(alerts []merge.Alert, failOn []string) int {
 		}
 	}
 	return exitFine
-}
-
-// printAlerts lists alerts with their remedies.
-func printAlerts(w io.Writer, alerts []merge.Alert) {
-	for _, al := range alerts {
-		where := al.Layer
-		if where == "" {
-			where = al.Place.Tensor
-		}
-		fmt.Fprintf(w, "%-7s  %s", al.Level, al.Code)
-		if where != "" {
-			fmt.Fprintf(w, "  %s", where)
-		}
-		if al.Count > 1 {
-			fmt.Fprintf(w, "  (%d times)", al.Count)
-		}
-		fmt.Fprintf(w, "\n         %s\n", al.Message)
-		if al.Hint != "" {
-			fmt.Fprintf(w, "         hint: %s\n", al.Hint)
-		}
-	}
 }
 
 // printJSON writes v indented.
