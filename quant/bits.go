@@ -34,11 +34,15 @@ func flush(v float32) float32 {
 }
 
 // maxAbs returns the largest magnitude of x, found by comparing
-// magnitudes: NaN if there is one, +Inf over all finite values, 0 if x is empty.
+// magnitudes: NaN, always the same one, if x holds any, +Inf over all finite
+// values, 0 if x is empty.
 func maxAbs(x []float32) float32 {
 	var m uint32
 	for _, v := range x {
 		m = max(m, magnitude(v))
 	}
-	return math.Float32frombits(min(m, nanBits))
+	if m > infBits {
+		m = nanBits
+	}
+	return math.Float32frombits(m)
 }

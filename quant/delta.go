@@ -111,10 +111,10 @@ func axpy(acc, a []float32, b float32) {
 
 // DeltaHalf is Delta for an adapter that PEFT leaves in float16 or bfloat16
 // (autocast_adapter_dtype=False): B @ A is rounded to dtype, multiplied by scale
-// and rounded again. b and f.A hold values of dtype, so products are exact. Four
-// float32 sums take every fourth k, the first also what is left over, and are
-// added in order (ATen/native/cpu/BlasKernel.cpp, sum). DeltaHalf panics if the
-// lengths do not fit or dtype is no float format.
+// and rounded again. b and f.A hold values of dtype, so that products are exact.
+// Four float32 sums take every fourth k, the first also what is left over, and
+// are added in order (ATen/native/cpu/BlasKernel.cpp, sum). DeltaHalf panics if
+// the lengths do not fit or dtype is no float format.
 func DeltaHalf(dst, b []float32, f *Factor, rows int, scale float32, dtype Format) {
 	if len(dst) != rows*f.Cols || len(b) != rows*f.Rank {
 		panic(badLength)

@@ -9,10 +9,11 @@
 // # Bit rules
 //
 // The delta is one float32 FMA chain per element, k ascending from +0, as
-// torch's CPU GEMM computes it. Nothing else is fused: every product that feeds
-// an addition is written float32(x*y), which the Go specification forbids the
-// compiler to contract. Results therefore depend on neither the instruction
-// set nor the tiling, and each fast kernel returns the bits of its Go twin.
+// torch's CPU GEMM computes it; above rank 192 it is the sum of several such
+// chains. Nothing else is fused: every product that feeds an addition is
+// written float32(x*y), which the Go specification forbids the compiler to
+// contract. Results therefore depend on neither the instruction set nor the
+// tiling, and each fast kernel returns the bits of its Go twin.
 //
 // # Shapes
 //

@@ -39,16 +39,11 @@ func QuantizeInt8(codes []byte, scb, src []float32, p Profile) (ambiguous int) {
 }
 
 func checkInt8(n int, codes []byte, scb []float32) (cols int) {
-	if len(codes) != n || (len(scb) == 0) != (n == 0) {
+	rows := max(len(scb), 1)
+	if len(codes) != n || n%rows != 0 || n > 0 && len(scb) == 0 {
 		panic(badLength)
 	}
-	if n == 0 {
-		return 0
-	}
-	if n%len(scb) != 0 {
-		panic(badLength)
-	}
-	return n / len(scb)
+	return n / rows
 }
 
 // dequantizeRow decodes a row or a part of one.

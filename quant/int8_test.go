@@ -107,4 +107,8 @@ func TestInt8Empty(t *testing.T) {
 		t.Error(n)
 	}
 	DequantizeInt8(nil, nil, nil)
+	scb := []float32{1, 2}
+	if QuantizeInt8(nil, scb, nil, CPU); scb[0] != 0 || scb[1] != 0 { // rows without columns
+		t.Error(scb)
+	}
 }

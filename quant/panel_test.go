@@ -184,6 +184,7 @@ func TestChangedCodes(t *testing.T) {
 		{NF4, 6, []byte{0x12, 0x34, 0x56}, []byte{0x12, 0x35, 0x65}, 3},
 		{NF4, 5, []byte{0x12, 0x34, 0x57}, []byte{0x02, 0x34, 0x58}, 1}, // the last nibble is padding
 		{FP4, 2, []byte{0x08}, []byte{0x80}, 2},                         // zeros of either sign are two codes
+		{NF4, 3, []byte{0x12, 0x37}, []byte{0x12, 0x47}, 1},
 		{Int8, 3, []byte{1, 2, 0xff}, []byte{1, 3, 0xfe}, 2},
 		{F16, 5, half(1, 0, nan, nan, 2), half(1, negZero, nan, 1, 3), 2},
 	} {

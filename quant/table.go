@@ -79,9 +79,9 @@ var dynamicMapBits = [256]uint32{
 
 // Tables as values.
 var (
-	nf4Values  = floats16(nf4Bits)
-	fp4Values  = floats16(fp4Bits)
-	dynamicMap = floats256(dynamicMapBits)
+	nf4Values  = [16]float32(floats(nf4Bits[:]))
+	fp4Values  = [16]float32(floats(fp4Bits[:]))
+	dynamicMap = [256]float32(floats(dynamicMapBits[:]))
 )
 
 // rule decides which code a value in units of absmax gets: codes[i] where i
@@ -153,8 +153,7 @@ func (r *rule) search(v int64) uint64 {
 
 // bound returns bound i as a value.
 func (r *rule) bound(i int) float32 {
-	v := int32(r.bounds[i])
-	return math.Float32frombits(uint32(v ^ v>>31&math.MaxInt32))
+	return math.Float32frombits(uint32(order(uint32(r.bounds[i])))) // order is its own inverse
 }
 
 func newRule(bounds [15]uint32, codes [16]uint8, nan uint8) rule {
@@ -165,14 +164,8 @@ func newRule(bounds [15]uint32, codes [16]uint8, nan uint8) rule {
 	return r
 }
 
-func floats16(bits [16]uint32) (v [16]float32) {
-	for i, b := range bits {
-		v[i] = math.Float32frombits(b)
-	}
-	return v
-}
-
-func floats256(bits [256]uint32) (v [256]float32) {
+func floats(bits []uint32) []float32 {
+	v := make([]float32, len(bits))
 	for i, b := range bits {
 		v[i] = math.Float32frombits(b)
 	}
