@@ -49,6 +49,9 @@ func (f *flight) verdict(opt mergeOptions) *verdict {
 		a.Count = len(s.updates)
 		v.Rounding = append(v.Rounding, a)
 	}
+	if len(s.updates) == 0 {
+		sums = quant.Sums{} // totals are those of the layers with an adapter
+	}
 	var b bytes.Buffer
 	_ = binary.Write(&b, binary.LittleEndian, sums) // a buffer takes everything
 	v.Sums = b.Bytes()
@@ -153,7 +156,7 @@ func (j *Job) report() *Report {
 		r.Adapters = append(r.Adapters, NewAdapterInfo(a))
 	}
 	for i := range j.status {
-		if l := j.status[i].Result; l != nil {
+		if l := j.status[i].Result; l != nil && len(l.Adapters) > 0 {
 			r.Layers = append(r.Layers, l)
 		}
 	}

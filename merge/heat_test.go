@@ -1,0 +1,121 @@
+package merge
+
+import (
+	"math"
+	"testing"
+
+	"mergescope/quant"
+)
+
+// TestSpan asks that the cells of a tile cover a weight without overlap, and
+// that a block finds the cell whose span holds it.
+func TestSpan(t *testing.T) {
+	for _, c := range []struct{ rows, cols, from, to, tileRows, tileCols int }{
+		{4096, 64, 0, 4096, 128, 64}, {300, 7, 0, 300, 128, 64}, {1000, 172, 0, 1000, 128, 64}, {5, 3, 0, 5, 128, 64},
+		{4096, 100, 777, 1201, 60, 33}, {1, 1, 0, 1, 1, 1},
+	} {
+		h := newHeat(Grid{c.rows, c.cols, 64}, c.from, c.to, c.tileRows, c.tileCols)
+		tile := h.tile()
+		if tile.Rows > c.tileRows || tile.Cols > c.tileCols {
+			t.Errorf("%+v: %d by %d cells", c, tile.Rows, tile.Cols)
+		}
+		row, col := c.from, 0
+		for i := range tile.Rows {
+			r0, r1, _, _ := tile.Span(i, 0)
+			if r0 != row || r1 <= r0 {
+				t.Fatalf("%+v: cell row %d is [%d, %d), want from %d", c, i, r0, r1, row)
+			}
+			for ; row < r1; row++ {
+				if h.rowOf(row) != i {
+					t.Errorf("%+v: row %d is in cell row %d, want %d", c, row, h.rowOf(row), i)
+				}
+			}
+		}
+		for i := range tile.Cols {
+			_, _, c0, c1 := tile.Span(0, i)
+			if c0 != col || c1 <= c0 {
+				t.Fatalf("%+v: cell column %d is [%d, %d), want from %d", c, i, c0, c1, col)
+			}
+			for ; col < c1; col++ {
+				if h.colOf(col) != i {
+					t.Errorf("%+v: column %d is in cell column %d, want %d", c, col, h.colOf(col), i)
+				}
+			}
+		}
+		if row != c.to || col != c.cols {
+			t.Errorf("%+v: ends at row %d, column %d", c, row, col)
+		}
+	}
+}
+
+func TestAggregates(t *testing.T) {
+	h := newHeat(Grid{2, 4, 64}, 0, 2, 1, 4)
+	blocks := []quant.BlockSum{
+		{DD: 4, RD: 4, EE: 1, TT: 4, N: 64, Codes: 32, MaxE: 0.5, OldAbsmax: 1, NewAbsmax: 2}, // kept 1
+		{DD: 1, RD: 0, EE: 4, TT: 4, N: 64, Codes: 0, MaxE: 0.25, OldAbsmax: 1, NewAbsmax: 1}, // kept 0
+		{N: 64, WW: 1, TT: 1, OldAbsmax: 1, NewAbsmax: 1},                                     // no delta
+		{N: 64, Delta: 1, Sum: 1, Output: 64},
+	}
+	for row := range 2 {
+		p := h.newPart(row, row+1)
+		h.add(p, row, 0, &blocks[row], false)
+		h.add(p, row, 64, &blocks[2], false)
+		if row == 1 {
+			h.add(p, row, 128, &blocks[3], true)
+			h.merge(p)
+			continue
+		}
+		h.add(p, row, 128, &blocks[3], false)
+		h.merge(p)
+	}
+	tile := h.tile()
+	for _, c := range []struct {
+		m           Metric
+		worst, mean float64
+	}{
+		{MetricKept, 0, 0.8},
+		{MetricSNR, 10 * math.Log10(0.25), 0},
+		{MetricError, 1, math.Sqrt(5.0 / 8)},
+		{MetricCodes, 0.5, 0.25},
+		{MetricGrowth, 2, 2},
+		{MetricErrorMax, 0.5, 0.5},
+		{MetricNonFinite, 0, 0},
+	} {
+		for a, want := range map[Aggregate]float64{Worst: c.worst, Mean: c.mean} {
+			got, state := tile.At(c.m, a, 0, 0)
+			if state != CellValue || math.Abs(got-want) > 1e-6 {
+				t.Errorf("%s, aggregate %d: %g, state %d, want %g", c.m.Info().Name, a, got, state, want)
+			}
+		}
+	}
+	if _, state := tile.At(MetricKept, Worst, 0, 1); state != CellEmpty {
+		t.Errorf("kept of no delta has state %d", state)
+	}
+	if v, state := tile.At(MetricErrorMax, Worst, 0, 1); state != CellValue || v != 0 {
+		t.Errorf("largest error of no delta is %g, state %d", v, state)
+	}
+	if v, state := tile.At(MetricNonFinite, Mean, 0, 2); state != CellNaN || v != 132 {
+		t.Errorf("%g non-finite, state %d", v, state)
+	}
+	if _, state := tile.At(MetricKept, Worst, 0, 3); state != CellEmpty {
+		t.Errorf("a cell without blocks has state %d", state)
+	}
+	if _, col, ok := tile.WorstCell(MetricKept, Worst); !ok || col != 2 {
+		t.Errorf("worst cell is column %d, %t", col, ok)
+	}
+}
+
+func TestTileBudget(t *testing.T) {
+	for _, n := range []int{1, 28, 224, 7000} {
+		rows := tileRows(n)
+		if rows < 8 || rows > TileRows {
+			t.Errorf("%d tiles: %d rows", n, rows)
+		}
+		if size := n * rows * TileCols * cellBytes; size > tileBudget && rows > 8 {
+			t.Errorf("%d tiles take %d bytes", n, size)
+		}
+	}
+	if tileRows(28) != TileRows {
+		t.Errorf("few tiles have %d rows", tileRows(28))
+	}
+}
