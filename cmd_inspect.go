@@ -92,9 +92,9 @@ type weightFacts struct {
 // inspect collects the facts; stats decodes every weight.
 func inspect(ctx context.Context, s *session, stats bool) (*inspection, error) {
 	p := s.project
-	layers, alerts := p.Layers(s.plan)
+	layers, _ := p.Layers(s.plan)
 	in := &inspection{
-		Version: 1, Model: merge.NewModelInfo(p.Model), Alerts: alerts,
+		Version: 1, Model: merge.NewModelInfo(p.Model), Alerts: p.Lint(s.plan),
 		Adapters: []adapterFacts{}, Weights: []weightFacts{}, Loose: []tensorFacts{},
 	}
 	for _, ad := range p.Adapters {
