@@ -58,7 +58,7 @@ const (
 	KindBias          = "bias"             // a trained bias (bias="all" or "lora_only")
 	KindTokens        = "trainable_tokens" // rows of the target, see TrainableTokens
 	KindEmbedding     = "embedding"        // an embedding saved along, to which LoRA is added if it is adapted
-	KindUnknown       = "unknown"
+	KindUnknown       = "unknown"          // with a Target: PEFT replaces that tensor if the model has it
 )
 
 // Module returns the module with that path and depth 0, or nil.

@@ -41,6 +41,7 @@ func TestAdapterKeys(t *testing.T) {
 		mat("base_model.model.score.dense.weight", 3, 3),
 		mat("base_model.model.m.underscore.weight", 3, 3),
 		mat("base_model.model.a.lora_C.weight", 1, 1),
+		mat("base_model.model.alone.lora_A.bias", 1, 1),
 		mat("base_model.model.a.lora_A.weight.extra.tail", 1, 1),
 		mat("lora_A.weight", 1, 1),
 		mat("base_model.model.x.score.original_module.weight", 1, 1),
@@ -74,7 +75,7 @@ func TestAdapterKeys(t *testing.T) {
 	for _, o := range a.Others {
 		got = append(got, o.Kind+" "+o.Target)
 	}
-	want = []string{"unknown ", "unknown ", "modules_to_save m.score.weight", "unknown ", "modules_to_save score.dense.weight", "unknown ", "unknown "}
+	want = []string{"unknown ", "unknown ", "unknown ", "modules_to_save m.score.weight", "unknown m.underscore.weight", "modules_to_save score.dense.weight", "unknown ", "unknown "}
 	if !slices.Equal(got, want) {
 		t.Errorf("others %v, want %v", got, want)
 	}

@@ -28,7 +28,7 @@ type AdapterConfig struct {
 	AlphaPattern   []Pattern
 
 	TargetModules  []string // a list of names, or
-	TargetRegex    string   // a regex over the whole path
+	TargetRegex    string   // a regex over the whole path, or "all-linear"
 	ExcludeModules []string
 	ExcludeRegex   string
 	Layers         []int64  // layers_to_transform
@@ -355,11 +355,11 @@ func readPatterns(dst *[]Pattern, rank bool) func(*scanner) error {
 				v, err = finite(s)
 			}
 			if err != nil {
-				return fmt.Errorf("key %q: %w", key, err)
+				return fmt.Errorf("key %.80q: %w", key, err)
 			}
 			p, err := NewPattern(key, v)
 			if err != nil {
-				return s.failAt(at, "key %q: %v", key, err)
+				return s.failAt(at, "key %.80q: %v", key, err)
 			}
 			*dst = append(*dst, p)
 			return nil

@@ -8,6 +8,6 @@
 // allocated for it, and every error names the file, the tensor and, where
 // there is one, the byte offset.
 //
-// Values returned by Open are immutable after opening and safe for concurrent
+// What a Source opens is immutable after opening and safe for concurrent
 // use, including reading tensors.
 package loader

@@ -38,6 +38,9 @@ type File struct {
 // the file without overlap or hole, and each has the bytes its dtype and shape
 // ask for. Faults are *FormatError. The tensors' data are not read.
 func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
+	if size < 0 {
+		return nil, fmt.Errorf("%s: negative size %d", name, size)
+	}
 	f := &File{Name: name, Size: size, r: r, byName: map[string]*Tensor{}}
 	text, err := f.readHeader()
 	if err != nil {

@@ -148,7 +148,13 @@ func TestNewFileErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
 			_, err := newFile(tt.data)
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 64<<10 {
+				t.Errorf("%d bytes allocated for a file of %d", n, len(tt.data))
+			}
 			wantError(t, err, "x.safetensors: ", tt.words)
 			var fe *FormatError
 			if !errors.As(err, &fe) {

@@ -58,17 +58,19 @@ func (a *Adapter) group() error {
 		plain := strings.ReplaceAll(path, baseLayer, "")
 		k := key{plain, (len(path) - len(plain)) / len(baseLayer)}
 		m := modules[k]
-		if m == nil {
+		known := m != nil
+		if !known {
 			m = &Module{Path: k.path, Depth: k.depth}
-			modules[k] = m
-			a.Modules = append(a.Modules, m)
 		}
 		if !m.put(t, role, param) {
 			rest = append(rest, t)
+		} else if !known {
+			modules[k] = m
+			a.Modules = append(a.Modules, m)
 		}
 	}
 	slices.SortFunc(a.Modules, func(x, y *Module) int {
-		return cmp.Or(naturalCompare(x.Path, y.Path), cmp.Compare(x.Depth, y.Depth))
+		return cmp.Or(NaturalCompare(x.Path, y.Path), cmp.Compare(x.Depth, y.Depth))
 	})
 	a.parameters()
 	for _, m := range a.Modules {
@@ -80,7 +82,7 @@ func (a *Adapter) group() error {
 	for _, t := range rest {
 		a.Others = append(a.Others, a.replaced(t))
 	}
-	slices.SortStableFunc(a.Others, func(x, y *Replaced) int { return naturalCompare(x.Tensor.Name, y.Tensor.Name) })
+	slices.SortStableFunc(a.Others, func(x, y *Replaced) int { return NaturalCompare(x.Tensor.Name, y.Tensor.Name) })
 	return nil
 }
 
@@ -244,6 +246,8 @@ func (a *Adapter) replaced(t *Tensor) *Replaced {
 		r.Kind, r.Target = KindBias, target
 	case strings.Contains(name, baseLayer+"."), inModules(module, []string{"embed_tokens", "lm_head"}):
 		r.Kind, r.Target = KindEmbedding, target
+	default:
+		r.Target = target // load_state_dict takes whatever name matches
 	}
 	return r
 }

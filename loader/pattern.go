@@ -11,6 +11,9 @@ import (
 // matchTimeout bounds one match of a backtracking regex from a file.
 const matchTimeout = time.Second
 
+// maxKey bounds a regex from a file, since the engine's parser recurses.
+const maxKey = 4096
+
 // Pattern is one entry of rank_pattern or alpha_pattern, in file order: the
 // first key whose regex `(.*\.)?(KEY)$` matches a module path from its start
 // wins (peft/utils/other.py, get_pattern_key).
@@ -24,6 +27,9 @@ type Pattern struct {
 // NewPattern compiles a key, which has the syntax of Python's re.
 func NewPattern(key string, value float64) (Pattern, error) {
 	p := Pattern{Key: key, Value: value}
+	if len(key) > maxKey {
+		return p, fmt.Errorf("%d bytes are too long for a module's name", len(key))
+	}
 	if plainKey(key) {
 		return p, nil
 	}

@@ -64,6 +64,11 @@ func TestPattern(t *testing.T) {
 			t.Errorf("%s compiles, re.error in Python", key)
 		}
 	}
+	if _, err := NewPattern(strings.Repeat("(", maxKey/2)+strings.Repeat(")", maxKey/2), 1); err != nil {
+		t.Error(err)
+	}
+	_, err := NewPattern(strings.Repeat("(", 1<<20), 1)
+	wantError(t, err, "1048576 bytes are too long")
 }
 
 // TestPlainPattern checks the shortcut for plain keys against the engine.
