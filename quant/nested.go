@@ -32,21 +32,10 @@ func (n *Nested) Dequantize(dst []float32) {
 
 // QuantizeAbsmax double-quantizes the scales of a whole weight as
 // functional.quantize_4bit(compress_statistics=True) does. The offset is their
-// mean, summed in float64 in order and rounded once; torch's own float32 sum
-// differs from it by an ulp or two in some cases. NaN among the scales makes
-// the offset NaN, and with it every scale.
+// mean as torch sums it on one thread, see Mean. NaN among the scales makes the
+// offset NaN, and with it every scale.
 func QuantizeAbsmax(absmax []float32, p Profile) Nested {
 	return QuantizeAbsmaxAt(absmax, Mean(absmax), p)
-}
-
-// Mean returns the mean of x summed in float64 in order, rounded once; NaN if x
-// is empty.
-func Mean(x []float32) float32 {
-	var sum float64
-	for _, v := range x {
-		sum += float64(v)
-	}
-	return float32(sum / float64(len(x)))
 }
 
 // QuantizeAbsmaxAt is QuantizeAbsmax with a given offset. It keeps nothing of
