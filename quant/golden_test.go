@@ -3,7 +3,6 @@ package quant
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 	"testing"
 )
