@@ -196,6 +196,26 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+func TestAdaptersOfAPlan(t *testing.T) {
+	p := onePlan().WithAdapter(AdapterRef{"b", "dir/b"}).AssignAll("b", 1).WithAdapter(AdapterRef{"a", "moved/a"})
+	if a, ok := p.Adapter("a"); !ok || a.Path != "moved/a" || len(p.Adapters) != 2 {
+		t.Errorf("adapters %v", p.Adapters)
+	}
+	if got := p.Assigned("b", q0); got != 1 {
+		t.Errorf("b is assigned at %v, want 1", got)
+	}
+	p = p.WithoutAdapter("b")
+	if _, ok := p.Adapter("b"); ok || len(p.Rules) != 1 {
+		t.Errorf("after taking b out: %+v", p)
+	}
+	if err := p.Check(); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.AssignMatching("re:(", "a", 1); err == nil {
+		t.Error("a bad pattern passes")
+	}
+}
+
 func TestRulesAreNotShared(t *testing.T) {
 	p := onePlan().Assign("a", 0.5, q0)
 	before := slices.Clone(p.Rules)

@@ -13,9 +13,6 @@ import (
 // their scales, so it is quick on any model. The order is that of SortAlerts.
 func (p *Project) Lint(plan Plan) []Alert {
 	layers, out := p.Layers(plan)
-	if err := p.Validate(plan); err != nil {
-		out = append(out, newAlert(Error, CodeConflict, "", err.Error()))
-	}
 	out = append(out, p.lintModel()...)
 	out = append(out, p.lintScales()...)
 	widths := widthsOf(p.Model)

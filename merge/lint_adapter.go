@@ -121,20 +121,20 @@ func (p *Project) lintReplaced(a *loader.Adapter) []Alert {
 	}
 	var out []Alert
 	for _, k := range []struct{ kind, what string }{
-		{loader.KindModulesToSave, "%d tensors replace whole tensors of the base (modules_to_save), first %s"},
-		{loader.KindBias, "%d tensors replace biases of the base (bias=\"" + a.Config.Bias + "\"), first %s"},
-		{loader.KindTokens, "%d tensors replace rows of an embedding (trainable_token_indices), first %s"},
-		{loader.KindEmbedding, "%d embeddings are saved along and replace those of the base, first %s"},
+		{loader.KindModulesToSave, "tensors that replace whole tensors of the base (modules_to_save): %d, first %s"},
+		{loader.KindBias, "tensors that replace biases of the base (bias=\"" + a.Config.Bias + "\"): %d, first %s"},
+		{loader.KindTokens, "tensors that replace rows of an embedding (trainable_token_indices): %d, first %s"},
+		{loader.KindEmbedding, "embeddings saved along, which replace those of the base: %d, first %s"},
 	} {
 		if t := kinds[k.kind]; t != nil {
 			out = append(out, t.alert(Warning, CodeReplaced, a.Name+": "+k.what)...)
 		}
 	}
 	if t := kinds[loader.KindUnknown]; t != nil && a.Config.PeftType == "LORA" {
-		out = append(out, t.alert(Warning, CodeUnsupported, a.Name+": %d tensors have a purpose this program does not know and are left out, first %s")...)
+		out = append(out, t.alert(Warning, CodeUnsupported, a.Name+": tensors of unknown purpose, which are left out: %d, first %s")...)
 	}
-	out = append(out, missing.alert(Warning, CodeUnmatched, a.Name+": %d tensors replace tensors that the model does not have, first %s")...)
-	return append(out, packed.alert(Error, CodeUnmergeable, a.Name+": %d tensors replace quantized weights, first %s: "+
+	out = append(out, missing.alert(Warning, CodeUnmatched, a.Name+": tensors that replace tensors the model does not have: %d, first %s")...)
+	return append(out, packed.alert(Error, CodeUnmergeable, a.Name+": tensors that replace quantized weights: %d, first %s; "+
 		"PEFT cannot load this, since packed weights cannot be trained (only Tensors of floating point dtype can require gradients)")...)
 }
 
@@ -183,7 +183,7 @@ func (p *Project) lintBias(a *loader.Adapter, w widths) []Alert {
 	if t.n == 0 || !w.quantized() {
 		return nil
 	}
-	return t.alert(Warning, CodeLoraBias, a.Name+": %d modules have lora_B.bias, first %s: on bitsandbytes layers PEFT merges it without the scaling "+
+	return t.alert(Warning, CodeLoraBias, a.Name+": modules with lora_B.bias: %d, first %s; on bitsandbytes layers PEFT merges it without the scaling "+
 		"(peft issue 3741), so the merged model differs from the adapter kept separate")
 }
 

@@ -32,13 +32,13 @@ func (p *Project) lintModel() []Alert {
 			avx.add(what, tensorPlace(w.Data))
 		}
 	}
-	out = append(out, broken.alert(Error, CodeUnsupported, "%d weights cannot be decoded, first %s")...)
+	out = append(out, broken.alert(Error, CodeUnsupported, "weights that cannot be decoded: %d, first %s")...)
 	// The scale's index: bitsandbytes csrc/cpu_ops.cpp since 0.49.0.
-	out = append(out, narrow.alert(Warning, CodeRagged, "%d weights have rows shorter than a block, first %s: "+
+	out = append(out, narrow.alert(Warning, CodeRagged, "weights with rows shorter than a block: %d, first %s; "+
 		"on AVX-512 CPUs bitsandbytes takes the scale of block 0 for every row, so it infers and merges with wrong weights; here blocks are read as they are stored")...)
-	out = append(out, avx.alert(Warning, CodeRagged, "%d weights have blocks that straddle rows, first %s: "+
+	out = append(out, avx.alert(Warning, CodeRagged, "weights with blocks that straddle rows: %d, first %s; "+
 		"on AVX-512 CPUs bitsandbytes counts blocks per row and takes wrong scales, so it infers and merges with wrong weights; here blocks are read as they are stored")...)
-	out = append(out, ragged.alert(Info, CodeRagged, "%d weights have blocks that straddle rows, first %s: read right everywhere, but a row shares scales with the next")...)
+	out = append(out, ragged.alert(Info, CodeRagged, "weights with blocks that straddle rows: %d, first %s; read right everywhere, but a row shares scales with the next")...)
 	return out
 }
 

@@ -44,13 +44,13 @@ func (p *Project) lintScales() []Alert {
 		}
 		out = append(out, negativeScales(w, n)...)
 	}
-	out = append(out, failed.alert(Error, CodeUnsupported, "%d weights have scales that cannot be read, first %s")...)
-	out = append(out, minusOne.alert(Info, CodeCPUMinusOne, "%d weights carry a nested_quant_map that begins with -1 instead of -0.993, first %s: "+
+	out = append(out, failed.alert(Error, CodeUnsupported, "weights with scales that cannot be read: %d, first %s")...)
+	out = append(out, minusOne.alert(Info, CodeCPUMinusOne, "weights whose nested_quant_map begins with -1 instead of -0.993: %d, first %s; "+
 		"bitsandbytes before 0.50 overwrote it when it quantized on a CPU. Scales are decoded with the file's map, as the writer did; a merge writes the standard map")...)
-	out = append(out, other.alert(Warning, CodeConflict, "%d weights carry a nested_quant_map that is not bitsandbytes' signed dynamic map, first %s: "+
+	out = append(out, other.alert(Warning, CodeConflict, "weights whose nested_quant_map is not bitsandbytes' signed dynamic map: %d, first %s; "+
 		"scales are decoded with the file's map; a merge writes the standard one")...)
 	if skipped > 0 {
-		out = append(out, newAlert(Info, CodeNegAbsmax, "", fmt.Sprintf("scales of %d further weights were not looked at, to stay quick", skipped)))
+		out = append(out, newAlert(Info, CodeNegAbsmax, "", fmt.Sprintf("weights whose scales were not looked at, to stay quick: %d", skipped)))
 	}
 	return out
 }

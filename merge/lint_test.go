@@ -52,7 +52,7 @@ func TestLintGolden(t *testing.T) {
 		{"modules-to-save", CodeReplaced, Warning, 2, "modules_to_save"},
 		{"modules-to-save", CodeConverterDrop, Info, 1, "modules_to_save"},
 		{"trainable-tokens", CodeReplaced, Warning, 1, "trainable_token_indices"},
-		{"embedding", CodeReplaced, Warning, 1, "embeddings are saved along"},
+		{"embedding", CodeReplaced, Warning, 1, "embeddings saved along"},
 		{"tied-embedding", CodeTied, Warning, 1, "tie_word_embeddings"},
 		{"rslora", CodeConverterDrop, Info, 1, "2.83 times too weak"}, // sqrt(8)
 		{"patterns", CodeConverterDrop, Info, 1, "alpha_pattern"},
@@ -257,11 +257,81 @@ func TestLintScales(t *testing.T) {
 }
 
 func TestLintOtherMethod(t *testing.T) {
-	p := openProject(t, demoDir+"/base-nf4")
-	p.Model.Config.Quantization = map[string]any{"quant_method": "gptq"}
-	alerts := find(p.Lint(p.NewPlan()), CodeUnsupported)
-	if len(alerts) != 1 || alerts[0].Level != Error || !strings.Contains(alerts[0].Message, "Cannot merge LORA layers when the model is gptq quantized") {
-		t.Errorf("got %+v", alerts)
+	for method, want := range map[string]string{
+		"gptq": "Cannot merge LORA layers when the model is gptq quantized",
+		"eetq": "Merging LoRA layers is not supported for Eetq layers.",
+		"inc":  "Merging LoRA with INC layers is not yet implemented",
+		"awq":  "NotImplementedError",
+		"hqq":  "only bitsandbytes checkpoints are merged here",
+	} {
+		p := openProject(t, demoDir+"/base-nf4")
+		p.Model.Config.Quantization = map[string]any{"quant_method": method}
+		alerts := find(p.Lint(p.NewPlan()), CodeUnsupported)
+		if len(alerts) != 1 || alerts[0].Level != Error || !strings.Contains(alerts[0].Message, want) {
+			t.Errorf("%s: %+v", method, alerts)
+		}
+	}
+}
+
+func TestLintTunerByWidth(t *testing.T) {
+	a := &loader.Adapter{Name: "a", Config: loader.AdapterConfig{PeftType: "RANDLORA"}}
+	ia3 := &loader.Adapter{Name: "a", Config: loader.AdapterConfig{PeftType: "IA3"}}
+	prompt := &loader.Adapter{Name: "a", Config: loader.AdapterConfig{PeftType: "PROMPT_TUNING"}}
+	tests := []struct {
+		a    *loader.Adapter
+		w    widths
+		code Code
+		says string
+	}{
+		{a, widths{bits4: true}, CodeUnmergeable, "garbage"},
+		{a, widths{bits8: true}, CodeUnsupported, "which PEFT can merge"},
+		{ia3, widths{bits8: true}, CodeUnmergeable, "Cannot merge ia3 layers when the model is loaded in 8-bit mode"},
+		{ia3, widths{}, CodeUnsupported, "which PEFT can merge"},
+		{prompt, widths{}, CodeUnmergeable, "no change of weights"},
+	}
+	for _, tt := range tests {
+		if got := lintTuner(tt.a, tt.w); got.Code != tt.code || !strings.Contains(got.Message, tt.says) {
+			t.Errorf("%s %+v: %+v", tt.a.Config.PeftType, tt.w, got)
+		}
+	}
+}
+
+func TestLintReplacedTensors(t *testing.T) {
+	p := openProject(t, demoDir+"/base-nf4", [2]string{"light", demoDir + "/adapter-gocode-light"})
+	p.Model.Config.TieEmbeddings = true
+	tensor := func(name string) *loader.Tensor { return &loader.Tensor{Name: name} }
+	a := *p.Adapters[0]
+	a.Others = []*loader.Replaced{
+		{Tensor: tensor("lm_head.weight"), Kind: loader.KindModulesToSave, Target: "lm_head.weight"},
+		{Tensor: tensor("score.weight"), Kind: loader.KindModulesToSave, Target: "score.weight"},
+		{Tensor: tensor("q.weight"), Kind: loader.KindModulesToSave, Target: q0 + ".weight"},
+		{Tensor: tensor("odd"), Kind: loader.KindUnknown},
+	}
+	q := NewProject(p.Model, &a)
+	alerts := q.Lint(q.NewPlan())
+	for code, want := range map[Code]string{
+		CodeReplaced:    "tensors that replace whole tensors of the base (modules_to_save): 3, first lm_head.weight",
+		CodeTied:        "light changes lm_head, but config.json has tie_word_embeddings",
+		CodeUnmatched:   "tensors that replace tensors the model does not have: 1, first score.weight",
+		CodeUnmergeable: "tensors that replace quantized weights: 1, first " + q0,
+		CodeUnsupported: "tensors of unknown purpose, which are left out: 1",
+	} {
+		if found := find(alerts, code); len(found) != 1 || !strings.Contains(found[0].Message, want) {
+			t.Errorf("%s: %+v, want %q", code, found, want)
+		}
+	}
+}
+
+func TestLintPlanErrors(t *testing.T) {
+	p := openProject(t, demoDir+"/base-nf4", [2]string{"light", demoDir + "/adapter-gocode-light"})
+	plan := p.NewPlan().WithAdapter(AdapterRef{"gone", "dir/gone"})
+	if found := find(p.Lint(plan), CodeUnmatched); len(found) != 1 || found[0].Level != Error || !strings.Contains(found[0].Message, "gone (dir/gone) is not open") {
+		t.Errorf("got %+v", found)
+	}
+	plan = p.NewPlan()
+	plan.Rules[0].Match = "re:("
+	if found := find(p.Lint(plan), CodeConflict); len(found) != 1 || !strings.Contains(found[0].Message, "rules[0].match") {
+		t.Errorf("got %+v", found)
 	}
 }
 

@@ -1,6 +1,8 @@
 package merge
 
 import (
+	"encoding/json"
+	"io"
 	"math"
 	"strings"
 	"testing"
@@ -99,6 +101,9 @@ func TestPlanErrors(t *testing.T) {
 		{"scale alone", `{"version":1,"rules":[{"match":"*","scale":2,"output":"keep"}]}`, "rules[0].scale: a scale needs an adapter"},
 		{"huge scale", `{"version":1,"adapters":{"a":{}},"rules":[{"match":"*","adapter":"a","scale":1e999}]}`, "rules[0].scale: 1e999 is out of range"},
 		{"null scale", `{"version":1,"adapters":{"a":{}},"rules":[{"match":"*","adapter":"a","scale":null}]}`, "rules[0].scale: want a number, have null"},
+		{"model type", `{"version":1,"model":true}`, "model: want a string, have true"},
+		{"bad text", `{"version":1,"model":"a"x`, "line 1"},
+		{"long pattern", `{"version":1,"rules":[{"match":"` + strings.Repeat("a", 5000) + `","output":"keep"}]}`, "longer than 4096"},
 		{"rules type", `{"version":1,"rules":{}}`, "rules: want [, have {"},
 	}
 	for _, tt := range tests {
@@ -112,6 +117,40 @@ func TestPlanErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPlanInJSON(t *testing.T) {
+	data, err := json.Marshal(map[string]Plan{"plan": onePlan()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back map[string]Plan
+	if err := json.Unmarshal(data, &back); err != nil {
+		t.Fatal(err)
+	}
+	if p := back["plan"]; !p.Equal(onePlan()) {
+		t.Errorf("got %+v", p)
+	}
+	if err := json.Unmarshal([]byte(`{"plan":{"version":9}}`), &back); err == nil {
+		t.Error("a wrong version passes")
+	}
+}
+
+func TestPlanFileIsBounded(t *testing.T) {
+	_, err := ReadPlan(io.LimitReader(endless{}, 1<<40), "f.json")
+	if err == nil || !strings.Contains(err.Error(), "larger than 16 MB") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// endless is a file of spaces without end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
 }
 
 func TestCheckScale(t *testing.T) {

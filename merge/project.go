@@ -89,18 +89,18 @@ func (p *Project) Validate(plan Plan) error {
 func Validate(plan Plan, p *Project) error { return p.Validate(plan) }
 
 // Layers resolves a plan: one Layer for every weight of the checkpoint, in
-// natural order, and the alerts that need no merge. It reads no tensors. Rules
-// that Check rejects match nothing.
+// natural order, and the alerts that need no merge. It reads no tensors. If a
+// pattern does not compile no rule applies, and an alert says so.
 func (p *Project) Layers(plan Plan) ([]Layer, []Alert) {
 	layers := make([]Layer, len(p.Model.Weights))
 	for i, w := range p.Model.Weights {
 		layers[i] = Layer{Index: i, Weight: w, Output: Same}
 	}
-	rules, err := compileRules(plan.Rules)
 	var alerts []Alert
-	if err != nil {
+	if err := plan.Check(); err != nil {
 		alerts = append(alerts, newAlert(Error, CodeConflict, "", err.Error()))
 	}
+	rules, _ := compileRules(plan.Rules)
 	for i := range layers {
 		layers[i].Output = rules.output(layers[i].Weight.Name)
 		if out := layers[i].Output; out.Dequantized() && layers[i].Weight.Format.IsFloat() {

@@ -186,14 +186,14 @@ func (f *resolution) alerts(a *loader.Adapter) []Alert {
 	add(Error, f.ambiguous, "match several weights of the model")
 	add(Error, f.twice, "match a weight that another module of the adapter already has")
 	if n := len(f.renamed); n > 0 {
-		msg := fmt.Sprintf("%s: %d modules matched by the end of their names, first %s for weight %s", a.Name, n, f.renamed[0][0], f.renamed[0][1])
+		msg := fmt.Sprintf("%s: %s matched by the end of the name, first %s for weight %s", a.Name, count(n, "module"), f.renamed[0][0], f.renamed[0][1])
 		al := newAlert(Info, CodeUnmatched, "", msg)
 		al.Count = n
 		out = append(out, al)
 	}
 	if n := len(f.untrained); n > 0 {
-		msg := fmt.Sprintf("%s: the configuration targets %d weights for which the file has no tensors, first %s; "+
-			"PEFT requantizes them with a delta of zero, here their bytes are kept", a.Name, n, f.untrained[0])
+		msg := fmt.Sprintf("%s: the configuration targets %s for which the file has no tensors, first %s; "+
+			"PEFT requantizes them with a delta of zero, here their bytes are kept", a.Name, count(n, "weight"), f.untrained[0])
 		al := newAlert(Info, CodeUnmatched, "", msg)
 		al.Count = n
 		out = append(out, al)
