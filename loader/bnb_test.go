@@ -189,6 +189,17 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// TestOldInt8: files of early versions have no weight_format.
+func TestOldInt8(t *testing.T) {
+	c, err := openEntries(t, int8s("i")[:2]...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := c.Weight("i"); w.Problem != nil || w.Format != quant.Int8 || w.Bias != nil || len(w.Companions) != 1 {
+		t.Errorf("%+v", w)
+	}
+}
+
 // TestStateWithoutWeight is a file that transformers cannot load either.
 func TestStateWithoutWeight(t *testing.T) {
 	_, err := openEntries(t, nested4("a.weight", "nf4")[1:]...)
