@@ -80,6 +80,18 @@ func (l *lora) add(p *quant.Panel, r0 int) {
 	}
 }
 
+// zero adds nothing, as an adapter whose B is zero does: the weight is requantized
+// all the same.
+type zero struct{}
+
+func (zero) faults() factorFaults { return factorFaults{At: Nowhere()} }
+
+func (zero) add(p *quant.Panel, _ int) {
+	p.D = resize(p.D, p.Len())
+	clear(p.D)
+	p.Add()
+}
+
 // factorFaultsOf finds the elements of A and B that are not finite. B is named
 // first: a row of the delta is easier to find than a column.
 func factorFaultsOf(m *loader.Module, a, b []float32) factorFaults {

@@ -129,18 +129,18 @@ func TestNotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	end := j.pool.end
-	j.pool.end = func(ctx context.Context, layer int, f *flight) error {
+	j.pool.end = func(ctx context.Context, w *work, layer int, f *flight) error {
 		v := f.verdict(j.merge)
-		w, err := decodeVerdict(v.encode())
+		back, err := decodeVerdict(v.encode())
 		if err != nil {
 			return err
 		}
 		a, _ := json.Marshal(v)
-		b, _ := json.Marshal(w)
-		if string(a) != string(b) || !v.Stopped && v.sums() != f.result.sums || w.sums() != v.sums() {
+		b, _ := json.Marshal(back)
+		if string(a) != string(b) || !v.Stopped && v.sums() != f.result.sums || back.sums() != v.sums() {
 			t.Errorf("layer %d: %s, read back %s", layer, a, b)
 		}
-		return end(ctx, layer, f)
+		return end(ctx, w, layer, f)
 	}
 	if _, err := j.Run(t.Context()); err != nil {
 		t.Fatal(err)

@@ -38,13 +38,14 @@ const (
 
 // Options of a job.
 type Options struct {
-	Workers   int                     // 0 means GOMAXPROCS
-	Out       string                  // output directory; "" is a dry run
-	Unsafe    bool                    // merge non-finite values as PEFT does without safe_merge
-	Tiles     bool                    // keep a heat tile per layer
-	Only      func(layer string) bool // layers to run; nil means all (dry runs only)
-	Reference Reference
-	Now       func() time.Time // clock for alerts; nil means time.Now
+	Workers    int                     // 0 means GOMAXPROCS
+	Out        string                  // output directory; "" is a dry run
+	Unsafe     bool                    // merge non-finite values as PEFT does without safe_merge
+	Tiles      bool                    // keep a heat tile per layer
+	Only       func(layer string) bool // layers to run; nil means all (dry runs only)
+	Reference  Reference
+	NoiseFloor bool             // compute Metrics.NoiseFloor, at the price of merging each layer twice
+	Now        func() time.Time // clock for alerts; nil means time.Now
 }
 
 // maxWorkers bounds Options.Workers.
@@ -263,8 +264,15 @@ func (j *Job) compute(w *work, t task) error {
 }
 
 // end judges a layer, lets its bytes be committed or dropped, and publishes it.
-func (j *Job) end(ctx context.Context, layer int, f *flight) error {
+func (j *Job) end(ctx context.Context, w *work, layer int, f *flight) error {
 	v := f.verdict(j.merge)
+	if j.opt.NoiseFloor {
+		noise, err := f.sub.noiseFloor(ctx, w)
+		if err != nil {
+			return err
+		}
+		v.Report.NoiseFloor = noise
+	}
 	if err := f.finish(ctx, v.Stopped, v.encode()); err != nil {
 		return err
 	}

@@ -339,14 +339,14 @@ func TestCancel(t *testing.T) {
 		n := 0
 		end := j.pool.end
 		j.pool.limit = 1
-		j.pool.end = func(ctx context.Context, layer int, f *flight) error {
+		j.pool.end = func(ctx context.Context, w *work, layer int, f *flight) error {
 			if n++; n == 3 {
 				if paused {
 					j.Pause()
 				}
 				cancel()
 			}
-			return end(ctx, layer, f)
+			return end(ctx, w, layer, f)
 		}
 		r, err := j.Run(ctx)
 		if !errors.Is(err, context.Canceled) {
@@ -495,4 +495,37 @@ func TestSeparate(t *testing.T) {
 		}
 	}
 	t.Error("not in the report")
+}
+
+// TestNoiseFloor compares with merges of adapters whose B is zero, whose largest
+// error make.py knows.
+func TestNoiseFloor(t *testing.T) {
+	for _, c := range []struct{ zero, full string }{
+		{"zero-b-nf4", "nf4-plain"}, {"zero-b-nf4-dq", "nf4-dq"}, {"zero-b-fp4", "fp4"}, {"zero-b-int8", "int8"},
+	} {
+		p, _ := golden(t, c.zero)
+		r, _ := runPlan(t, p, p.NewPlan(), Options{Unsafe: true})
+		want := map[string]float64{}
+		figures := figuresOf(t, c.zero)
+		for _, l := range r.Layers {
+			if !near(l.ErrorMax, figures[l.Name].ErrorMax, 1e-6) {
+				t.Errorf("%s: %s: largest error %g, want %s", c.zero, l.Name, float64(l.ErrorMax), show(figures[l.Name].ErrorMax))
+			}
+			want[l.Name] = float64(l.ErrorRMS / l.WeightRMS)
+		}
+		p, _ = golden(t, c.full)
+		r, _ = runPlan(t, p, p.NewPlan(), Options{Unsafe: true, NoiseFloor: true})
+		n := 0
+		for _, l := range r.Layers {
+			if w, ok := want[l.Name]; ok {
+				n++
+				if float64(l.NoiseFloor) != w {
+					t.Errorf("%s: %s: noise floor %g, want %g", c.full, l.Name, float64(l.NoiseFloor), w)
+				}
+			}
+		}
+		if n == 0 {
+			t.Errorf("%s and %s have no layer in common", c.zero, c.full)
+		}
+	}
 }

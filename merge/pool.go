@@ -14,7 +14,7 @@ import (
 type pool struct {
 	open  func(layer int) (*flight, error) // nil if there is nothing to compute
 	panel func(w *work, t task) error
-	end   func(ctx context.Context, layer int, f *flight) error
+	end   func(ctx context.Context, w *work, layer int, f *flight) error
 	place func(layer int, err error) error // says which layer an error belongs to
 
 	mu      sync.Mutex
@@ -117,7 +117,7 @@ func (p *pool) do(ctx context.Context, w *work, t task) (err error) {
 		p.nextPass(t.f)
 		return nil
 	}
-	err = p.end(ctx, t.layer, t.f)
+	err = p.end(ctx, w, t.layer, t.f)
 	p.landed(t.f)
 	return err
 }

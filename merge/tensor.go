@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -72,6 +73,10 @@ var outputFormats = map[Output]quant.Format{AsBF16: quant.BF16, AsF16: quant.F16
 
 // openUpdate reads what a step adds to a weight.
 func openUpdate(step *Step, w *loader.Weight, unsafe bool) (update, error) {
+	if step.Module.A == nil || step.Module.B == nil {
+		// A target without tensors in the file keeps the B it is created with.
+		return zero{}, nil
+	}
 	round := quant.Unknown
 	if w.Format.IsFloat() && (!unsafe || step.Module.Embedding) {
 		// PEFT's safe merge adds delta.to(W.dtype) (lora/layer.py, Linear.merge),
@@ -228,9 +233,7 @@ func (s *subject) chain(w *work, r0, last int) {
 func (s *subject) applyFloat(w *work, r0 int) {
 	p := &w.p
 	if len(s.updates) == 0 {
-		p.D = resize(p.D, p.Len())
-		clear(p.D)
-		p.Add()
+		zero{}.add(p, r0)
 	}
 	for i, u := range s.updates {
 		if i == 0 {
@@ -299,6 +302,29 @@ func (s *subject) settle(absmax []float32) quant.Nested {
 func (s *subject) panelRows(weights int) int {
 	n := max(weights/max(s.cols, 1)/s.unit, 1) * s.unit
 	return min(n, s.rows)
+}
+
+// noiseFloor returns the rms of what requantizing the weight without any delta
+// changes, relative to the rms of the weight.
+func (s *subject) noiseFloor(ctx context.Context, w *work) (Figure, error) {
+	z := *s
+	z.updates, z.scales = []update{zero{}}, nil
+	f := newFlight(&z, nil, panelWeights)
+	for ; f.pass < z.passes(); f.pass++ {
+		for panel := range f.panels {
+			if err := ctx.Err(); err != nil {
+				return 0, err
+			}
+			if err := f.compute(w, f.pass, panel); err != nil {
+				return 0, err
+			}
+		}
+		if err := f.endPass(); err != nil {
+			return 0, err
+		}
+	}
+	m := MetricsOf(f.result.sums)
+	return ratio(float64(m.ErrorRMS), float64(m.WeightRMS)), nil
 }
 
 // meanScale returns the mean of the base's finite scales, NaN if it has none.

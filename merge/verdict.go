@@ -201,5 +201,5 @@ func (j *Job) adapters() []*loader.Adapter {
 // digest identifies everything besides the inputs that decides a byte of the
 // output or a figure of its report.
 func (j *Job) digest() string {
-	return fmt.Sprintf("%s unsafe=%t reference=%d", j.plan.Digest(), j.opt.Unsafe, j.opt.Reference)
+	return fmt.Sprintf("%s unsafe=%t reference=%d noise=%t", j.plan.Digest(), j.opt.Unsafe, j.opt.Reference, j.opt.NoiseFloor)
 }
