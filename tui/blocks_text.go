@@ -1,0 +1,201 @@
+package tui
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"mergescope/merge"
+	"mergescope/themes"
+)
+
+// empty says why there is no map and what to do about it; "" if there is one or
+// will be.
+func (b *blocksPane) empty() (what string, todo []string) {
+	l := b.layer
+	switch {
+	case l == nil:
+		return "no layer chosen", []string{"↑ and ↓ in the layers pane choose one"}
+	case l.Weight.Problem != nil:
+		return fmt.Sprintf("%s cannot be decoded", l.Weight.Name),
+			[]string{l.Weight.Problem.Error(), "its bytes are copied as they are"}
+	case !l.Merges():
+		return b.emptyPlan()
+	case b.problem != "":
+		return b.problem, nil
+	case b.grid.Rows == 0 || b.grid.Cols == 0:
+		return fmt.Sprintf("%s has no elements", l.Weight.Name), nil
+	}
+	return "", nil
+}
+
+// emptyPlan speaks of a layer that no adapter goes into.
+func (b *blocksPane) emptyPlan() (what string, todo []string) {
+	l := b.layer
+	what = "no adapter on this layer"
+	if l.Reason != "" {
+		todo = append(todo, l.Reason)
+	}
+	switch {
+	case l.Output == merge.Keep:
+		todo = append(todo, "the plan keeps its bytes as they are")
+	case l.Output == merge.Separate:
+		todo = append(todo, "its adapter stays separate, beside the checkpoint: nothing is lost")
+	}
+	if f := l.Weight.Format; f.IsFloat() {
+		todo = append(todo, fmt.Sprintf("stored as %s, not quantized: a merge here would only round to %s", f, f))
+	}
+	return what, append(todo, "a puts an adapter on it, A on every layer it fits")
+}
+
+// drawFooter is the cell under the cursor in numbers, as many as fit.
+func (b *blocksPane) drawFooter(c canvas, g geometry) string {
+	r, col, ok := g.cell(b.row, b.col)
+	m := b.best(g)
+	if !ok || m == nil || b.lost {
+		return b.wholeLayer(c, g.w)
+	}
+	cell := g.region(r, col)
+	metrics := []merge.Metric{b.metric}
+	for _, other := range []merge.Metric{merge.MetricKept, merge.MetricCodes, merge.MetricSNR, merge.MetricGrowth, merge.MetricError} {
+		if other != b.metric {
+			metrics = append(metrics, other)
+		}
+	}
+	figures := make([]string, len(metrics))
+	for i, metric := range metrics {
+		figures[i] = b.figureText(c, metric, b.sample(m, metric, cell), cell)
+	}
+	// The longest place that leaves room for three figures, or the shortest.
+	least := 2*min(3, len(figures)) + width(strings.Join(figures[:min(3, len(figures))], ""))
+	places := b.places(c, cell)
+	line := places[len(places)-1]
+	for _, p := range places {
+		if width(p)+least <= g.w {
+			line = p
+			break
+		}
+	}
+	for _, f := range figures {
+		if width(line)+2+width(f) > g.w {
+			break
+		}
+		line += "  " + f
+	}
+	return c.fit(line, g.w)
+}
+
+// places names a cell in falling length.
+func (b *blocksPane) places(c canvas, cell region) []string {
+	short := c.plain(rangeText("r", cell.r0, cell.r1) + " " + rangeText("c", cell.c0, cell.c1))
+	cols := rangeText("", cell.c0*b.grid.Width, b.lastWeight(cell.c1))
+	out := []string{"cell " + short, short}
+	if cell.blocks() == 1 {
+		return append([]string{c.plain("block " + short + " (weights " + cols + ")"), "block " + short}, out[1:]...)
+	}
+	if at, ok := b.pinpoint(cell); ok && at.r1-at.r0 < cell.r1-cell.r0 {
+		at := c.plain("  worst " + rangeText("r", at.r0, at.r1))
+		out = append([]string{out[0] + at, short + at}, out...)
+	}
+	return out
+}
+
+// lastWeight returns the end of the weights of the block columns before col.
+func (b *blocksPane) lastWeight(col int) int {
+	end := col * b.grid.Width
+	return min(end, b.layer.Weight.Cols())
+}
+
+// rangeText writes [lo, hi): "r5", or "r5–9".
+func rangeText(prefix string, lo, hi int) string {
+	if hi-lo <= 1 {
+		return fmt.Sprintf("%s%d", prefix, lo)
+	}
+	return fmt.Sprintf("%s%d–%d", prefix, lo, hi-1)
+}
+
+// figureText writes a metric of a cell: "kept 3%", and for a single block the
+// codes that changed as a count.
+func (b *blocksPane) figureText(c canvas, m merge.Metric, s sample, cell region) string {
+	gl := c.glyphs()
+	name := metricShort(m)
+	switch {
+	case s.state == merge.CellEmpty:
+		return name + " " + gl.dash
+	case m == merge.MetricNonFinite:
+	case s.state == merge.CellNaN:
+		return name + " " + c.paint.text(themes.Bad, "NaN")
+	case s.state == merge.CellInf:
+		return name + " " + c.paint.text(themes.Bad, "inf")
+	}
+	text := gl.figure(m, s.v)
+	switch {
+	case m == merge.MetricKept:
+		text = c.paint.text(keptRole(s.v), text)
+	case m == merge.MetricCodes && cell.blocks() == 1:
+		n := b.lastWeight(cell.c1) - cell.c0*b.grid.Width
+		text = fmt.Sprintf("%.0f/%d", math.Round(s.v*float64(n)), n)
+	case m == merge.MetricNonFinite && s.v > 0:
+		text = c.paint.text(themes.Bad, text)
+	}
+	return name + " " + text
+}
+
+// metricShort names a metric where there is little room.
+func metricShort(m merge.Metric) string {
+	return [...]string{
+		merge.MetricKept:      "kept",
+		merge.MetricSNR:       "snr",
+		merge.MetricError:     "err",
+		merge.MetricCodes:     "flips",
+		merge.MetricGrowth:    "absmax",
+		merge.MetricErrorMax:  "max err",
+		merge.MetricNonFinite: "non-finite",
+	}[m]
+}
+
+// wholeLayer is the footer without a cell: the figures of the layer.
+func (b *blocksPane) wholeLayer(c canvas, w int) string {
+	if b.report == nil {
+		return c.fit("", w)
+	}
+	gl := c.glyphs()
+	m := b.report.Metrics
+	line := "whole layer"
+	for _, f := range []struct {
+		m merge.Metric
+		v merge.Figure
+	}{
+		{merge.MetricKept, m.Kept}, {merge.MetricCodes, m.CodesChanged}, {merge.MetricSNR, m.SNR},
+		{merge.MetricGrowth, m.AbsmaxGrowth}, {merge.MetricError, m.ErrorRelative},
+	} {
+		text := metricShort(f.m) + " " + gl.figure(f.m, float64(f.v))
+		if width(line)+2+width(text) > w {
+			break
+		}
+		line += "  " + text
+	}
+	return c.fit(line, w)
+}
+
+// layerTitle shortens a module path to w cells: "layers.11 self_attn.v_proj",
+// "L11 self_attn.v_proj", "L11 v_proj".
+func layerTitle(path string, w int) string {
+	parts := strings.Split(clean(path), ".")
+	leaf := parts[len(parts)-1]
+	forms := []string{strings.Join(parts, "."), leaf}
+	for i := len(parts) - 2; i > 0; i-- {
+		if _, err := strconv.Atoi(parts[i]); err == nil {
+			rest, number := strings.Join(parts[i+1:], "."), "L"+parts[i]
+			forms = []string{parts[i-1] + "." + parts[i] + " " + rest, number + " " + rest, number + " " + leaf, leaf}
+			break
+		}
+	}
+	for _, s := range forms {
+		if width(s) <= w {
+			return s
+		}
+	}
+	return tailOf(leaf, w)
+}

@@ -1,0 +1,161 @@
+package tui
+
+import (
+	"math/bits"
+	"sort"
+	"strconv"
+)
+
+// geometry is where everything of the blocks pane is: a pure function of the
+// pane's state and shape, used by drawing, clicks, movement and zoom alike.
+//
+// A cell is what the heatmap shows as one value. It covers one or more weight
+// rows and block columns and is drawn wide characters wide and tall half lines
+// (whole lines without half blocks) high.
+type geometry struct {
+	shape
+	ruler, legend, footer bool
+	gutter                int // characters left of the map, for row numbers
+	lines                 int // lines of the map
+
+	levels []int // rows shown at each zoom level, falling
+	level  int
+
+	top, rows          int // weight rows shown
+	left, cols         int // block columns shown
+	cellRows, cellCols int
+	wide, tall         int
+	windowed           bool // zoomed in on a part of the columns
+	total              int  // block columns of the weight
+}
+
+// zoomStep is how much closer each level looks.
+const zoomStep = 4
+
+// geometry lays the pane out at its zoom.
+func (b *blocksPane) geometry(s shape) geometry { return b.geometryAt(s, b.level) }
+
+func (b *blocksPane) geometryAt(s shape, level int) geometry {
+	g := geometry{shape: s, total: b.grid.Cols}
+	g.footer, g.legend, g.ruler = s.h >= 1, s.h >= 2, s.h >= 5
+	g.lines = max(0, s.h-count(g.footer, g.legend, g.ruler))
+	if s.w >= 16 {
+		g.gutter = len(strconv.Itoa(max(0, b.grid.Rows-1))) + 1
+		if s.w >= 60 {
+			g.gutter = max(g.gutter, 5)
+		}
+	}
+	room := max(0, s.w-g.gutter)
+	if b.grid.Rows <= 0 || b.grid.Cols <= 0 || g.lines == 0 || room == 0 {
+		return g
+	}
+	avail := g.lines * s.stacked
+	g.levels = zoomLevels(b.grid.Rows, avail, g.lines)
+	g.level = between(level, 0, len(g.levels)-1)
+
+	g.rows = g.levels[g.level]
+	g.cellRows = min(g.rows, avail)
+	g.tall = avail / g.cellRows
+	if g.level > 0 {
+		g.top = window(b.top, b.row, g.rows, b.grid.Rows)
+	}
+	g.cols = b.grid.Cols
+	if g.windowed = g.level > 0 && g.cols > room; g.windowed {
+		g.cols = room
+		g.left = window(b.left, b.col, g.cols, b.grid.Cols)
+	}
+	g.cellCols = min(g.cols, room)
+	g.wide = room / g.cellCols
+	return g
+}
+
+func count(bs ...bool) (n int) {
+	for _, b := range bs {
+		if b {
+			n++
+		}
+	}
+	return n
+}
+
+// zoomLevels returns how many rows each zoom level shows: all of them, bands
+// four times narrower each, one row a cell, and one row a line.
+func zoomLevels(rows, cells, lines int) []int {
+	levels := []int{rows}
+	for n := rows; n >= 2*zoomStep*cells; {
+		n = (n + zoomStep - 1) / zoomStep
+		levels = append(levels, n)
+	}
+	for _, n := range []int{cells, lines} {
+		if n < levels[len(levels)-1] {
+			levels = append(levels, n)
+		}
+	}
+	return levels
+}
+
+// window returns the first of n positions shown of limit, near from, such that
+// at is among them; it is centred anew where at has left.
+func window(from, at, n, limit int) int {
+	if at < from || at >= from+n {
+		from = at - n/2
+	}
+	return between(from, 0, max(0, limit-n))
+}
+
+// row and col return the first weight row and block column of a cell; the last
+// index returns the end of the axis.
+func (g geometry) row(i int) int { return g.top + share(i, g.rows, g.cellRows) }
+func (g geometry) col(i int) int { return g.left + share(i, g.cols, g.cellCols) }
+
+// share returns i*n/k without overflow.
+func share(i, n, k int) int {
+	hi, lo := bits.Mul64(uint64(i), uint64(n))
+	q, _ := bits.Div64(hi, lo, uint64(k))
+	return int(q)
+}
+
+// region returns the blocks of a cell.
+func (g geometry) region(row, col int) region {
+	return region{g.row(row), g.row(row + 1), g.col(col), g.col(col + 1)}
+}
+
+// cell returns the cell of a block; ok is false if it is not shown.
+func (g geometry) cell(row, col int) (r, c int, ok bool) {
+	if row < g.top || row >= g.top+g.rows || col < g.left || col >= g.left+g.cols || g.cellRows == 0 {
+		return 0, 0, false
+	}
+	r = sort.Search(g.cellRows, func(i int) bool { return g.row(i+1) > row })
+	c = sort.Search(g.cellCols, func(i int) bool { return g.col(i+1) > col })
+	return r, c, true
+}
+
+// at returns the blocks under a character of the pane's inside.
+func (g geometry) at(x, y int) (region, bool) {
+	x -= g.gutter
+	y -= count(g.ruler)
+	if x < 0 || y < 0 || y >= g.lines || g.wide == 0 || x >= g.wide*g.cellCols {
+		return region{}, false
+	}
+	upper := y * g.stacked / g.tall
+	lower := ((y+1)*g.stacked - 1) / g.tall
+	if upper >= g.cellRows {
+		return region{}, false
+	}
+	lower = min(lower, g.cellRows-1)
+	c := x / g.wide
+	return region{g.row(upper), g.row(lower + 1), g.col(c), g.col(c + 1)}, true
+}
+
+// line returns the line of the map that shows a cell of row r, and which of its
+// lines is the first of that row.
+func (g geometry) line(r int) int { return r * g.tall / g.stacked }
+
+// wantCols returns how many columns of cells data for this view should have.
+// Examine always covers whole rows, so a window on columns needs all of them.
+func (g geometry) wantCols() int {
+	if g.windowed {
+		return g.total
+	}
+	return g.cellCols
+}
