@@ -61,6 +61,8 @@ const (
 	CodeUnsupported   Code = "unsupported"
 	CodeDisk          Code = "disk"
 	CodeLoraBias      Code = "lora-bias"
+	CodeOtherBase     Code = "other-base"
+	CodeUnknownField  Code = "unknown-field"
 	CodeLowMem        Code = "low-cpu-mem"
 )
 

@@ -75,10 +75,10 @@ func (e Explain) dequantize(i int) string {
 	f := t.Spec.Format
 	switch {
 	case f.Is4Bit():
-		s := fmt.Sprintf("2 dequantize  %s[%X] × absmax = %s × %s = %s", f, t.OldCode[i],
-			plain(quant.CodeValue(f, t.OldCode[i])), plain(t.OldAbsmax), plain(t.W[i]))
+		point := quant.CodeValue(f, t.OldCode[i])
+		s := fmt.Sprintf("2 dequantize  %s[%X] × absmax = %s × %s = %s", f, t.OldCode[i], plain(point), plain(t.OldAbsmax), plain(point*t.OldAbsmax))
 		if t.Spec.Dtype != quant.F32 {
-			s += ", rounded to " + t.Spec.Dtype.String()
+			s += fmt.Sprintf(", rounded to %s: %s", t.Spec.Dtype, plain(t.W[i]))
 		}
 		return s
 	case f == quant.Int8:

@@ -26,10 +26,10 @@ func (p *Project) lintConfig(a *loader.Adapter) []Alert {
 		add(Warning, CodeConflict, "%s", bad)
 	}
 	if len(c.Unknown) > 0 {
-		add(Info, CodeConflict, "adapter_config.json has fields that PEFT 0.21 does not know and ignores: %s; a newer PEFT may merge differently", strings.Join(c.Unknown, ", "))
+		add(Info, CodeUnknownField, "adapter_config.json has fields that PEFT 0.21 does not know and ignores: %s; a newer PEFT may merge differently", strings.Join(c.Unknown, ", "))
 	}
 	if other := p.otherBase(c.BaseModel); other {
-		add(Info, CodeConflict, "trained on %s, the model here is %s: check that they are the same weights", c.BaseModel, p.Model.Name)
+		add(Info, CodeOtherBase, "trained on %s, the model here is %s", c.BaseModel, p.Model.Name)
 	}
 	return out
 }
@@ -89,14 +89,15 @@ func matchesAny(p loader.Pattern, modules []*loader.Module) bool {
 
 // otherBase reports whether the base the adapter names is another than the
 // model. Only the last part of the names is compared: directories differ between
-// machines.
+// machines. The embedded demo has no path; its adapters name a directory it does
+// not show.
 func (p *Project) otherBase(base string) bool {
 	last := func(s string) string {
 		s, _, _ = strings.Cut(strings.TrimRight(strings.ReplaceAll(s, `\`, "/"), "/"), "@")
 		return strings.ToLower(path.Base(s))
 	}
 	b := last(base)
-	return base != "" && b != last(p.Model.Name) && b != last(p.Model.Path)
+	return base != "" && p.Model.Path != "" && b != last(p.Model.Name) && b != last(p.Model.Path)
 }
 
 // lintReplaced reports tensors that replace or edit tensors of the base.

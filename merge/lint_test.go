@@ -60,8 +60,8 @@ func TestLintGolden(t *testing.T) {
 		{"lora-bias-nf4", CodeLoraBias, Warning, 4, "without the scaling"},
 		{"lora-bias-nf4", CodeConverterDrop, Info, 1, "bias tensors"},
 		{"lora-bias-no-bias", CodeUnmergeable, Error, 1, "Impossible to merge LoRA with `lora_bias=True`"},
-		{"adapter-config-extra", CodeConflict, Info, 1, "trained on someone/some-model"},
-		{"adapter-config-extra", CodeConflict, Info, 1, "some_future_field"},
+		{"adapter-config-extra", CodeOtherBase, Info, 1, "trained on someone/some-model"},
+		{"adapter-config-extra", CodeUnknownField, Info, 1, "some_future_field"},
 		{"missing-layer", CodeUnmatched, Warning, 1, "model.layers.7.self_attn.q_proj"},
 		{"nf4-bs128-narrow", CodeRagged, Warning, 12, "in_features 64, blocksize 128"},
 		{"ragged", CodeRagged, Info, 2, "in_features 72, blocksize 64"}, // 72 is no multiple of 16
@@ -96,7 +96,7 @@ func TestEveryCodeHasAHint(t *testing.T) {
 	for _, c := range []Code{
 		CodeNonFinite, CodeErased, CodeWeak, CodeNoisy, CodeRounding4, CodeRounding8, CodeAbsmaxGrowth, CodeUnmatched, CodeShape,
 		CodeMissingAlpha, CodeConflict, CodeMutatedBase, CodeUnmergeable, CodeReplaced, CodeTied, CodeRagged, CodeNegAbsmax,
-		CodeCPUMinusOne, CodeConverterDrop, CodeUnsupported, CodeDisk, CodeLoraBias, CodeLowMem,
+		CodeCPUMinusOne, CodeConverterDrop, CodeUnsupported, CodeDisk, CodeLoraBias, CodeLowMem, CodeOtherBase, CodeUnknownField,
 	} {
 		if HintFor(c) == "" {
 			t.Errorf("%s has no hint", c)
@@ -343,5 +343,8 @@ func TestOtherBase(t *testing.T) {
 		if got := p.otherBase(base); got != want {
 			t.Errorf("%q: %t, want %t", base, got, want)
 		}
+	}
+	if NewProject(&loader.Checkpoint{Name: "demo:nf4"}).otherBase("base-nf4") {
+		t.Error("the demo's adapters name another base")
 	}
 }
