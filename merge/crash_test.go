@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,10 +19,12 @@ import (
 	"mergescope/quant"
 )
 
-// Variables by which a test tells its child process what to merge.
+// Variables by which a test tells its child process what to merge. Without an
+// adapter the fake engine writes.
 const (
-	childModel = "MERGESCOPE_TEST_MODEL"
-	childOut   = "MERGESCOPE_TEST_OUT"
+	childModel   = "MERGESCOPE_TEST_MODEL"
+	childAdapter = "MERGESCOPE_TEST_ADAPTER"
+	childOut     = "MERGESCOPE_TEST_OUT"
 )
 
 // TestMergeChild is not a test: it is the process that the tests below start
@@ -31,6 +34,10 @@ func TestMergeChild(t *testing.T) {
 		return // started as an ordinary test: nothing to merge
 	}
 	c := modelAt(t, os.Getenv(childModel))
+	if os.Getenv(childAdapter) != "" {
+		mergeChild(t, c)
+		return
+	}
 	layers := layersOf(c, mixed())
 	o := &output{spec: outputSpec{dir: os.Getenv(childOut), model: c, layers: layers, plan: "p"}, create: createFile}
 	if err := o.open(t.Context()); err != nil {
@@ -44,9 +51,27 @@ func TestMergeChild(t *testing.T) {
 	}
 }
 
-func child(ctx context.Context, program, model, out string) *exec.Cmd {
+// mergeChild merges with the real engine.
+func mergeChild(t *testing.T, c *loader.Checkpoint) {
+	a, err := loader.Source{}.Adapter(os.Getenv(childAdapter))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	p := NewProject(c, a)
+	j, err := NewJob(p, p.NewPlan(), Options{Out: os.Getenv(childOut)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// child returns the command that runs TestMergeChild; adapter may be "".
+func child(ctx context.Context, program, model, adapter, out string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, "-test.run=^TestMergeChild$")
-	cmd.Env = append(os.Environ(), childModel+"="+model, childOut+"="+out)
+	cmd.Env = append(os.Environ(), childModel+"="+model, childAdapter+"="+adapter, childOut+"="+out)
 	return cmd
 }
 
@@ -54,53 +79,74 @@ func child(ctx context.Context, program, model, out string) *exec.Cmd {
 // it leaves must not load unless it is complete, and the last run must give the
 // bytes of an uninterrupted one.
 func TestKill(t *testing.T) {
+	model := filepath.Join(t.TempDir(), "model")
+	writeModel(t, model, 3, 8, 128<<10)
+	kill(t, model, "", 10)
+}
+
+// TestKillJob does the same to the real engine.
+func TestKillJob(t *testing.T) {
+	golden := filepath.Join("..", "testdata", "golden")
+	kill(t, filepath.Join(golden, "bases", "llama-nf4-shards"), filepath.Join(golden, "cases", "shards", "adapter"), 5)
+}
+
+func kill(t *testing.T, model, adapter string, times int) {
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	model := filepath.Join(t.TempDir(), "model")
-	writeModel(t, model, 3, 8, 128<<10)
 	input := hashes(t, model)
 	ref := filepath.Join(t.TempDir(), "ref")
 	began := time.Now()
-	if b, err := child(t.Context(), program, model, ref).CombinedOutput(); err != nil {
+	if b, err := child(t.Context(), program, model, adapter, ref).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, b)
 	}
 	took := time.Since(began)
-	want := hashes(t, ref)
+	want := results(t, ref)
 
 	dir := filepath.Join(t.TempDir(), "out")
-	for range 10 {
+	for range times {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.Int64N(int64(took))))
-		cmd := child(ctx, program, model, dir)
+		cmd := child(ctx, program, model, adapter, dir)
 		b, err := cmd.CombinedOutput() // killed when ctx ends
 		cancel()
-		if p := cmd.ProcessState; p != nil && p.Success() { // if only just
-			sameFiles(t, "finished", hashes(t, dir), want)
-			dir = filepath.Join(t.TempDir(), "out")
-			continue
-		}
-		if cmd.ProcessState != nil && cmd.ProcessState.Exited() {
+		if p := cmd.ProcessState; p != nil && p.Exited() && !p.Success() {
 			t.Fatalf("%v\n%s", err, b)
 		}
 		sameFiles(t, "input", hashes(t, model), input)
 		if _, err := os.Stat(dir); err != nil {
 			continue
 		}
-		got := hashes(t, dir)
+		got := results(t, dir)
 		t.Logf("left %v", keys(got))
-		checkInterrupted(t, dir, want)
-		if got[configName] != "" && got[stateName] == "" { // killed with nothing left to do
+		checkInterrupted(t, got, want)
+		if got[configName] != "" && got[stateName] == "" { // nothing was left to do
 			delete(got, lockName)
 			sameFiles(t, "finished", got, want)
 			dir = filepath.Join(t.TempDir(), "out")
 		}
 	}
-	if b, err := child(t.Context(), program, model, dir).CombinedOutput(); err != nil {
+	if b, err := child(t.Context(), program, model, adapter, dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, b)
 	}
-	sameFiles(t, "resumed", hashes(t, dir), want)
+	sameFiles(t, "resumed", results(t, dir), want)
 	sameFiles(t, "input", hashes(t, model), input)
+}
+
+// results returns the digests of an output directory, the seconds in the report
+// left out.
+func results(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := hashes(t, dir)
+	if out[reportName] == "" {
+		return out
+	}
+	b, err := os.ReadFile(filepath.Join(dir, reportName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out[reportName] = digest(regexp.MustCompile(`"seconds": [^,}\n]*`).ReplaceAll(b, nil))
+	return out
 }
 
 // writeModel writes a sharded checkpoint of double-quantized NF4 layers, n a

@@ -42,7 +42,7 @@ func TestReadOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, out := range []string{locked, filepath.Join(locked, "new")} {
-		cmd := child(t.Context(), program, model, out)
+		cmd := child(t.Context(), program, model, "", out)
 		cmd.Dir = dir
 		asNobody(cmd)
 		text, err := cmd.CombinedOutput()
