@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"math"
 	"path/filepath"
 	"testing"
@@ -117,6 +118,22 @@ func TestDequantizedWithoutAdapter(t *testing.T) {
 	}
 	if len(r.Layers) != 0 || len(r.Alerts) != 0 {
 		t.Errorf("layers %+v, alerts %+v", r.Layers, r.Alerts)
+	}
+}
+
+// TestUndecodable copies a weight that cannot be decoded, whatever the plan says.
+func TestUndecodable(t *testing.T) {
+	const layer = "model.layers.0.self_attn.q_proj"
+	p, _ := golden(t, "nf4-plain")
+	p.Model.Weight(layer).Problem = errors.New("no state")
+	r, m := runPlan(t, p, p.NewPlan().SetOutputAll(AsBF16), Options{})
+	if m.tensors[layer+".weight"] != nil {
+		t.Error("was written")
+	}
+	for _, l := range r.Layers {
+		if l.Name == layer {
+			t.Error("is in the report")
+		}
 	}
 }
 

@@ -103,8 +103,9 @@ func (p *Project) Layers(plan Plan) ([]Layer, []Alert) {
 	rules, _ := compileRules(plan.Rules)
 	for i := range layers {
 		layers[i].Output = rules.output(layers[i].Weight.Name)
-		if out := layers[i].Output; out.Dequantized() && layers[i].Weight.Format.IsFloat() {
-			layers[i].Output = Same // output forms concern quantized weights
+		w := layers[i].Weight
+		if layers[i].Output.Dequantized() && (w.Format.IsFloat() || w.Problem != nil) {
+			layers[i].Output = Same // output forms concern quantized weights that can be decoded
 		}
 	}
 	why := make([][]string, len(layers))
