@@ -127,8 +127,9 @@ func blockActions() []action {
 
 func alertActions() []action {
 	return []action{
+		{"alerts.explain", []string{"e"}, inAlerts, "explain", "Explain this alert", "The whole alert and what to do about it.", (*app).noAlert, (*app).openAlert},
 		{"alerts.level", []string{"f"}, inAlerts, "level", "Filter alerts by level", "All, warnings and errors, or errors only.", nil, func(a *app) tea.Cmd { return a.view(a.feed.cycleLevel()) }},
-		{"alerts.ack", []string{"M"}, inAlerts, "acknowledge", "Acknowledge", "Take the alert, or all of its kind, out of the counts.", nil, func(a *app) tea.Cmd { return a.acknowledge(false) }},
+		{"alerts.ack", []string{"M"}, inAlerts, "acknowledge", "Acknowledge", "Take the alert, or all of its kind, out of the counts.", (*app).noAlert, func(a *app) tea.Cmd { return a.acknowledge(false) }},
 		{"alerts.all", nil, inPanes, "", "Acknowledge all alerts", "Take every alert out of the counts.", nil, func(a *app) tea.Cmd { return a.acknowledge(true) }},
 	}
 }

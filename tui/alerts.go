@@ -111,7 +111,7 @@ func (p *alertsPane) move(d int) {
 	p.top = between(p.top, 0, max(0, len(p.rows)-p.height))
 }
 
-func (p *alertsPane) resize(w, h int) {
+func (p *alertsPane) resize(h int) {
 	p.height = max(1, h-p.hintLines(h))
 	p.move(0)
 }

@@ -22,6 +22,7 @@ type app struct {
 	model *loader.Checkpoint
 	facts loader.Facts
 	now   func() time.Time
+	after func(time.Duration, tea.Msg) tea.Cmd // delivers a message later
 
 	history *merge.History
 	saved   merge.Plan // as it is in the plan file, or as it was in the beginning
@@ -62,6 +63,7 @@ func newApp(ctx context.Context, opt Options, eng engine) *app {
 		eng:   eng,
 		model: opt.Project.Model,
 		now:   time.Now,
+		after: later,
 		focus: layersID,
 		below: alertsID,
 	}
@@ -77,10 +79,15 @@ func newApp(ctx context.Context, opt Options, eng engine) *app {
 	a.skin = newSkin(opt)
 	a.feed.book = &a.book
 	a.sight.layer = -1
-	a.replan()
+	a.resolve()
 	a.tree.setBook(&a.book)
 	a.startCursor()
 	return a
+}
+
+// later delivers a message after some time.
+func later(d time.Duration, msg tea.Msg) tea.Cmd {
+	return tea.Tick(d, func(time.Time) tea.Msg { return msg })
 }
 
 // startCursor puts the cursor on the first layer with an adapter.
@@ -100,7 +107,7 @@ func (a *app) Init() tea.Cmd {
 		cmds = append(cmds, tea.RequestBackgroundColor, tea.Raw(ansi.SetModeLightDark))
 	}
 	if a.opt.Demo && len(a.history.Now().Adapters) == 0 {
-		cmds = append(cmds, a.useDemo(demoLight))
+		cmds = append(cmds, a.beginDemo())
 	}
 	return tea.Batch(cmds...)
 }
@@ -167,10 +174,10 @@ func (a *app) resize(w, h int) {
 func (a *app) relayout() {
 	a.lay = arrange(a.w, a.h, a.focus, a.below, a.full)
 	if s, ok := a.lay.slot(layersID); ok {
-		a.tree.resize(s.inside.w, s.inside.h)
+		a.tree.resize(s.inside.h)
 	}
 	if s, ok := a.lay.slot(alertsID); ok {
-		a.feed.resize(s.inside.w, s.inside.h)
+		a.feed.resize(s.inside.h)
 	}
 }
 

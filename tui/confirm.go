@@ -38,7 +38,7 @@ func (a *app) ask(d *confirm, byEvent bool) tea.Cmd {
 		return nil
 	}
 	d.deaf = true
-	return tea.Tick(grace, func(time.Time) tea.Msg { return armMsg{d} })
+	return a.after(grace, armMsg{d})
 }
 
 func (d *confirm) key(a *app, k tea.KeyPressMsg) tea.Cmd {

@@ -109,18 +109,18 @@ func (a *app) saveThen(then func(*app) tea.Cmd) tea.Cmd {
 	if a.opt.PlanFile != "" {
 		return a.save(a.opt.PlanFile, then)
 	}
-	a.push(newPrompt("save plan as", "a JSON file that the commands read with --plan", merge.PlanFile, func(a *app, text string) (tea.Cmd, string) {
-		path := strings.TrimSpace(text)
+	a.push(newPrompt("save plan as", "a JSON file that the commands read with --plan", merge.PlanFile, func(a *app, p *prompt, path string) tea.Cmd {
 		if path == "" {
-			return nil, "a file name is needed"
+			return p.refuse("a file name is needed")
 		}
+		a.pop(p)
 		if _, err := os.Lstat(path); err == nil {
 			return a.ask(&confirm{name: "overwrite?", lines: []string{clean(path) + " exists."}, choices: []choice{
 				{"o", "overwrite it", func(a *app) tea.Cmd { return a.save(path, then) }},
 				{"b", "back", nil},
-			}}, false), ""
+			}}, false)
 		}
-		return a.save(path, then), ""
+		return a.save(path, then)
 	}))
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"mergescope/loader"
+	"mergescope/merge"
 	"mergescope/themes"
 )
 
@@ -50,8 +51,7 @@ func (a *app) openFrom(name string, use func(*app, *loader.Adapter) tea.Cmd, fro
 func (a *app) adapterOpened(msg openedMsg) tea.Cmd {
 	if msg.err != nil {
 		if msg.from != nil {
-			msg.from.bad = msg.err.Error()
-			return nil
+			return msg.from.refuse(msg.err.Error())
 		}
 		return a.say(themes.Bad, clean(msg.err.Error()))
 	}
@@ -96,15 +96,13 @@ func (a *app) promptAdapter(use func(*app, *loader.Adapter) tea.Cmd) tea.Cmd {
 	if len(a.demo) > 0 {
 		help += "; the demo has demo:" + strings.Join(a.demo, ", demo:")
 	}
-	var p *prompt
-	p = newPrompt("open adapter", help, "", func(a *app, text string) (tea.Cmd, string) {
-		name := strings.TrimSpace(text)
-		if name == "" {
-			return nil, "a name is needed"
+	a.push(newPrompt("open adapter", help, "", func(a *app, p *prompt, text string) tea.Cmd {
+		if text == "" {
+			return p.refuse("a name is needed")
 		}
-		return a.openFrom(name, use, p), "opening " + name
-	})
-	a.push(p)
+		p.wait = true
+		return a.openFrom(text, use, p)
+	}))
 	return nil
 }
 
@@ -113,7 +111,18 @@ func (a *app) useDemo(name string) tea.Cmd {
 	return a.openAdapter("demo:"+name, (*app).useAdapter)
 }
 
-// current demo adapter, "" if the plan has none or several.
+// beginDemo makes the light adapter the plan to begin with.
+func (a *app) beginDemo() tea.Cmd {
+	return a.openAdapter("demo:"+demoLight, func(a *app, ad *loader.Adapter) tea.Cmd {
+		ref := merge.AdapterRef{Name: ad.Name, Path: ad.Path}
+		a.history = merge.NewHistory(merge.NewPlan(a.history.Now().Model, ref))
+		cmd := a.replan()
+		a.startCursor()
+		return cmd
+	})
+}
+
+// demoOn is the adapter the plan has, "" if it has none or several.
 func (a *app) demoOn() string {
 	if ads := a.history.Now().Adapters; len(ads) == 1 {
 		return ads[0].Name

@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -22,8 +21,15 @@ func (a *app) apply(plan merge.Plan, what string) tea.Cmd {
 	return tea.Batch(a.say(themes.Good, what+"; z takes it back"), a.replan())
 }
 
-// replan resolves the current plan and follows it everywhere.
+// replan follows the current plan everywhere.
 func (a *app) replan() tea.Cmd {
+	a.resolve()
+	a.tree.refresh()
+	return a.refigure()
+}
+
+// resolve works out what the current plan does with each layer.
+func (a *app) resolve() {
 	plan := a.history.Now()
 	a.book.setPlan(a.eng, plan)
 	names := make([]string, 0, len(plan.Adapters))
@@ -32,10 +38,6 @@ func (a *app) replan() tea.Cmd {
 	}
 	a.tree.names = shortNames(names, 9)
 	a.gatherAlerts()
-	if a.tree.book != nil {
-		a.tree.refresh()
-	}
-	return a.refigure()
 }
 
 func (a *app) undo() tea.Cmd {
@@ -110,13 +112,14 @@ func (a *app) scaleBy(d float64) tea.Cmd {
 
 // askScale lets a scale be typed.
 func (a *app) askScale() tea.Cmd {
-	a.push(newPrompt("scale", "multiplies alpha/r; 1 is as trained, 0 takes the adapter off", "1", func(a *app, text string) (tea.Cmd, string) {
-		v, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	a.push(newPrompt("scale", "multiplies alpha/r; 1 is as trained, 0 takes the adapter off", "1", func(a *app, p *prompt, text string) tea.Cmd {
+		v, err := strconv.ParseFloat(text, 64)
 		if err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
-			return nil, "not a number: " + text
+			return p.refuse("not a number: " + text)
 		}
+		a.pop(p)
 		plan, n := a.scaled(func(float64) float64 { return v })
-		return a.apply(plan, fmt.Sprintf("scale %g on %s", v, plural(n, "layer"))), ""
+		return a.apply(plan, fmt.Sprintf("scale %g on %s", v, plural(n, "layer")))
 	}))
 	return nil
 }

@@ -2,11 +2,7 @@ package tui
 
 import (
 	tea "charm.land/bubbletea/v2"
-
-	"mergescope/themes"
 )
-
-const errorRole = themes.Bad
 
 // explainBox is the lesson over one weight, over the panes. Its keys are in the
 // registry.

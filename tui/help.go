@@ -5,7 +5,6 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
-	"mergescope/merge"
 	"mergescope/themes"
 )
 
@@ -138,26 +137,24 @@ func (a *app) openPalette() tea.Cmd {
 // openAdvice shows what is advised about merging into quantized weights.
 func (a *app) openAdvice() tea.Cmd {
 	a.push(&pager{name: "when to merge and when not", text: func(c canvas, w int) []string {
-		var out []string
-		for _, g := range merge.Guidance() {
-			for i, l := range wrap(c.plain(g.Text), w-16) {
-				head := ""
-				if i == 0 {
-					head = string(g.When)
-				}
-				out = append(out, " "+c.paint.text(themes.Key, c.fit(head, 12))+"  "+l)
-			}
-		}
-		return out
+		return advice(c, w, farAway)
 	}})
 	return nil
 }
 
-// openDetail shows an alert of the whole model in full.
-func (a *app) openDetail(al *merge.Alert) tea.Cmd {
+// openAlert shows the alert under the cursor in full.
+func (a *app) openAlert() tea.Cmd {
+	al := a.feed.current()
+	if al == nil {
+		return nil
+	}
+	text := []string{al.Message, "", "What to do: " + al.Hint}
+	if al.Layer != "" {
+		text = append([]string{al.Layer, ""}, text...)
+	}
 	a.push(&pager{name: string(al.Code), text: func(c canvas, w int) []string {
 		var out []string
-		for _, s := range []string{al.Message, "", "What to do: " + al.Hint} {
+		for _, s := range text {
 			for _, l := range wrap(c.plain(s), w-2) {
 				out = append(out, " "+l)
 			}

@@ -114,8 +114,7 @@ func (a *app) jobReady(msg jobReadyMsg) tea.Cmd {
 }
 
 func (a *app) pollLater() tea.Cmd {
-	gen := a.job.gen
-	return tea.Tick(pollEvery, func(time.Time) tea.Msg { return pollMsg{gen} })
+	return a.after(pollEvery, pollMsg{a.job.gen})
 }
 
 // poll looks at the running job and comes back while it runs.
@@ -202,6 +201,8 @@ func (a *app) announce() tea.Cmd {
 			return a.say(themes.Warn, "cancelled; merging into "+j.opt.Out+" again goes on where it stopped")
 		}
 		return a.say(themes.Warn, "dry run cancelled")
+	case j.err != nil && j.quiet:
+		return a.say(themes.Bad, clean(j.err.Error()))
 	case j.err != nil:
 		return a.ask(&confirm{
 			name:    "the " + j.kind() + " failed",

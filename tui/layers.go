@@ -274,10 +274,42 @@ func (p *layersPane) move(d int) {
 	p.top = between(p.top, 0, max(0, len(p.rows)-p.height))
 }
 
-// resize tells how many rows the inside of the pane has.
-func (p *layersPane) resize(_, h int) {
+// resize tells how many lines the inside of the pane has. The first time, it
+// unfolds as many groups as fit.
+func (p *layersPane) resize(h int) {
+	first := p.height == 0
 	p.height = max(1, h-p.chrome(h))
+	if first {
+		p.unfoldToFit()
+	}
 	p.move(0)
+}
+
+func (p *layersPane) unfoldToFit() {
+	room := p.height - len(p.rows)
+	for _, n := range p.nodes {
+		if n.layer >= 0 || n.depth > 0 || !p.folded[n.path] {
+			continue
+		}
+		if room -= p.childRows(n); room < 0 {
+			break
+		}
+		p.folded[n.path] = false
+	}
+	p.rebuild()
+}
+
+// childRows counts the rows a group shows when it opens.
+func (p *layersPane) childRows(n node) int {
+	rows, at := 0, p.index(n.path)
+	for i := at + 1; i < n.end; rows++ {
+		if p.nodes[i].layer < 0 && p.folded[p.nodes[i].path] {
+			i = p.nodes[i].end
+		} else {
+			i++
+		}
+	}
+	return rows
 }
 
 // fold closes or opens the group under the cursor. Closing a layer closes the

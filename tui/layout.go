@@ -125,7 +125,11 @@ func framed(p paneID, at rect, tabs ...paneID) slot {
 	if len(tabs) == 0 {
 		tabs = []paneID{p}
 	}
-	return slot{pane: p, tabs: tabs, at: at, inside: rect{at.x + 1, at.y + 1, at.w - 2, at.h - 2}}
+	in := rect{at.x + 1, at.y + 1, at.w - 2, at.h - 2}
+	if p == blocksID || p == blockID { // text right at the frame reads badly
+		in.x, in.w = in.x+1, in.w-2
+	}
+	return slot{pane: p, tabs: tabs, at: at, inside: in}
 }
 
 // slot returns the place of a pane; ok is false if it is not visible.

@@ -65,8 +65,7 @@ func (a *app) follow() tea.Cmd {
 	}
 	a.sight.resting = true
 	a.sight.gen++
-	gen := a.sight.gen
-	return tea.Tick(lookAfter, func(time.Time) tea.Msg { return lookMsg{gen} })
+	return a.after(lookAfter, lookMsg{a.sight.gen})
 }
 
 // followLayer shows the layer under the cursor.
@@ -82,14 +81,9 @@ func (a *app) followLayer() {
 		return
 	}
 	s.stop()
-	row, col := a.blocks.cursor()
-	same := i == s.layer
 	s.layer, s.sig = i, sig
 	s.failed, s.block, s.trace = span{}, blockKey{}, nil
 	a.blocks.setLayer(l)
-	if same { // another plan for the same layer
-		a.blocks.jump(row, col)
-	}
 	why := "no layer"
 	switch {
 	case l != nil && !l.Merges():
@@ -201,8 +195,8 @@ func (a *app) examined(msg examinedMsg) tea.Cmd {
 	s.spanBusy = false
 	if msg.err != nil || msg.ex == nil {
 		s.failed = msg.span
-		if msg.err != nil && a.ctx.Err() == nil {
-			return a.say(errorRole, clean(msg.err.Error()))
+		if msg.err != nil {
+			a.blocks.setProblem(clean(msg.err.Error()))
 		}
 		return nil
 	}
@@ -229,8 +223,7 @@ func (a *app) traced(msg tracedMsg) tea.Cmd {
 	return nil
 }
 
-// showTile shows what the job knows of the layer under the cursor, as long as
-// the blocks pane shows the whole layer.
+// showTile shows what the job knows of the layer under the cursor.
 func (a *app) showTile() {
 	s := &a.sight
 	l := a.book.layer(s.layer)
@@ -239,9 +232,6 @@ func (a *app) showTile() {
 		return
 	}
 	if j.opt.Only != nil && !j.opt.Only(l.Weight.Name) {
-		return
-	}
-	if s.span.layer == l.Weight.Name && (s.span.r0 > 0 || s.span.r1 > 0 && s.span.r1 < l.Weight.Rows()) {
 		return
 	}
 	if t := j.run.Tile(s.layer); t != nil {

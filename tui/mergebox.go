@@ -142,14 +142,28 @@ func (b *mergeBox) box(c canvas, w, h int) (title string, lines []string, cursor
 		say(0, true, f)
 	}
 	lines = append(lines, c.fit("", w))
-	for _, g := range merge.Guidance() {
-		if len(lines) < h-2 {
-			lines = append(lines, c.fit("  "+c.paint.text(themes.Note, c.fit(string(g.When), 11))+c.plain(g.Text), w))
-		}
-	}
-	if len(lines) < h-1 {
-		lines = append(lines, c.fit("", w))
-	}
+	lines = append(lines, advice(c, w, h-2-len(lines))...)
+	lines = append(lines, c.fit("", w))
 	lines = append(lines, c.fit(c.paint.text(themes.Key, "  enter")+" merge   "+c.paint.text(themes.Key, "esc")+" back", w))
 	return "merge", lines, cursor
+}
+
+// advice is the guidance as a list, whole sentences in at most h lines of w
+// cells.
+func advice(c canvas, w, h int) []string {
+	var out []string
+	for _, g := range merge.Guidance() {
+		text := wrap(c.plain(g.Text), w-6)
+		if len(out)+len(text) > h {
+			break
+		}
+		for i, l := range text {
+			bullet := "  "
+			if i == 0 {
+				bullet = c.paint.text(themes.Key, c.glyphs().dot) + " "
+			}
+			out = append(out, c.fit("  "+bullet+c.paint.text(themes.Note, l), w))
+		}
+	}
+	return out
 }

@@ -87,7 +87,7 @@ func (a *app) goToAlert() tea.Cmd {
 		return nil
 	}
 	if a.book.index(al.Layer) < 0 {
-		return a.openDetail(al)
+		return a.openAlert()
 	}
 	a.tree.reveal(al.Layer)
 	a.setFocus(blocksID)

@@ -1,6 +1,8 @@
 package tui
 
 import (
+	"strings"
+
 	tea "charm.land/bubbletea/v2"
 
 	"mergescope/themes"
@@ -12,30 +14,37 @@ type prompt struct {
 	help string
 	in   *field
 	bad  string // why the last answer was refused
-	done func(a *app, text string) (tea.Cmd, string)
+	wait bool   // the answer is being tried
+	done func(a *app, p *prompt, text string) tea.Cmd
 }
 
-// newPrompt asks; done returns why an answer will not do, "" closes the prompt.
-func newPrompt(name, help, value string, done func(a *app, text string) (tea.Cmd, string)) *prompt {
+// newPrompt asks; done gets the answer without space around it. It closes the
+// prompt with pop, or refuses the answer.
+func newPrompt(name, help, value string, done func(a *app, p *prompt, text string) tea.Cmd) *prompt {
 	return &prompt{name: name, help: help, in: newField(value, ""), done: done}
 }
 
+// refuse says why an answer will not do.
+func (p *prompt) refuse(why string) tea.Cmd {
+	p.bad, p.wait = why, false
+	return nil
+}
+
 func (p *prompt) key(a *app, k tea.KeyPressMsg) tea.Cmd {
-	if k.String() != "enter" {
-		if p.in.press(k) {
-			p.bad = ""
-		}
-		return nil
+	switch {
+	case p.wait:
+	case k.String() == "enter":
+		return p.done(a, p, strings.TrimSpace(p.in.value()))
+	case p.in.press(k):
+		p.bad = ""
 	}
-	cmd, bad := p.done(a, p.in.value())
-	if p.bad = bad; bad == "" {
-		a.pop(p)
-	}
-	return cmd
+	return nil
 }
 
 func (p *prompt) paste(_ *app, text string) tea.Cmd {
-	p.in.insert(text)
+	if !p.wait {
+		p.in.insert(text)
+	}
 	return nil
 }
 
@@ -44,7 +53,10 @@ func (p *prompt) box(c canvas, w, _ int) (title string, lines []string, cursor *
 	typed, column := p.in.view(c, w-4)
 	lines = []string{c.fit("", w), "  " + typed + "  ", c.fit("", w)}
 	text, role := p.help, themes.Dim
-	if p.bad != "" {
+	switch {
+	case p.wait:
+		text = "one moment…"
+	case p.bad != "":
 		text, role = p.bad, themes.Bad
 	}
 	for _, l := range wrap(c.plain(text), w-4) {

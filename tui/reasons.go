@@ -74,6 +74,13 @@ func (a *app) noDemo() string {
 	return ""
 }
 
+func (a *app) noAlert() string {
+	if a.feed.current() == nil {
+		return "there are no alerts"
+	}
+	return ""
+}
+
 func (a *app) noTrace() string {
 	if l := a.book.layer(a.tree.current()); l == nil || len(l.Steps) == 0 {
 		return "no adapter changes this layer"

@@ -24,11 +24,11 @@ func (a *app) say(role themes.Role, text string) tea.Cmd {
 		return nil
 	}
 	a.toast = toast{text: text, role: role, gen: a.toast.gen + 1}
-	gen, stay := a.toast.gen, 2*time.Second
+	stay := 2 * time.Second
 	if role == themes.Bad || role == themes.Warn {
 		stay = 4 * time.Second
 	}
-	return tea.Tick(stay, func(time.Time) tea.Msg { return toastMsg{gen} })
+	return a.after(stay, toastMsg{a.toast.gen})
 }
 
 func (a *app) endToast(msg toastMsg) {

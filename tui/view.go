@@ -108,6 +108,11 @@ func (a *app) drawSlot(s slot) []string {
 		title := c.ends(" "+c.paint.text(themes.Title, left), c.paint.text(themes.Dim, right)+" ", s.at.w)
 		return append([]string{title}, inside...)
 	}
+	if pad := s.inside.x - s.at.x - 1; pad > 0 {
+		for i := range inside {
+			inside[i] = strings.Repeat(" ", pad) + inside[i]
+		}
+	}
 	return c.frame(a.slotTitle(c, s, left), right, inside, s.at.w, s.at.h)
 }
 
