@@ -121,41 +121,65 @@ func exactLayer(pattern string) (layer string, ok bool) {
 	return layer, exactMatch(layer) == pattern
 }
 
-// ruleSet is a plan's rules compiled once for many layers.
+// ruleSet is a plan's rules compiled once for many layers. Rules of single
+// layers are found by name: editing can make one for each of thousands.
 type ruleSet struct {
 	rules    []Rule
-	matchers []matcher
+	patterns []matcher        // by rule; unused for those in own
+	shared   []int            // rules that are not for a single layer
+	own      map[string][]int // rules for a single layer
 }
 
 func compileRules(rules []Rule) (ruleSet, error) {
-	s := ruleSet{rules: rules, matchers: make([]matcher, len(rules))}
+	s := ruleSet{rules: rules, patterns: make([]matcher, len(rules)), own: map[string][]int{}}
 	for i, r := range rules {
 		m, err := compileMatch(r.Match)
 		if err != nil {
 			return ruleSet{}, fmt.Errorf("plan: rules[%d].match: %w", i, err)
 		}
-		s.matchers[i] = m
+		if m.literal != "" {
+			s.own[m.literal] = append(s.own[m.literal], i)
+			continue
+		}
+		s.patterns[i] = m
+		s.shared = append(s.shared, i)
 	}
 	return s, nil
+}
+
+// last returns the last rule for a layer that is wanted, nil if there is none.
+func (s ruleSet) last(layer string, wanted func(*Rule) bool) *Rule {
+	at := -1
+	own := s.own[layer]
+	for i := len(own) - 1; i >= 0 && at < 0; i-- {
+		if wanted(&s.rules[own[i]]) {
+			at = own[i]
+		}
+	}
+	for i := len(s.shared) - 1; i >= 0 && s.shared[i] > at; i-- {
+		if j := s.shared[i]; wanted(&s.rules[j]) && s.patterns[j].match(layer) {
+			at = j
+		}
+	}
+	if at < 0 {
+		return nil
+	}
+	return &s.rules[at]
 }
 
 // scale returns the plan's scale of an adapter on a layer, 0 if no rule gives
 // it one.
 func (s ruleSet) scale(layer, adapter string) float64 {
-	for i := len(s.rules) - 1; i >= 0; i-- {
-		if s.rules[i].Adapter == adapter && s.matchers[i].match(layer) {
-			return s.rules[i].Scale
-		}
+	if r := s.last(layer, func(r *Rule) bool { return r.Adapter == adapter }); r != nil {
+		return r.Scale
 	}
 	return 0
 }
 
 // output returns the form in which a layer is written.
 func (s ruleSet) output(layer string) Output {
-	for i := len(s.rules) - 1; i >= 0; i-- {
-		if s.rules[i].Output != "" && s.matchers[i].match(layer) {
-			return s.rules[i].Output
-		}
+	if r := s.last(layer, func(r *Rule) bool { return r.Output != "" }); r != nil {
+		return r.Output
 	}
 	return Same
 }

@@ -1,6 +1,9 @@
 package merge
 
-import "testing"
+import (
+	"math/rand/v2"
+	"testing"
+)
 
 func TestMatch(t *testing.T) {
 	const q0 = "model.layers.0.self_attn.q_proj"
@@ -71,6 +74,48 @@ func TestExactMatch(t *testing.T) {
 	for _, p := range []string{"^a.b$", "^a$b$", `^a\$`, "lm_head", "^a|b$"} {
 		if layer, ok := exactLayer(p); ok {
 			t.Errorf("%q passes for the exact pattern of %q", p, layer)
+		}
+	}
+}
+
+// Rules found by name must give what going through all of them gives.
+func TestRuleSetTakesTheLastRule(t *testing.T) {
+	layers := []string{q0, q1, v1, "lm_head"}
+	matches := []string{"*", "q_proj", "lm_head", "re:layers", exactMatch(q0), exactMatch(v1), exactMatch("lm_head")}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		var rules []Rule
+		for range rng.IntN(8) {
+			r := Rule{Match: matches[rng.IntN(len(matches))], Adapter: "ab"[rng.IntN(2):][:1], Scale: rng.Float64()}
+			if rng.IntN(3) == 0 {
+				r.Output = Outputs()[rng.IntN(len(Outputs()))]
+			}
+			rules = append(rules, r)
+		}
+		set, err := compileRules(rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, layer := range layers {
+			scale, output := 0.0, Same
+			for _, r := range rules {
+				m, err := compileMatch(r.Match)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m.match(layer) && r.Adapter == "a" {
+					scale = r.Scale
+				}
+				if m.match(layer) && r.Output != "" {
+					output = r.Output
+				}
+			}
+			if got := set.scale(layer, "a"); got != scale {
+				t.Fatalf("%s: scale %v, want %v under %v", layer, got, scale, rules)
+			}
+			if got := set.output(layer); got != output {
+				t.Fatalf("%s: output %v, want %v under %v", layer, got, output, rules)
+			}
 		}
 	}
 }
