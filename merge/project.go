@@ -85,9 +85,6 @@ func (p *Project) Validate(plan Plan) error {
 	return nil
 }
 
-// Validate is Project.Validate.
-func Validate(plan Plan, p *Project) error { return p.Validate(plan) }
-
 // Layers resolves a plan: one Layer for every weight of the checkpoint, in
 // natural order, and the alerts that need no merge. It reads no tensors. If a
 // pattern does not compile no rule applies, and an alert says so.
@@ -116,7 +113,13 @@ func (p *Project) Layers(plan Plan) ([]Layer, []Alert) {
 			continue
 		}
 		hits, found := p.resolve(a)
-		alerts = append(alerts, found...)
+		for _, al := range found {
+			// What is wrong with a layer does not matter where the plan leaves
+			// the adapter off.
+			if al.Layer == "" || rules.scale(al.Layer, a.Name) != 0 {
+				alerts = append(alerts, al)
+			}
+		}
 		for i := range layers {
 			w := layers[i].Weight
 			step, reason := stepFor(a, hits[w], rules.scale(w.Name, a.Name))

@@ -67,6 +67,10 @@ func TestGoldenShapeErrors(t *testing.T) {
 			if a.Level != Error || a.Place.File == "" || !strings.HasSuffix(a.Place.Tensor, "lora_A.weight") || a.Layer != q0 {
 				t.Errorf("alert %+v", a)
 			}
+			_, alerts = p.Layers(p.NewPlan().Clear(q0, q1))
+			if len(alerts) != 0 {
+				t.Errorf("with the adapter off these layers: %v", alerts)
+			}
 			for _, l := range layers {
 				if l.Weight.Name == q0 && (len(l.Steps) != 0 || !strings.Contains(l.Reason, "cannot be merged")) {
 					t.Errorf("%s: %d steps, reason %q", q0, len(l.Steps), l.Reason)
