@@ -151,6 +151,9 @@ func (c *Checkpoint) choose(p place) (files, names []string, shard map[string]st
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	if slices.Contains(d.all, stateFile) {
+		return nil, nil, nil, fmt.Errorf("%s: a merge into this directory is unfinished (it holds %s): run it again to its end", p.show(""), stateFile)
+	}
 	index := p.file
 	if index == "" && !slices.Contains(d.tensors, "model.safetensors") && len(d.indexes) > 0 {
 		index = d.indexes[0]

@@ -102,8 +102,11 @@ func pickleAdapter(dir, file string) error {
 		dir, file, file, adapterFile)
 }
 
+// stateFile is in an output directory as long as its merge is not finished.
+const stateFile = "mergescope-state.json"
+
 // ownFiles are written beside a merged checkpoint and describe that merge only.
-var ownFiles = []string{"mergescope-report.json", "mergescope-state.json", "mergescope-plan.json"}
+var ownFiles = []string{"mergescope-report.json", stateFile, "mergescope-plan.json", "mergescope.lock"}
 
 // templateDir is the one subdirectory transformers reads beside a tokenizer.
 const templateDir = "additional_chat_templates"

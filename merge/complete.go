@@ -71,9 +71,6 @@ func (o *output) copyOthers(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if name == lockName {
-			continue // of another run, in the input
-		}
 		if dir := path.Dir(name); dir != "." {
 			if err := o.root.MkdirAll(dir, 0o755); err != nil {
 				return err

@@ -354,6 +354,9 @@ func TestResumeVerifies(t *testing.T) {
 			t.Fatal(err)
 		}
 		o.close()
+		if _, err := (loader.Source{}).Checkpoint(spec.dir); err == nil || !strings.Contains(err.Error(), "unfinished") {
+			t.Errorf("an unfinished output opens: %v", err)
+		}
 		name := filepath.Join(spec.dir, c.Files[1].Rel)
 		b, err := os.ReadFile(name)
 		if err != nil {
