@@ -18,6 +18,10 @@ type Adapter struct {
 	Modules []*Module   // adapted modules in natural order
 	Others  []*Replaced // tensors of the file that are no LoRA factor of a module
 
+	// Native says that the arithmetic runs in the dtype of the tensors, as for
+	// adapters PEFT makes itself; those it loads are upcast to float32.
+	Native bool
+
 	fsys fs.FS
 }
 

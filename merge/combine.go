@@ -134,30 +134,15 @@ func termsOf(adapters []*loader.Adapter, weights []float64, path string) ([]term
 		}
 		t := term{rank: m.Rank, weight: weights[i], scale: m.Scale, in: int(m.A.Shape[1]), out: int(m.B.Shape[0])}
 		var err error
-		if t.a, err = widen(m.A); err != nil {
+		if t.a, err = readFloats(m.A); err != nil {
 			return nil, err
 		}
-		if t.b, err = widen(m.B); err != nil {
+		if t.b, err = readFloats(m.B); err != nil {
 			return nil, err
 		}
 		terms = append(terms, t)
 	}
 	return terms, nil
-}
-
-// widen reads a whole adapter tensor as float32.
-func widen(t *loader.Tensor) ([]float32, error) {
-	f, ok := quant.ParseFormat(strings.ToLower(string(t.DType)))
-	if !ok || !f.IsFloat() {
-		return nil, fmt.Errorf("%s: tensor %s: dtype %s is no adapter dtype", t.File().Name, t.Name, t.DType)
-	}
-	raw, err := t.Bytes()
-	if err != nil {
-		return nil, err
-	}
-	out := make([]float32, t.Numel())
-	quant.DecodeFloats(out, raw, f)
-	return out, nil
 }
 
 // module combines the terms of one module.
@@ -228,23 +213,13 @@ func (c Combination) tasks(tasks [][]float32, weights []float32, rng *rand.Rand)
 	return weightedSum(tasks, weights)
 }
 
-// createdIn is the dtype PEFT creates a new adapter in: the compute dtype over
-// a 4-bit layer, the weight's over a float layer, float32 over int8.
+// createdIn is the dtype PEFT creates a new adapter in.
 func createdIn(model *loader.Checkpoint, path string) quant.Format {
 	w := model.Weight(path)
-	switch {
-	case w == nil:
+	if w == nil {
 		return quant.F32
-	case w.Format.Is4Bit():
-		name, _ := model.Config.Quantization["bnb_4bit_compute_dtype"].(string)
-		if f, ok := quant.ParseFormat(strings.TrimPrefix(name, "torch.")); ok && f.IsFloat() {
-			return f
-		}
-		return quant.F32
-	case w.Format.IsFloat():
-		return w.Format
 	}
-	return quant.F32
+	return layerDtype(w, computeDtype(model))
 }
 
 // tensorFile gathers the tensors of a combined adapter.
@@ -301,5 +276,9 @@ func (f *tensorFile) adapter(c Combination, first *loader.Adapter, rank int) (*l
 	if err != nil {
 		return nil, err
 	}
-	return loader.NewAdapter("combined", text, file)
+	a, err := loader.NewAdapter("combined", text, file)
+	if err == nil {
+		a.Native = true // PEFT upcasts adapters when it loads them, not when it makes them
+	}
+	return a, err
 }

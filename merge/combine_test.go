@@ -99,11 +99,11 @@ func sameTensor(t *testing.T, got, want *loader.Tensor) {
 		t.Errorf("%s: %s %v, want %s %v", want.Name, got.DType, got.Shape, want.DType, want.Shape)
 		return
 	}
-	g, err := widen(got)
+	g, err := readFloats(got)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := widen(want)
+	w, err := readFloats(want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,11 +143,11 @@ func TestCombineSVDProduct(t *testing.T) {
 // product returns B@A in float64.
 func product(t *testing.T, m *loader.Module) []float64 {
 	t.Helper()
-	a, err := widen(m.A)
+	a, err := readFloats(m.A)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := widen(m.B)
+	b, err := readFloats(m.B)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,9 +172,9 @@ func TestCombineDAREKeepsOrDrops(t *testing.T) {
 	}
 	kept, total := 0, 0
 	for _, m := range got.Modules {
-		g, _ := widen(m.A)
-		x, _ := widen(adapters[0].Module(m.Path).A)
-		y, _ := widen(adapters[1].Module(m.Path).A)
+		g, _ := readFloats(m.A)
+		x, _ := readFloats(adapters[0].Module(m.Path).A)
+		y, _ := readFloats(adapters[1].Module(m.Path).A)
 		root := func(i int) float32 {
 			return float32(math.Sqrt(c.Combine.Weights[i] * adapters[i].Module(m.Path).Scale))
 		}

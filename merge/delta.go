@@ -16,6 +16,10 @@ type update interface {
 	// with.
 	add(p *quant.Panel, r0 int)
 
+	// dtype is that of the sum when the base has the given one. A 4-bit quant
+	// state takes it over.
+	dtype(base quant.Format) quant.Format
+
 	// faults says what of the adapter's tensors is not finite.
 	faults() factorFaults
 }
@@ -28,21 +32,36 @@ type factorFaults struct {
 	At     Place
 }
 
+// unmerged says why no update exists for what an adapter holds for a module, ""
+// if one does: to add only B@A of these would be a wrong merge.
+func unmerged(m *loader.Module) string {
+	switch {
+	case m.BiasB != nil:
+		return "lora_bias: merging lora_B.bias is not supported"
+	case m.Parameter != "":
+		return "target_parameters: merging into the parameter " + m.Parameter + " is not supported"
+	}
+	return ""
+}
+
 // lora adds scale*(B@A), or its transpose.
 type lora struct {
 	a     *quant.Factor // [rank, cols]
 	b     []float32     // [rows, rank]
 	scale float32
+	kind  quant.Format // dtype of the adapter's arithmetic
+	upper bool         // a half-precision product is computed in float32 and rounded once
 	round quant.Format // what the delta is rounded to before it is added; Unknown: it is not
+	minus bool         // subtract
 	bad   factorFaults
 }
 
 // openLoRA reads A [r, in] and B [out, r] of a module and widens them to
-// float32, as PEFT does on loading (autocast_adapter_dtype).
+// float32, rounded as opt.lora says.
 //
 // For a weight stored [in, out] the roles of A and B are swapped and both
 // transposed: the chain of each element stays the same, factors exchanged.
-func openLoRA(step *Step, round quant.Format) (*lora, error) {
+func openLoRA(step *Step, w *loader.Weight, opt mergeOptions) (*lora, error) {
 	m := step.Module
 	a, err := readFloats(m.A)
 	if err != nil {
@@ -52,8 +71,18 @@ func openLoRA(step *Step, round quant.Format) (*lora, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lora{scale: float32(step.Scale), round: round}
+	l := &lora{scale: float32(step.Scale), kind: quant.F32, round: opt.rounding(step, w)}
 	l.bad = factorFaultsOf(m, a, b)
+	if own := layerDtype(w, opt.compute); step.Adapter.Native {
+		l.kind = tensorFormats[m.B.DType]
+	} else if opt.lora != LoRAFloat32 {
+		quant.RoundTo(a, own)
+		quant.RoundTo(b, own)
+		if opt.lora == LoRALayer {
+			l.kind = own
+		}
+	}
+	l.upper = w.Format.IsFloat() // lora/layer.py multiplies in float32 on CPU, lora/bnb.py does not
 	rank, in, out := int(m.A.Shape[0]), int(m.A.Shape[1]), int(m.B.Shape[0])
 	if step.Transpose {
 		a, b = transpose(b, out, rank), transpose(a, rank, in)
@@ -65,19 +94,40 @@ func openLoRA(step *Step, round quant.Format) (*lora, error) {
 
 func (l *lora) faults() factorFaults { return l.bad }
 
+func (l *lora) dtype(base quant.Format) quant.Format { return promote(base, l.kind) }
+
+// delta sets p.D.
+func (l *lora) delta(p *quant.Panel, r0 int) {
+	rank := l.a.Rank
+	p.D = resize(p.D, p.Len())
+	b := l.b[r0*rank : (r0+p.Rows)*rank]
+	switch {
+	case l.kind == quant.F32:
+		quant.Delta(p.D, b, l.a, p.Rows, l.scale)
+	case l.upper:
+		quant.Delta(p.D, b, l.a, p.Rows, l.scale)
+		quant.RoundTo(p.D, l.kind)
+	default:
+		quant.DeltaHalf(p.D, b, l.a, p.Rows, l.scale, l.kind)
+	}
+	if l.minus {
+		for i, d := range p.D {
+			p.D[i] = -d
+		}
+	}
+}
+
 func (l *lora) add(p *quant.Panel, r0 int) {
-	n, rank := p.Len(), l.a.Rank
-	p.D = resize(p.D, n)
-	quant.Delta(p.D, l.b[r0*rank:(r0+p.Rows)*rank], l.a, p.Rows, l.scale)
-	if l.round == quant.Unknown || l.round == quant.F32 {
-		p.Add()
-		return
+	l.delta(p, r0)
+	p.Add()
+	if l.round != quant.Unknown && l.round != quant.F32 {
+		copy(p.T, p.D)
+		quant.RoundTo(p.T, l.round)
+		for i, w := range p.W {
+			p.T[i] = w + p.T[i]
+		}
 	}
-	p.T = append(p.T[:0], p.D...)
-	quant.RoundTo(p.T, l.round)
-	for i, w := range p.W {
-		p.T[i] = w + p.T[i]
-	}
+	quant.RoundTo(p.T, l.dtype(p.Spec.Dtype))
 }
 
 // zero adds nothing, as an adapter whose B is zero does: the weight is requantized
@@ -85,6 +135,8 @@ func (l *lora) add(p *quant.Panel, r0 int) {
 type zero struct{}
 
 func (zero) faults() factorFaults { return factorFaults{At: Nowhere()} }
+
+func (zero) dtype(base quant.Format) quant.Format { return promote(base, quant.F32) }
 
 func (zero) add(p *quant.Panel, _ int) {
 	p.D = resize(p.D, p.Len())

@@ -133,7 +133,7 @@ func (p *Project) subject(ctx context.Context, plan Plan, layer string) (*subjec
 	if err != nil {
 		return nil, err
 	}
-	opt := plan.arithmetic(Options{})
+	opt := p.arithmetic(plan, Options{})
 	key := l.key(opt)
 	if s := p.seen.find(key); s != nil {
 		return s, nil

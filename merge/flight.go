@@ -274,7 +274,7 @@ func (f *flight) finish(ctx context.Context, stopped bool, note []byte) error {
 		f.sink.revert()
 	} else if s := f.sub; s.form.Is4Bit() {
 		q := s.layer.Weight.State
-		if err := f.sink.WriteAt(q.JSON.Name, q.Encode(quant.F32, f.offset), 0); err != nil {
+		if err := f.sink.WriteAt(q.JSON.Name, q.Encode(s.dtype(), f.offset), 0); err != nil {
 			return err
 		}
 	}

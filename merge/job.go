@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,8 @@ type Options struct {
 	Tiles      bool                    // keep a heat tile per layer
 	Only       func(layer string) bool // layers to run; nil means all (dry runs only)
 	Reference  Reference
+	LoRADtype  LoRADtype
+	Unmerge    Unmerge
 	NoiseFloor bool             // compute Metrics.NoiseFloor, at the price of merging each layer twice
 	Now        func() time.Time // clock for alerts; nil means time.Now
 }
@@ -100,7 +103,7 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 			return nil, err
 		}
 	}
-	j := &Job{project: p, plan: plan, opt: opt, merge: plan.arithmetic(opt), panel: panelWeights}
+	j := &Job{project: p, plan: plan, opt: opt, merge: p.arithmetic(plan, opt), panel: panelWeights}
 	layers, alerts := p.Layers(plan)
 	j.layers = layers
 	j.log.Now = opt.Now
@@ -123,9 +126,12 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 }
 
 // arithmetic is what of the plan and the options decides bytes and figures.
-func (p Plan) arithmetic(opt Options) mergeOptions {
-	m := mergeOptions{unsafe: opt.Unsafe, reference: opt.Reference}
-	if p.Profile == ProfileCUDA {
+func (p *Project) arithmetic(plan Plan, opt Options) mergeOptions {
+	m := mergeOptions{
+		unsafe: opt.Unsafe, reference: opt.Reference, lora: opt.LoRADtype, unmerge: opt.Unmerge,
+		compute: computeDtype(p.Model),
+	}
+	if plan.Profile == ProfileCUDA {
 		m.profile = quant.CUDA
 	}
 	return m
@@ -218,13 +224,18 @@ func (j *Job) writeTo(ctx context.Context) error {
 
 // open begins a layer: reads what it needs besides its codes, or takes over
 // what an earlier run left.
-func (j *Job) open(layer int) (*flight, error) {
+func (j *Job) open(ctx context.Context, layer int) (*flight, error) {
 	l := &j.layers[layer]
 	var sink layerSink
 	if j.out != nil {
 		sink = j.out.layer(l.Weight.Name)
 		if sink.done() {
 			return nil, j.resume(l, sink.note())
+		}
+	}
+	for i := range l.Steps {
+		if why := unmerged(l.Steps[i].Module); why != "" {
+			return nil, j.refuse(ctx, l, &l.Steps[i], why, sink)
 		}
 	}
 	s, err := openSubject(l, j.merge)
@@ -284,16 +295,38 @@ func (j *Job) end(ctx context.Context, w *work, layer int, f *flight) error {
 	return nil
 }
 
+// refuse keeps the bytes of a layer of which a step cannot be merged.
+func (j *Job) refuse(ctx context.Context, l *Layer, step *Step, why string, sink layerSink) error {
+	v := newVerdict(l, MetricsOf(quant.Sums{}), quant.Sums{})
+	v.Stopped = true
+	m := step.Module
+	alert := newAlert(Warning, CodeUnsupported, l.Weight.Name, step.Adapter.Name+": "+why)
+	v.Report.Alerts = append(v.Report.Alerts, alert.at(tensorPlace(cmp.Or(m.BiasB, m.A))))
+	if sink != nil {
+		sink.revert()
+		if err := sink.commit(ctx, v.encode()); err != nil {
+			return err
+		}
+	}
+	j.skip(l, v)
+	return nil
+}
+
 // resume publishes a layer that an earlier run finished.
 func (j *Job) resume(l *Layer, note []byte) error {
 	v, err := decodeVerdict(note)
 	if err != nil {
 		return fmt.Errorf("the state of the earlier run: %w", err)
 	}
+	j.skip(l, v)
+	return nil
+}
+
+// skip publishes a layer that is not computed.
+func (j *Job) skip(l *Layer, v *verdict) {
 	j.weights.Add(l.Weight.Numel())
 	j.bytes.Add(l.Weight.Bytes())
 	j.publish(l.Index, v, nil)
-	return nil
 }
 
 func (j *Job) publish(layer int, v *verdict, tile *Tile) {

@@ -12,7 +12,7 @@ import (
 // at a time, which bounds memory, yet as many as there are workers, so that
 // small layers keep all of them busy.
 type pool struct {
-	open  func(layer int) (*flight, error) // nil if there is nothing to compute
+	open  func(ctx context.Context, layer int) (*flight, error) // nil if there is nothing to compute
 	panel func(w *work, t task) error
 	end   func(ctx context.Context, w *work, layer int, f *flight) error
 	place func(layer int, err error) error // says which layer an error belongs to
@@ -100,7 +100,7 @@ func (p *pool) do(ctx context.Context, w *work, t task) (err error) {
 		}
 	}()
 	if t.f == nil {
-		f, err := p.open(t.layer)
+		f, err := p.open(ctx, t.layer)
 		p.opened(t.layer, f)
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"mergescope/loader"
 	"mergescope/quant"
@@ -23,6 +24,7 @@ type subject struct {
 	unit       int       // fewest rows that end on a block boundary
 	absmax     []float32 // effective scale of each block, SCB of each row, nil for floats
 	updates    []update
+	dtypes     []quant.Format // of the weight before each update and after the last
 
 	// scales are the effective new scales after each update of a weight with
 	// nested scales, which depend on the whole weight; nil for others.
@@ -34,6 +36,19 @@ type mergeOptions struct {
 	profile   quant.Profile
 	unsafe    bool
 	reference Reference
+	lora      LoRADtype
+	unmerge   Unmerge
+	compute   quant.Format // dtype 4-bit layers compute in
+}
+
+// rounding is the dtype a delta is rounded to before it is added, Unknown if it
+// is not. PEFT's safe merge and its unmerge of a float layer, and any merge into
+// an embedding, use delta.to(W.dtype) (lora/layer.py).
+func (o mergeOptions) rounding(step *Step, w *loader.Weight) quant.Format {
+	if w.Format.IsFloat() && (!o.unsafe || o.unmerge == Subtract || step.Module.Embedding) {
+		return w.Format
+	}
+	return quant.Unknown
 }
 
 // openSubject reads the scales of a layer's weight and the factors of its
@@ -58,32 +73,54 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 	if s.absmax, err = readScales(w); err != nil {
 		return nil, err
 	}
-	for i := range l.Steps {
-		u, err := openUpdate(&l.Steps[i], w, opt.unsafe)
-		if err != nil {
-			return nil, err
-		}
-		s.updates = append(s.updates, u)
+	if s.updates, err = openUpdates(l, opt); err != nil {
+		return nil, err
 	}
-	return s, nil
+	s.dtypes = []quant.Format{s.spec.Dtype}
+	for _, u := range s.updates {
+		s.dtypes = append(s.dtypes, u.dtype(s.dtypes[len(s.dtypes)-1]))
+	}
+	return s, s.prepare()
 }
 
 // outputFormats are the element types of the output forms that dequantize.
 var outputFormats = map[Output]quant.Format{AsBF16: quant.BF16, AsF16: quant.F16, AsF32: quant.F32}
 
+// openUpdates reads what the steps of a layer add to its weight, in order.
+func openUpdates(l *Layer, opt mergeOptions) ([]update, error) {
+	list, err := openSteps(l, opt)
+	if err != nil || opt.unmerge != RoundTrip {
+		return list, err
+	}
+	opt.unmerge = Subtract
+	back, err := openSteps(l, opt)
+	slices.Reverse(back)
+	return append(list, back...), err
+}
+
+func openSteps(l *Layer, opt mergeOptions) ([]update, error) {
+	var list []update
+	for i := range l.Steps {
+		u, err := openUpdate(&l.Steps[i], l.Weight, opt)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, u)
+	}
+	return list, nil
+}
+
 // openUpdate reads what a step adds to a weight.
-func openUpdate(step *Step, w *loader.Weight, unsafe bool) (update, error) {
-	if step.Module.A == nil || step.Module.B == nil {
-		// A target without tensors in the file keeps the B it is created with.
-		return zero{}, nil
+func openUpdate(step *Step, w *loader.Weight, opt mergeOptions) (update, error) {
+	l, err := openLoRA(step, w, opt)
+	if err != nil {
+		return nil, err
 	}
-	round := quant.Unknown
-	if w.Format.IsFloat() && (!unsafe || step.Module.Embedding) {
-		// PEFT's safe merge adds delta.to(W.dtype) (lora/layer.py, Linear.merge),
-		// and embeddings always do.
-		round = w.Format
+	l.minus = opt.unmerge == Subtract
+	if step.Module.Magnitude != nil {
+		return openDoRA(step, l)
 	}
-	return openLoRA(step, round)
+	return l, nil
 }
 
 // readScales returns the effective scales of a weight, nested ones decoded; nil
@@ -218,9 +255,7 @@ func (s *subject) chain(w *work, r0, last int) {
 		w.codes = append(w.codes[:0], p.NewCodes...)
 		w.absmax = append(w.absmax[:0], s.stored(p, r0, i)...)
 		p.Codes, p.Absmax = w.codes, w.absmax
-		if !s.spec.Format.IsFloat() {
-			p.Spec.Dtype = quant.F32 // of what a merge leaves behind
-		}
+		p.Spec.Dtype = s.dtypes[i+1]
 		p.Dequantize()
 		u.add(p, r0)
 		p.Requantize()
@@ -280,8 +315,12 @@ func (s *subject) stored(p *quant.Panel, r0, i int) []float32 {
 	return s.scales[i][lo:hi]
 }
 
+// dtype is that of the weight after all updates.
+func (s *subject) dtype() quant.Format { return s.dtypes[len(s.dtypes)-1] }
+
 // measure fills p.Sums after apply with the last update.
 func (s *subject) measure(w *work, r0 int) {
+	w.p.OutDtype = s.dtype()
 	if s.nested() {
 		w.p.Measure(s.stored(&w.p, r0, len(s.updates)-1))
 		return
@@ -309,6 +348,7 @@ func (s *subject) panelRows(weights int) int {
 func (s *subject) noiseFloor(ctx context.Context, w *work) (Figure, error) {
 	z := *s
 	z.updates, z.scales = []update{zero{}}, nil
+	z.dtypes = []quant.Format{s.spec.Dtype, zero{}.dtype(s.spec.Dtype)}
 	f := newFlight(&z, nil, panelWeights)
 	for ; f.pass < z.passes(); f.pass++ {
 		for panel := range f.panels {

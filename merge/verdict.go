@@ -29,13 +29,17 @@ func (f *flight) verdict(opt mergeOptions) *verdict {
 	s, sums := f.sub, f.result.sums
 	l := s.layer
 	bad, updates := f.nonFinite()
-	v := &verdict{Stopped: !opt.unsafe && (bad.A+bad.B+bad.Delta+bad.Sum > 0)}
-	if v.Stopped {
+	stopped := !opt.unsafe && (bad.A+bad.B+bad.Delta+bad.Sum > 0)
+	if stopped {
 		sums = quant.Sums{Delta: sums.Delta, Sum: sums.Sum, Output: sums.Output}
 	}
 	m := MetricsOf(sums)
 	m.NonFinite = bad
-	v.Report = newLayerReport(l, m)
+	if len(s.updates) == 0 {
+		sums = quant.Sums{} // totals are those of the layers with an adapter
+	}
+	v := newVerdict(l, m, sums)
+	v.Stopped = stopped
 	if w := f.result.worst; w.found && !v.Stopped {
 		v.Report.WorstBlock = &WorstBlock{Row: w.row, Col: w.col, Kept: Figure(w.kept)}
 	}
@@ -49,13 +53,13 @@ func (f *flight) verdict(opt mergeOptions) *verdict {
 		a.Count = len(s.updates)
 		v.Rounding = append(v.Rounding, a)
 	}
-	if len(s.updates) == 0 {
-		sums = quant.Sums{} // totals are those of the layers with an adapter
-	}
+	return v
+}
+
+func newVerdict(l *Layer, m Metrics, sums quant.Sums) *verdict {
 	var b bytes.Buffer
 	_ = binary.Write(&b, binary.LittleEndian, sums) // a buffer takes everything
-	v.Sums = b.Bytes()
-	return v
+	return &verdict{Report: newLayerReport(l, m), Sums: b.Bytes()}
 }
 
 // nonFinite counts, and returns the index of the first update whose factors are
@@ -201,5 +205,7 @@ func (j *Job) adapters() []*loader.Adapter {
 // digest identifies everything besides the inputs that decides a byte of the
 // output or a figure of its report.
 func (j *Job) digest() string {
-	return fmt.Sprintf("%s unsafe=%t reference=%d noise=%t", j.plan.Digest(), j.opt.Unsafe, j.opt.Reference, j.opt.NoiseFloor)
+	o := j.opt
+	return fmt.Sprintf("%s unsafe=%t reference=%d noise=%t lora=%d unmerge=%d",
+		j.plan.Digest(), o.Unsafe, o.Reference, o.NoiseFloor, o.LoRADtype, o.Unmerge)
 }

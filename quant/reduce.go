@@ -114,3 +114,22 @@ func RowNorm(x []float32) float32 {
 	}
 	return float32(math.Sqrt(float64(sum)))
 }
+
+// AddSquares adds x[i]*x[i] to sums[i], not fused: one step of
+// torch.linalg.norm over the columns of a matrix, which torch sums row by row.
+// It panics if the lengths differ.
+func AddSquares(sums, x []float32) {
+	if len(sums) != len(x) {
+		panic(badLength)
+	}
+	for i, v := range x {
+		sums[i] += float32(v * v)
+	}
+}
+
+// Sqrt replaces every element of x by its square root.
+func Sqrt(x []float32) {
+	for i, v := range x {
+		x[i] = float32(math.Sqrt(float64(v)))
+	}
+}
