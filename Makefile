@@ -35,7 +35,7 @@ bench:
 
 # Files under docs/ that come from the code.
 docs:
-	UPDATE_DOCS=1 go test -run '^TestDocs' .
+	MERGESCOPE_UPDATE=1 go test -run 'TestDocsKeys|TestPicture' . ./tui
 
 ci:
 	.ci/run

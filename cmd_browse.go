@@ -56,7 +56,9 @@ mergescope report demo -a demo:gocode-light`,
 			if len(args) > 0 {
 				model = args[0]
 			}
-			if model == "demo" && len(sel.adapters) == 0 && sel.plan == "" {
+			screen := isTerminal(a.out)
+			if !screen && model == "demo" && len(sel.adapters) == 0 && sel.plan == "" {
+				// On a screen the demo opens with this adapter by itself.
 				sel.adapters = []string{"demo:gocode-light"}
 			}
 			if err := checkWord("--color", flags.color, "auto", "always", "256", "16", "never"); err != nil {
@@ -67,7 +69,7 @@ mergescope report demo -a demo:gocode-light`,
 				return err
 			}
 			defer s.Close()
-			if !isTerminal(a.out) {
+			if !screen {
 				return a.printLayers(c.Context(), s)
 			}
 			return a.browse(c.Context(), s, sel.plan, flags)
@@ -105,7 +107,7 @@ func (a *app) browse(ctx context.Context, s *session, planFile string, flags bro
 	if summary != "" {
 		fmt.Fprintln(a.out, summary)
 	}
-	if errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
 		return &failure{err: errors.New("interrupted"), code: exitInterrupted}
 	}
 	return err

@@ -69,7 +69,7 @@ func (a *app) open(model string, sel selection) (*session, error) {
 	if err != nil {
 		return nil, &failure{what: "open checkpoint", err: err}
 	}
-	s := &session{project: &merge.Project{Model: ckpt}, only: only}
+	s := &session{project: merge.NewProject(ckpt), only: only}
 	for i := range refs {
 		ad, err := a.source.Adapter(refs[i].path)
 		if err != nil {
