@@ -8,8 +8,6 @@ import (
 	"slices"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"mergescope/quant"
 )
 
@@ -27,7 +25,7 @@ var examineCases = []struct{ name, layer string }{
 
 // TestExamineIsJob compares every row and block with what a job computes.
 func TestExamineIsJob(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer noLeaks(t)
 	for _, c := range examineCases {
 		t.Run(c.name, func(t *testing.T) {
 			p, g := golden(t, c.name)

@@ -168,3 +168,25 @@ func TestNotes(t *testing.T) {
 		}
 	}
 }
+
+// TestRefused keeps the bytes of a layer whose adapter holds more than A and B
+// of a kind that is not merged.
+func TestRefused(t *testing.T) {
+	const layer = "model.layers.0.self_attn.q_proj"
+	p, _ := golden(t, "nf4-plain")
+	for _, m := range p.Adapters[0].Modules {
+		if m.Path == layer {
+			m.BiasB = m.B
+		}
+	}
+	p.Model.Weight(layer).Bias = p.Model.Weight(layer).Data
+	r, m := runPlan(t, p, p.NewPlan(), Options{})
+	if m.tensors[layer+".weight"] != nil {
+		t.Error("was written")
+	}
+	for _, l := range r.Layers {
+		if l.Name == layer && (len(l.Alerts) != 1 || l.Alerts[0].Code != CodeUnsupported || !math.IsNaN(float64(l.Kept))) {
+			t.Errorf("%+v", l)
+		}
+	}
+}
