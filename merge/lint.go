@@ -8,30 +8,47 @@ import (
 )
 
 // Lint reports everything about a plan that can be known without merging: what
-// Layers finds, and what configurations, headers and the small tensors beside
-// the weights give away. It reads no weights and at most a bounded part of
-// their scales, so it is quick on any model. The order is that of SortAlerts.
+// Layers finds, what the small tensors beside the weights give away, and notes
+// on what other programs make of the adapters. It reads no weights and at most a
+// bounded part of their scales, so it is quick on any model. The order is that
+// of SortAlerts.
 func (p *Project) Lint(plan Plan) []Alert {
-	layers, out := p.Layers(plan)
-	out = append(out, p.lintModel()...)
+	_, out := p.Layers(plan)
 	out = append(out, p.lintScales()...)
 	widths := widthsOf(p.Model)
-	for _, ref := range plan.Adapters {
-		a := p.Adapter(ref.Name)
-		if a == nil {
-			continue
+	for _, a := range p.planned(plan) {
+		if a.Config.PeftType == "LORA" {
+			out = append(out, p.lintNotes(a, widths)...)
+			out = append(out, lintConverters(a)...)
 		}
-		out = append(out, p.lintReplaced(a)...)
-		if a.Config.PeftType != "LORA" {
-			out = append(out, lintTuner(a, widths))
-			continue
-		}
-		out = append(out, p.lintConfig(a)...)
-		out = append(out, p.lintForms(a, widths)...)
-		out = append(out, lintConverters(a)...)
 	}
-	out = append(out, p.lintTied(layers)...)
 	SortAlerts(out)
+	return out
+}
+
+// findings is the part of Lint that endangers a merge and takes so little time
+// that every edit of a plan can ask for it.
+func (p *Project) findings(plan Plan, layers []Layer) []Alert {
+	out := p.lintModel()
+	widths := widthsOf(p.Model)
+	for _, a := range p.planned(plan) {
+		out = append(out, p.lintReplaced(a)...)
+		if a.Config.PeftType == "LORA" {
+			out = append(out, lintTraining(a)...)
+			out = append(out, lintForms(a, widths)...)
+		}
+	}
+	return append(out, p.lintTied(plan, layers)...)
+}
+
+// planned returns the adapters of a plan that are open, in merge order.
+func (p *Project) planned(plan Plan) []*loader.Adapter {
+	var out []*loader.Adapter
+	for _, ref := range plan.Adapters {
+		if a := p.Adapter(ref.Name); a != nil {
+			out = append(out, a)
+		}
+	}
 	return out
 }
 

@@ -9,27 +9,43 @@ import (
 	"mergescope/loader"
 )
 
-// lintConfig checks what adapter_config.json says of a LoRA adapter.
-func (p *Project) lintConfig(a *loader.Adapter) []Alert {
+// finding is an alert about an adapter as a whole.
+func finding(a *loader.Adapter, level Level, code Code, format string, args ...any) Alert {
+	return newAlert(level, code, "", a.Name+": "+fmt.Sprintf(format, args...)).at(filePlace(a))
+}
+
+// lintTraining checks what adapter_config.json says of the training.
+func lintTraining(a *loader.Adapter) []Alert {
 	c := &a.Config
 	var out []Alert
-	add := func(level Level, code Code, format string, args ...any) {
-		out = append(out, newAlert(level, code, "", a.Name+": "+fmt.Sprintf(format, args...)).at(filePlace(a)))
-	}
 	if !c.HasAlpha {
-		add(Warning, CodeMissingAlpha, "adapter_config.json has no lora_alpha; PEFT takes its default %g, so the scale is %.4g", c.Alpha, float64(configScale(a)))
+		out = append(out, finding(a, Warning, CodeMissingAlpha,
+			"adapter_config.json has no lora_alpha; PEFT takes its default %g, so the scale is %.4g", c.Alpha, float64(configScale(a))))
 	}
 	if why := mutatedBase(c); why != "" {
-		add(Warning, CodeMutatedBase, "%s", why)
+		out = append(out, finding(a, Warning, CodeMutatedBase, "%s", why))
 	}
+	return out
+}
+
+// lintNotes reports what may matter to a person who reads all of Lint: keys and
+// fields without effect, another base, and how PEFT can be made to round.
+func (p *Project) lintNotes(a *loader.Adapter, w widths) []Alert {
+	c := &a.Config
+	var out []Alert
 	for _, bad := range idlePatterns(a) {
-		add(Warning, CodeConflict, "%s", bad)
+		out = append(out, finding(a, Warning, CodeConflict, "%s", bad))
 	}
 	if len(c.Unknown) > 0 {
-		add(Info, CodeUnknownField, "adapter_config.json has fields that PEFT 0.21 does not know and ignores: %s; a newer PEFT may merge differently", strings.Join(c.Unknown, ", "))
+		out = append(out, finding(a, Info, CodeUnknownField,
+			"adapter_config.json has fields that PEFT 0.21 does not know and ignores: %s; a newer PEFT may merge differently", strings.Join(c.Unknown, ", ")))
 	}
-	if other := p.otherBase(c.BaseModel); other {
-		add(Info, CodeOtherBase, "trained on %s, the model here is %s", c.BaseModel, p.Model.Name)
+	if p.otherBase(c.BaseModel) {
+		out = append(out, finding(a, Info, CodeOtherBase, "trained on %s, the model here is %s", c.BaseModel, p.Model.Name))
+	}
+	if w.bits4 && (w.compute == "bfloat16" || w.compute == "float16") && hasF32(a) {
+		out = append(out, finding(a, Info, CodeLowMem,
+			"A and B are float32; PEFT's low_cpu_mem_usage=True rounds them to %s (bnb_4bit_compute_dtype) before merging", w.compute))
 	}
 	return out
 }
@@ -139,53 +155,23 @@ func (p *Project) lintReplaced(a *loader.Adapter) []Alert {
 		"PEFT cannot load this, since packed weights cannot be trained (only Tensors of floating point dtype can require gradients)")...)
 }
 
-// lintForms checks forms of LoRA that PEFT refuses, merges otherwise than it
-// infers, or rounds on the way.
-func (p *Project) lintForms(a *loader.Adapter, w widths) []Alert {
-	c := &a.Config
+// lintForms checks forms of LoRA that PEFT merges otherwise than it infers.
+func lintForms(a *loader.Adapter, w widths) []Alert {
+	if !w.quantized() {
+		return nil
+	}
 	var out []Alert
-	add := func(level Level, code Code, msg string) {
-		out = append(out, newAlert(level, code, "", a.Name+": "+msg).at(filePlace(a)))
+	if a.Config.BDLoRA != nil {
+		out = append(out, finding(a, Warning, CodeUnsupported, "use_bdlora: PEFT ignores it on bitsandbytes layers and merges A and B as they are"))
 	}
-	if len(c.ALoRATokens) > 0 {
-		add(Error, CodeUnmergeable, `alora_invocation_tokens: the adapter is active only after its invocation tokens. PEFT: "aLoRA does not support safe merging."`)
-	}
-	if c.Arrow != nil {
-		add(Error, CodeUnmergeable, `arrow_config: a router chooses adapters by input. PEFT: "Cannot merge an active Arrow router adapter. Remove it first."`)
-	}
-	if c.VeLoRA != nil && w.quantized() {
-		add(Error, CodeUnmergeable, `velora_config: PEFT refuses it on bitsandbytes layers: "does not support VeLoRA."`)
-	}
-	if c.UseQALoRA {
-		add(Error, CodeUnmergeable, "use_qalora: QALoRA works on GPTQ layers only, and PEFT cannot merge it")
-	}
-	if len(c.LayerReplication) > 0 {
-		add(Error, CodeUnmergeable, "layer_replication: several layers share one set of weights, and merging into one changes all of them")
-	}
-	if c.BDLoRA != nil && w.quantized() {
-		add(Warning, CodeUnsupported, "use_bdlora: PEFT ignores it on bitsandbytes layers and merges A and B as they are")
-	}
-	out = append(out, p.lintBias(a, w)...)
-	if w.bits4 && (w.compute == "bfloat16" || w.compute == "float16") && hasF32(a) {
-		add(Info, CodeLowMem, fmt.Sprintf("A and B are float32; PEFT's low_cpu_mem_usage=True would round them to %s (bnb_4bit_compute_dtype) before merging, which is not done here", w.compute))
-	}
-	return out
-}
-
-// lintBias reports lora_B.bias on quantized layers, which PEFT adds without the
-// scaling (peft issue 3741).
-func (p *Project) lintBias(a *loader.Adapter, w widths) []Alert {
 	var t tally
 	for _, m := range a.Modules {
 		if m.BiasB != nil && m.Scale != 1 {
 			t.add(m.Path, tensorPlace(m.BiasB))
 		}
 	}
-	if t.n == 0 || !w.quantized() {
-		return nil
-	}
-	return t.alert(Warning, CodeLoraBias, a.Name+": modules with lora_B.bias: %d, first %s; on bitsandbytes layers PEFT merges it without the scaling "+
-		"(peft issue 3741), so the merged model differs from the adapter kept separate")
+	return append(out, t.alert(Warning, CodeLoraBias, a.Name+": modules with lora_B.bias: %d, first %s; on bitsandbytes layers PEFT merges it without the scaling "+
+		"(peft issue 3741), so the merged model differs from the adapter kept separate")...)
 }
 
 func hasF32(a *loader.Adapter) bool {

@@ -22,15 +22,14 @@ func (p *Project) lintModel() []Alert {
 		if w.State == nil || w.State.Blocksize == 0 || w.Cols()%w.State.Blocksize == 0 {
 			continue
 		}
-		what := fmt.Sprintf("%s: in_features %d, blocksize %d", w.Name, w.Cols(), w.State.Blocksize)
+		t := &avx
 		switch {
 		case w.Cols()%16 != 0 || w.State.Blocksize >= 2048:
-			ragged.add(what, tensorPlace(w.Data))
+			t = &ragged
 		case w.Cols() < w.State.Blocksize:
-			narrow.add(what, tensorPlace(w.Data))
-		default:
-			avx.add(what, tensorPlace(w.Data))
+			t = &narrow
 		}
+		t.add(fmt.Sprintf("%s: in_features %d, blocksize %d", w.Name, w.Cols(), w.State.Blocksize), tensorPlace(w.Data))
 	}
 	out = append(out, broken.alert(Error, CodeUnsupported, "weights that cannot be decoded: %d, first %s")...)
 	// The scale's index: bitsandbytes csrc/cpu_ops.cpp since 0.49.0.
@@ -70,7 +69,7 @@ func isEmbedding(module string) bool {
 }
 
 // lintTied warns where an adapter changes one of two tied weights.
-func (p *Project) lintTied(layers []Layer) []Alert {
+func (p *Project) lintTied(plan Plan, layers []Layer) []Alert {
 	if !p.Model.Config.TieEmbeddings {
 		return nil
 	}
@@ -86,7 +85,7 @@ func (p *Project) lintTied(layers []Layer) []Alert {
 			}
 		}
 	}
-	for _, a := range p.Adapters {
+	for _, a := range p.planned(plan) {
 		for _, r := range a.Others {
 			if m := strings.TrimSuffix(r.Target, ".weight"); r.Kind != loader.KindEmbedding && m != "" && isEmbedding(m) {
 				warn(m, a.Name, tensorPlace(r.Tensor))

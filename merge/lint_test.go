@@ -178,6 +178,12 @@ func TestLintConfig(t *testing.T) {
 			}) {
 				t.Errorf("no %s that says %q: %+v", tt.level, tt.says, found)
 			}
+			layers, _ := p.Layers(p.NewPlan())
+			merges := slices.ContainsFunc(layers, func(l Layer) bool { return len(l.Steps) > 0 })
+			refused := tt.code == CodeUnmergeable || tt.code == CodeUnsupported || strings.Contains(tt.says, "mismatch")
+			if tt.fields["rank_pattern"] == nil && merges == refused {
+				t.Errorf("some layers merge: %t", merges)
+			}
 		})
 	}
 }
@@ -273,25 +279,22 @@ func TestLintOtherMethod(t *testing.T) {
 	}
 }
 
-func TestLintTunerByWidth(t *testing.T) {
-	a := &loader.Adapter{Name: "a", Config: loader.AdapterConfig{PeftType: "RANDLORA"}}
-	ia3 := &loader.Adapter{Name: "a", Config: loader.AdapterConfig{PeftType: "IA3"}}
-	prompt := &loader.Adapter{Name: "a", Config: loader.AdapterConfig{PeftType: "PROMPT_TUNING"}}
+func TestOtherTunerByWidth(t *testing.T) {
 	tests := []struct {
-		a    *loader.Adapter
+		kind string
 		w    widths
 		code Code
 		says string
 	}{
-		{a, widths{bits4: true}, CodeUnmergeable, "garbage"},
-		{a, widths{bits8: true}, CodeUnsupported, "which PEFT can merge"},
-		{ia3, widths{bits8: true}, CodeUnmergeable, "Cannot merge ia3 layers when the model is loaded in 8-bit mode"},
-		{ia3, widths{}, CodeUnsupported, "which PEFT can merge"},
-		{prompt, widths{}, CodeUnmergeable, "no change of weights"},
+		{"RANDLORA", widths{bits4: true}, CodeUnmergeable, "garbage"},
+		{"RANDLORA", widths{bits8: true}, CodeUnsupported, "which PEFT can merge"},
+		{"IA3", widths{bits8: true}, CodeUnmergeable, "Cannot merge ia3 layers when the model is loaded in 8-bit mode"},
+		{"IA3", widths{}, CodeUnsupported, "which PEFT can merge"},
+		{"PROMPT_TUNING", widths{}, CodeUnmergeable, "no change of weights"},
 	}
 	for _, tt := range tests {
-		if got := lintTuner(tt.a, tt.w); got.Code != tt.code || !strings.Contains(got.Message, tt.says) {
-			t.Errorf("%s %+v: %+v", tt.a.Config.PeftType, tt.w, got)
+		if code, reason := otherTuner(tt.kind, tt.w); code != tt.code || !strings.Contains(reason, tt.says) {
+			t.Errorf("%s %+v: %s %s", tt.kind, tt.w, code, reason)
 		}
 	}
 }

@@ -70,14 +70,35 @@ var tuners = map[string]tuner{
 	"CARTRIDGE":               {"Cartridge", noDelta, noDelta},
 }
 
-// lintTuner says why an adapter of another kind is not merged.
-func lintTuner(a *loader.Adapter, w widths) Alert {
-	kind := a.Config.PeftType
+// refusal says why nothing of an adapter is merged: PEFT refuses it, merges it
+// wrongly, or this program does not know its kind. reason is "" for adapters
+// that are merged.
+func refusal(a *loader.Adapter, w widths) (code Code, reason string) {
+	c := &a.Config
+	switch {
+	case c.PeftType != "LORA":
+		return otherTuner(c.PeftType, w)
+	case len(c.ALoRATokens) > 0:
+		reason = `alora_invocation_tokens: the adapter is active only after its invocation tokens. PEFT: "aLoRA does not support safe merging."`
+	case c.Arrow != nil:
+		reason = `arrow_config: a router chooses adapters by input. PEFT: "Cannot merge an active Arrow router adapter. Remove it first."`
+	case c.VeLoRA != nil && w.quantized():
+		reason = `velora_config: PEFT refuses it on bitsandbytes layers: "does not support VeLoRA."`
+	case c.UseQALoRA:
+		reason = "use_qalora: QALoRA works on GPTQ layers only, and PEFT cannot merge it"
+	case len(c.LayerReplication) > 0:
+		reason = "layer_replication: several layers share one set of weights, and merging into one changes all of them"
+	}
+	return CodeUnmergeable, reason
+}
+
+// otherTuner is refusal for adapters that are no LoRA.
+func otherTuner(kind string, w widths) (Code, string) {
 	t, known := tuners[kind]
 	reason := ""
 	switch {
 	case !known:
-		return newAlert(Error, CodeUnsupported, "", fmt.Sprintf("%s: peft_type %q is not known, nothing of it is merged", a.Name, kind)).at(filePlace(a))
+		return CodeUnsupported, fmt.Sprintf("peft_type %q is not known", kind)
 	case w.bits4:
 		reason = t.bits4
 	case w.bits8:
@@ -86,7 +107,7 @@ func lintTuner(a *loader.Adapter, w widths) Alert {
 		reason = noDelta
 	}
 	if reason == "" {
-		return newAlert(Error, CodeUnsupported, "", fmt.Sprintf("%s: a %s adapter, which PEFT can merge into these layers and this program cannot: nothing of it is merged", a.Name, t.name)).at(filePlace(a))
+		return CodeUnsupported, fmt.Sprintf("this is %s, which PEFT can merge into these layers and this program cannot", t.name)
 	}
-	return newAlert(Error, CodeUnmergeable, "", fmt.Sprintf("%s: a %s adapter: %s. Nothing of it is merged", a.Name, t.name, reason)).at(filePlace(a))
+	return CodeUnmergeable, fmt.Sprintf("this is %s: %s", t.name, reason)
 }

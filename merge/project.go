@@ -105,11 +105,19 @@ func (p *Project) Layers(plan Plan) ([]Layer, []Alert) {
 			layers[i].Output = Same // output forms concern quantized weights that can be decoded
 		}
 	}
+	widths := widthsOf(p.Model)
 	why := make([][]string, len(layers))
 	for _, ref := range plan.Adapters {
 		a := p.Adapter(ref.Name)
 		if a == nil {
 			alerts = append(alerts, newAlert(Error, CodeUnmatched, "", fmt.Sprintf("adapter %s (%s) is not open", ref.Name, ref.Path)))
+			continue
+		}
+		if code, reason := refusal(a, widths); reason != "" {
+			alerts = append(alerts, finding(a, Error, code, "%s. Nothing of it is merged", reason))
+			for i := range why {
+				why[i] = append(why[i], a.Name+" cannot be merged: "+reason)
+			}
 			continue
 		}
 		hits, found := p.resolve(a)
@@ -133,7 +141,7 @@ func (p *Project) Layers(plan Plan) ([]Layer, []Alert) {
 	for i := range layers {
 		layers[i].settle(why[i], len(plan.Adapters))
 	}
-	return layers, alerts
+	return layers, append(alerts, p.findings(plan, layers)...)
 }
 
 // stepFor returns the step of an adapter on a layer, or why there is none.

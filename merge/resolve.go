@@ -59,8 +59,8 @@ func (p *Project) resolve(a *loader.Adapter) (map[*loader.Weight]hit, []Alert) {
 // has nothing for them. PEFT gives them a fresh adapter, whose delta is zero,
 // and merges it: they are requantized without need.
 func (p *Project) untrained(a *loader.Adapter, hits map[*loader.Weight]hit, f *resolution) {
-	if a.Config.PeftType != "LORA" || len(a.Modules) == 0 {
-		return
+	if len(a.Modules) == 0 {
+		return // the file is empty, which says nothing of single weights
 	}
 	t := newTargeter(&a.Config)
 	for _, w := range p.Model.Weights {
