@@ -15,7 +15,8 @@ import (
 type app struct {
 	source   loader.Source
 	out, err io.Writer
-	code     int // exit code of a command that finished but has something to say
+	code     int   // exit code of a command that finished but has something to say
+	failure  error // of the command that ran
 }
 
 // newRoot builds the command tree.
@@ -30,10 +31,24 @@ func newRoot(a *app) *cobra.Command {
 		newDoctor(a),
 		newVersion(a),
 	)
+	a.catch(root)
+	for _, c := range root.Commands() {
+		a.catch(c)
+	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("see "+c.CommandPath()+" --help", "%w", err)
 	})
 	return root
+}
+
+// catch keeps the error of a command from fang, which asks the terminal for its
+// background before it shows one.
+func (a *app) catch(c *cobra.Command) {
+	runE := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		a.failure = runE(c, args)
+		return nil
+	}
 }
 
 // arguments turns a wrong number of arguments into a usage failure.
