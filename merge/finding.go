@@ -87,12 +87,14 @@ func JudgeLayer(r *LayerReport, f quant.Format, absmax float64) []Alert {
 			fmt.Sprintf("rounding is louder than the adapter: snr %.1f dB", snr)).at(at))
 	}
 	if g := float64(r.AbsmaxGrowth); g >= growthNotes && !math.IsInf(g, 0) {
-		level := Info
-		if g >= growthWarns {
+		level, loss := Info, "its other weights are stored that much coarser"
+		switch {
+		case g*HalfStep(f, 1) > 1:
+			level, loss = Error, "half a code step is now more than any weight the block had, which leaves nothing of them"
+		case g >= growthWarns:
 			level = Warning
 		}
-		out = append(out, newAlert(level, CodeAbsmaxGrowth, r.Name,
-			fmt.Sprintf("largest block scale grew ×%.2f: its other weights are stored that much coarser", g)))
+		out = append(out, newAlert(level, CodeAbsmaxGrowth, r.Name, fmt.Sprintf("largest block scale grew ×%.3g: %s", g, loss)))
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mergescope/loader"
 	"mergescope/quant"
 )
 
@@ -56,7 +57,8 @@ const maxWorkers = 256
 
 // Job runs a plan once.
 type Job struct {
-	project *Project
+	model   *loader.Checkpoint
+	used    []*loader.Adapter // those of the plan, in merge order
 	plan    Plan
 	opt     Options
 	merge   mergeOptions
@@ -103,7 +105,10 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 			return nil, err
 		}
 	}
-	j := &Job{project: p, plan: plan, opt: opt, merge: p.arithmetic(plan, opt), panel: panelWeights}
+	j := &Job{model: p.Model, plan: plan, opt: opt, merge: p.arithmetic(plan, opt), panel: panelWeights}
+	for _, ref := range plan.Adapters {
+		j.used = append(j.used, p.Adapter(ref.Name))
+	}
 	layers, alerts := p.Layers(plan)
 	j.layers = layers
 	j.log.Now = opt.Now
@@ -192,7 +197,7 @@ func (j *Job) run(ctx context.Context) (err error) {
 		return j.pool.run(ctx, j.workers)
 	}
 	out, err := openOutput(ctx, outputSpec{
-		dir: j.opt.Out, model: j.project.Model, adapters: j.adapters(), layers: j.layers,
+		dir: j.opt.Out, model: j.model, adapters: j.used, layers: j.layers,
 		plan: j.digest(), progress: func(n int64) { j.bytes.Add(n) },
 	})
 	if err != nil {

@@ -55,6 +55,9 @@ func (j *Job) Snapshot() Snapshot {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s.State, s.Err, s.Workers = j.state, j.err, j.limit
+	if s.State == Done || s.BytesDone > s.BytesTotal {
+		s.BytesDone = s.BytesTotal // what is copied counts tensors that belong to no weight too
+	}
 	s.LayersDone = len(j.sums)
 	s.Layers = append(s.Layers, j.status...)
 	for i, f := range j.flights {

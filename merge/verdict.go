@@ -151,12 +151,12 @@ func (j *Job) report() *Report {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := &Report{
-		Version: 1, Model: NewModelInfo(j.project.Model), Adapters: []AdapterInfo{},
+		Version: 1, Model: NewModelInfo(j.model), Adapters: []AdapterInfo{},
 		Method: j.plan.Method, Profile: j.plan.Profile, Totals: j.total(),
 		Layers: []*LayerReport{}, Alerts: j.log.All(),
 		Seconds: j.clock.elapsed(time.Now()).Seconds(), Plan: j.plan.Digest(), Inputs: j.inputs,
 	}
-	for _, a := range j.adapters() {
+	for _, a := range j.used {
 		r.Adapters = append(r.Adapters, NewAdapterInfo(a))
 	}
 	for i := range j.status {
@@ -171,8 +171,8 @@ func (j *Job) report() *Report {
 // reportText is the report as it goes beside the output, with the digests of
 // the input files.
 func (j *Job) reportText(ctx context.Context) ([]byte, error) {
-	files := append([]*loader.File{}, j.project.Model.Files...)
-	for _, a := range j.adapters() {
+	files := append([]*loader.File{}, j.model.Files...)
+	for _, a := range j.used {
 		files = append(files, a.File)
 	}
 	var inputs []FileDigest
@@ -191,15 +191,6 @@ func (j *Job) reportText(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	return append(text, '\n'), nil
-}
-
-// adapters returns the adapters of the plan in merge order.
-func (j *Job) adapters() []*loader.Adapter {
-	var list []*loader.Adapter
-	for _, ref := range j.plan.Adapters {
-		list = append(list, j.project.Adapter(ref.Name))
-	}
-	return list
 }
 
 // digest identifies everything besides the inputs that decides a byte of the
