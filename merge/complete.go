@@ -3,7 +3,6 @@ package merge
 import (
 	"context"
 	"fmt"
-	"path"
 )
 
 const (
@@ -50,17 +49,35 @@ func (o *output) finish(ctx context.Context, report []byte) error {
 			return fmt.Errorf("output %s: %s: %d tensors are not written", o.spec.dir, s.name, s.left)
 		}
 	}
-	steps := [...]func(context.Context) error{o.copyOthers, o.reporter(report), o.writeIndex, o.writeConfig}
-	for _, step := range steps {
-		if err := step(ctx); err != nil {
-			return fmt.Errorf("output %s: %w", o.spec.dir, err)
-		}
+	err := o.copyOthers(ctx)
+	if err == nil {
+		err = o.writeResiduals(ctx)
 	}
+	if err == nil && report != nil {
+		err = o.writeSmall(reportName, report)
+	}
+	if err == nil {
+		err = o.writeIndex()
+	}
+	if err == nil {
+		err = o.writeConfig()
+	}
+	if err == nil {
+		err = o.leave()
+	}
+	if err != nil {
+		return fmt.Errorf("output %s: %w", o.spec.dir, err)
+	}
+	return nil
+}
+
+// leave removes what only an unfinished output needs.
+func (o *output) leave() error {
 	o.mu.Lock()
-	o.dirty = false // nothing is left to resume
+	o.dirty = false
 	o.mu.Unlock()
 	if err := o.root.Remove(stateName); err != nil {
-		return fmt.Errorf("output %s: %w", o.spec.dir, err)
+		return err
 	}
 	return syncDir(o.root, ".")
 }
@@ -70,11 +87,6 @@ func (o *output) copyOthers(ctx context.Context) error {
 	for _, name := range o.spec.model.Other {
 		if err := ctx.Err(); err != nil {
 			return err
-		}
-		if dir := path.Dir(name); dir != "." {
-			if err := o.root.MkdirAll(dir, 0o755); err != nil {
-				return err
-			}
 		}
 		f, err := o.spec.model.FS().Open(name)
 		if err != nil {
@@ -89,15 +101,6 @@ func (o *output) copyOthers(ctx context.Context) error {
 	return nil
 }
 
-func (o *output) reporter(report []byte) func(context.Context) error {
-	return func(context.Context) error {
-		if report == nil {
-			return nil
-		}
-		return o.writeSmall(reportName, report)
-	}
-}
-
 // writeSmall writes a file that is absent or complete at any moment.
 func (o *output) writeSmall(name string, text []byte) error {
 	if err := writeSmall(o.root, name, text); err != nil {
@@ -107,7 +110,7 @@ func (o *output) writeSmall(name string, text []byte) error {
 }
 
 // writeConfig writes config.json if the model has one.
-func (o *output) writeConfig(context.Context) error {
+func (o *output) writeConfig() error {
 	text, err := o.config(o.state.Kept)
 	if err != nil || text == nil {
 		return err

@@ -34,11 +34,15 @@ func syncDir(root *os.Root, dir string) error {
 }
 
 // lockFile takes an exclusive lock that the kernel gives up when the process
-// ends, however it ends, so that there are no stale locks.
+// ends, however it ends, so that there are no stale locks. Some network file
+// systems have no locks; there, two processes are not kept apart.
 func lockFile(f *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
 		return errLocked
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOLCK):
+		return nil
 	}
 	return err
 }

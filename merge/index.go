@@ -2,7 +2,6 @@ package merge
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -11,7 +10,7 @@ import (
 // writeIndex writes the index of a sharded checkpoint as transformers does:
 // two spaces of indentation, keys sorted. Other fields of the input's metadata
 // are carried over; total_size counts the bytes of all tensors.
-func (o *output) writeIndex(context.Context) error {
+func (o *output) writeIndex() error {
 	name := o.spec.model.Index
 	if name == "" {
 		return nil

@@ -21,7 +21,7 @@ type outputSpec struct {
 	extra    []outTensor // tensors that replace the model's of the same name, or are new
 	plan     string      // digest of everything besides the inputs that decides a byte
 
-	progress func(bytes int64) // told of copied bytes, from any goroutine; nil for nobody
+	progress func(bytes int64) // told of the bytes copyRest copies; nil for nobody
 }
 
 // output is the sink of a checkpoint directory. Until finish succeeds the
@@ -33,8 +33,10 @@ type output struct {
 	root   *os.Root
 	lock   *dirLock
 	shards []*shard
-	slots  map[string]*slot   // by tensor name
 	owned  map[string][]*slot // by weight name, absent ones too
+
+	residuals []residual
+
 	create func(*os.Root, string) (device, error)
 	every  time.Duration // least time between two saves of the state
 
@@ -95,18 +97,19 @@ func loadStates(root *os.Root, spec outputSpec) (fresh, old *state, err error) {
 // open is openOutput once the seams for tests are in place.
 func (o *output) open(ctx context.Context) error {
 	dir := o.spec.dir
-	if o.spec.progress == nil {
-		o.spec.progress = func(int64) {}
-	}
 	if err := checkTarget(dir, inputPaths(o.spec.model, o.spec.adapters)); err != nil {
 		return err
 	}
+	_, err := os.Lstat(dir)
+	made := errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
 	if err := o.begin(ctx); err != nil {
 		_ = o.close()
-		_ = os.Remove(dir) // succeeds only if it is empty
+		if made {
+			_ = os.Remove(dir) // succeeds only if it is empty
+		}
 		return fmt.Errorf("output %s: %w", dir, err)
 	}
 	return nil
@@ -147,7 +150,7 @@ func (o *output) begin(ctx context.Context) (err error) {
 
 // arrange lays out every file and finds the slots of each weight.
 func (o *output) arrange(kept map[string]bool) error {
-	o.shards, o.slots, o.owned = nil, map[string]*slot{}, map[string][]*slot{}
+	o.shards, o.owned = nil, map[string][]*slot{}
 	for _, f := range o.spec.model.Files {
 		l, err := o.layoutOf(f, kept)
 		if err != nil {
@@ -157,7 +160,6 @@ func (o *output) arrange(kept map[string]bool) error {
 		for _, list := range [][]*slot{l.slots, l.absent} {
 			for _, slot := range list {
 				slot.file = s
-				o.slots[slot.name] = slot
 				if slot.owner != "" {
 					o.owned[slot.owner] = append(o.owned[slot.owner], slot)
 				}
@@ -165,8 +167,11 @@ func (o *output) arrange(kept map[string]bool) error {
 		}
 		o.shards = append(o.shards, s)
 	}
-	// Known now rather than after hours of merging.
-	_, err := o.config(kept)
+	var err error
+	if o.residuals, err = residuals(o.spec.layers, o.spec.dir); err != nil {
+		return err
+	}
+	_, err = o.config(kept) // to know now what else would fail after hours of merging
 	return err
 }
 
@@ -189,6 +194,9 @@ func (o *output) checkSpace() error {
 				need += slot.size
 			}
 		}
+	}
+	for _, r := range o.residuals {
+		need += r.size()
 	}
 	for _, name := range o.spec.model.Other {
 		if info, err := fs.Stat(o.spec.model.FS(), name); err == nil {

@@ -35,7 +35,7 @@ func (s *shard) rearrange(ctx context.Context, o *output, old device) (device, e
 			err = t.take(dev, w, old)
 		} else {
 			var r record
-			r, err = t.fill(ctx, o, o.spec.progress)
+			r, err = t.fill(ctx, o, nil)
 			o.mu.Lock()
 			o.state.put(s.name, t.name, r)
 			o.mu.Unlock()

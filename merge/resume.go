@@ -40,6 +40,7 @@ func (o *output) resume(ctx context.Context, old, fresh *state) error {
 		// A weight is finished as a whole or not at all.
 		for _, s := range o.owned[name] {
 			if s.done {
+				s.restart()
 				s.done = false
 				s.file.left++
 				delete(fresh.Files[s.file.name], s.name)
@@ -75,6 +76,9 @@ func (o *output) checkStrays() error {
 	ours := map[string]bool{}
 	for _, s := range o.shards {
 		ours[s.name] = true
+	}
+	for _, r := range o.residuals {
+		ours[path.Join(r.dir, residualFile)] = true
 	}
 	return fs.WalkDir(o.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && isWeights(path.Base(name)) && !ours[name] {
@@ -136,12 +140,13 @@ func (s *shard) resume(ctx context.Context, o *output, records map[string]record
 		case !ok:
 			continue
 		case slot.late:
-			slot.text = r.Data
 			ok = r.Data != nil && int64(len(r.Data)) <= slot.size
+			slot.text = r.Data
 		default:
 			ok = r.Size == slot.size
 		}
 		if !ok {
+			slot.restart()
 			continue
 		}
 		sum, err := slot.hash(ctx, dev)
@@ -150,6 +155,8 @@ func (s *shard) resume(ctx context.Context, o *output, records map[string]record
 		}
 		if err == nil && sum == r.SHA256 {
 			s.adopt(slot, r, fresh)
+		} else {
+			slot.restart()
 		}
 	}
 	return nil

@@ -73,10 +73,8 @@ func (s *shard) open(o *output) (device, error) {
 // refuses anything but a regular file of its own: a link planted in the
 // directory must not lead to an input.
 func createFile(root *os.Root, name string) (device, error) {
-	if dir := path.Dir(name); dir != "." {
-		if err := root.MkdirAll(dir, 0o755); err != nil {
-			return nil, err
-		}
+	if err := makeParent(root, name); err != nil {
+		return nil, err
 	}
 	info, err := root.Lstat(name)
 	switch {
@@ -140,7 +138,7 @@ func (s *slot) restart() {
 }
 
 // fill writes the tensor's bytes from its source, which is not an owner, and
-// returns their record. copied is told of every piece.
+// returns their record. copied is told of every piece; nil for nobody.
 func (s *slot) fill(ctx context.Context, o *output, copied func(int64)) (record, error) {
 	s.restart()
 	if s.from == nil || s.late {
@@ -153,6 +151,9 @@ func (s *slot) fill(ctx context.Context, o *output, copied func(int64)) (record,
 		}
 		err := s.write(o, p, 0)
 		return s.record(digest(p)), err
+	}
+	if copied == nil {
+		copied = func(int64) {}
 	}
 	h := sha256.New()
 	buf := make([]byte, min(chunk, max(s.size, 1)))

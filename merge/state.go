@@ -114,6 +114,9 @@ func writeSmall(root *os.Root, name string, data []byte) error {
 }
 
 func writeStream(root *os.Root, name string, from io.Reader) error {
+	if err := makeParent(root, name); err != nil {
+		return err
+	}
 	tmp := name + ".tmp"
 	// What a killed run left may be anything by now, so it is not written into.
 	if err := root.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -138,6 +141,14 @@ func writeStream(root *os.Root, name string, from io.Reader) error {
 		return err
 	}
 	return syncDir(root, path.Dir(name))
+}
+
+// makeParent creates the directory of a file inside the output.
+func makeParent(root *os.Root, name string) error {
+	if dir := path.Dir(name); dir != "." {
+		return root.MkdirAll(dir, 0o755)
+	}
+	return nil
 }
 
 // sample is how many bytes identify reads at each end of a tensor.
@@ -182,11 +193,7 @@ func identifyAll(model *loader.Checkpoint, adapters []*loader.Adapter) ([]inputI
 		if err != nil {
 			return nil, err
 		}
-		raw, err := json.Marshal(a.Config.Raw)
-		if err != nil {
-			return nil, fmt.Errorf("adapter %s: %w", a.Name, err)
-		}
-		ids = append(ids, id, inputID{Name: a.Name, Size: int64(len(raw)), Digest: digest(raw)})
+		ids = append(ids, id, inputID{Name: a.Name, Size: int64(len(a.Config.JSON)), Digest: digest(a.Config.JSON)})
 	}
 	return ids, nil
 }

@@ -102,7 +102,7 @@ func (w *layerOutput) settle(ctx context.Context, s *slot) (record, error) {
 		if !s.keepable() {
 			return record{}, s.errorf("was not written")
 		}
-		return s.fill(ctx, w.o, w.o.spec.progress)
+		return s.fill(ctx, w.o, nil) // the engine has counted the weight's bytes
 	case !s.late && s.got != s.size:
 		return record{}, s.errorf("%d of %d bytes were written", s.got, s.size)
 	}
