@@ -287,7 +287,7 @@ func TestDigest(t *testing.T) {
 // TestSparse opens a file of 2 GiB whose data take no room on disk. Opening
 // must read the header alone, so the memory it asks for stays small.
 func TestSparse(t *testing.T) {
-	const size = 2 << 30
+	const size int64 = 2 << 30
 	head := fmt.Sprintf(`{"w.weight":{"dtype":"BF16","shape":[32768,32768],"data_offsets":[0,%d]}}`, size)
 	name := filepath.Join(t.TempDir(), "model.safetensors")
 	if err := os.WriteFile(name, withHeader(head, nil), 0o666); err != nil {

@@ -217,7 +217,7 @@ func TestTopKIsASelection(t *testing.T) {
 	for n := 1; n < 300; n += 7 {
 		values := make([]float32, n)
 		for i := range values {
-			values[i] = float32(i * 2654435761 % 17)
+			values[i] = float32(uint64(i) * 2654435761 % 17)
 		}
 		sorted := slices.Clone(values)
 		slices.Sort(sorted)
