@@ -97,7 +97,6 @@ func rawTensors(t *testing.T, dir string) map[string][]byte {
 type memorySink struct {
 	mu      sync.Mutex
 	tensors map[string][]byte
-	fault   string // first write that overlaps another
 }
 
 func newMemorySink() *memorySink { return &memorySink{tensors: map[string][]byte{}} }

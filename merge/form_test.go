@@ -31,37 +31,48 @@ func floatsLE(b []byte) []float32 {
 	return v
 }
 
-// TestDequantizedForms works base + delta out from the raw files: A and B of
-// the golden adapters are small integers times a power of two, so the delta is
-// exact in any order.
-func TestDequantizedForms(t *testing.T) {
-	const layer, scale = "model.layers.0.mlp.down_proj", 2
-	dir := filepath.Join(goldenDir, "cases", "nf4-plain")
+// decodedBase decodes an NF4 weight of the golden base with a bfloat16 state.
+func decodedBase(t *testing.T, layer string) []float32 {
+	t.Helper()
 	base := rawTensors(t, filepath.Join(goldenDir, "bases", "llama-nf4"))
-	adapter := rawTensors(t, filepath.Join(dir, "adapter"))
+	codes, absmax := base[layer+".weight"], floatsLE(base[layer+".weight.absmax"])
+	w := make([]float32, 2*len(codes))
+	for i := range w {
+		w[i] = toBF16(nf4[codes[i/2]>>(4*(1-i%2))&15] * absmax[i/64])
+	}
+	return w
+}
+
+// exactDelta works scale * (B@A) out from the raw file. A and B of the golden
+// adapters are small integers times a power of two and so is the scale: the
+// delta is exact in any order.
+func exactDelta(t *testing.T, dir, layer string) []float32 {
+	t.Helper()
 	var config struct {
 		R     int
 		Alpha float64 `json:"lora_alpha"`
 	}
-	readJSON(t, filepath.Join(dir, "adapter", "adapter_config.json"), &config)
-	if config.Alpha/float64(config.R) != scale {
-		t.Fatalf("the adapter's scale is %v", config.Alpha/float64(config.R))
-	}
-	codes, absmax := base[layer+".weight"], floatsLE(base[layer+".weight.absmax"])
+	readJSON(t, filepath.Join(dir, "adapter_config.json"), &config)
+	adapter := rawTensors(t, dir)
 	a := floatsLE(adapter["base_model.model."+layer+".lora_A.weight"])
 	b := floatsLE(adapter["base_model.model."+layer+".lora_B.weight"])
-	rows := len(b) / config.R
-	cols := len(a) / config.R
-	want := make([]float32, rows*cols)
-	for i := range want {
-		code := codes[i/2] >> (4 * (1 - i%2)) & 15
-		w := toBF16(nf4[code] * absmax[i/64])
+	rows, cols := len(b)/config.R, len(a)/config.R
+	delta := make([]float32, rows*cols)
+	for i := range delta {
 		var d float64
 		for k := range config.R {
 			d += float64(b[i/cols*config.R+k]) * float64(a[k*cols+i%cols])
 		}
-		want[i] = w + float32(scale*d)
+		delta[i] = float32(d * config.Alpha / float64(config.R))
 	}
+	return delta
+}
+
+// TestDequantizedForms works base + delta out from the raw files.
+func TestDequantizedForms(t *testing.T) {
+	const layer = "model.layers.0.mlp.down_proj"
+	want := decodedBase(t, layer)
+	addTo(want, exactDelta(t, filepath.Join(goldenDir, "cases", "nf4-plain", "adapter"), layer))
 
 	p, _ := golden(t, "nf4-plain")
 	for _, form := range []Output{AsF32, AsBF16} {
@@ -98,23 +109,52 @@ func TestDequantizedForms(t *testing.T) {
 	}
 }
 
+// TestDequantizedSequence adds two adapters and rounds once.
+func TestDequantizedSequence(t *testing.T) {
+	const layer = "model.layers.0.self_attn.q_proj"
+	dir := filepath.Join(goldenDir, "cases", "sequence-nf4")
+	p, _ := golden(t, "sequence-nf4")
+	r, m := runPlan(t, p, p.NewPlan().SetOutputAll(AsF32), Options{})
+	want, sum := decodedBase(t, layer), exactDelta(t, filepath.Join(dir, "adapter"), layer)
+	second := exactDelta(t, filepath.Join(dir, "adapter_a1"), layer)
+	var dd, ww float64
+	for i := range want {
+		ww += float64(want[i]) * float64(want[i])
+	}
+	addTo(want, sum)
+	addTo(want, second)
+	addTo(sum, second)
+	for i, v := range floatsLE(m.tensors[layer+".weight"]) {
+		if v != want[i] {
+			t.Fatalf("weight %d is %g, want %g", i, v, want[i])
+		}
+		dd += float64(sum[i]) * float64(sum[i])
+	}
+	for _, l := range r.Layers {
+		if l.Name == layer {
+			within(t, "delta_ratio", float64(l.DeltaRatio), math.Sqrt(dd/ww), 1e-6)
+			within(t, "kept", float64(l.Kept), 1, 1e-5)
+		}
+	}
+}
+
 // TestDequantizedWithoutAdapter writes layers in bf16 that no adapter changes:
 // their values are those of the base.
 func TestDequantizedWithoutAdapter(t *testing.T) {
 	const layer = "model.layers.0.self_attn.k_proj"
 	p, _ := golden(t, "nf4-plain")
 	r, m := runPlan(t, p, p.NewPlan().ClearAll().SetOutput(AsBF16, layer), Options{})
-	base := rawTensors(t, filepath.Join(goldenDir, "bases", "llama-nf4"))
-	codes, absmax := base[layer+".weight"], floatsLE(base[layer+".weight.absmax"])
-	got := m.tensors[layer+".weight"]
-	for i := range len(got) / 2 {
-		want := toBF16(nf4[codes[i/2]>>(4*(1-i%2))&15] * absmax[i/64])
+	base, got := decodedBase(t, layer), m.tensors[layer+".weight"]
+	if len(got) != 2*len(base) {
+		t.Fatalf("%d bytes", len(got))
+	}
+	for i, want := range base {
 		if v := math.Float32frombits(uint32(binary.LittleEndian.Uint16(got[2*i:])) << 16); v != want {
 			t.Fatalf("weight %d is %g, want %g", i, v, want)
 		}
 	}
-	if len(m.tensors) != 1 || len(got) != 4*len(codes) {
-		t.Errorf("%d tensors, %d bytes", len(m.tensors), len(got))
+	if len(m.tensors) != 1 {
+		t.Errorf("%d tensors", len(m.tensors))
 	}
 	if len(r.Layers) != 0 || len(r.Alerts) != 0 {
 		t.Errorf("layers %+v, alerts %+v", r.Layers, r.Alerts)
