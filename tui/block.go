@@ -65,7 +65,7 @@ func (b *blockPane) title(w int) (l, r string) {
 		return "block", ""
 	}
 	l = fmt.Sprintf("block  r%d c%d  weight %d", t.Row, blockColumn(t), b.at)
-	if width(l) > w {
+	if width(l)+9 > w {
 		l = fmt.Sprintf("r%d c%d w%d", t.Row, blockColumn(t), b.at)
 	}
 	if !coded(t) {
@@ -76,7 +76,7 @@ func (b *blockPane) title(w int) (l, r string) {
 		name = "scb"
 	}
 	r = fmt.Sprintf("%s %s → %s  %s", name, four(t.OldAbsmax), four(t.NewAbsmax), ratio)
-	if width(l)+width(r)+3 > w {
+	if width(l)+width(r)+12 > w { // frame, number of the pane, gap
 		r = ratio
 	}
 	return l, r

@@ -87,12 +87,13 @@ func (b *blocksPane) setMatrix(m matrix) {
 	b.problem = ""
 	b.grid = m.grid()
 	at := m.region()
-	if at.r0 <= 0 && at.r1 >= b.grid.Rows {
-		b.coarse = m
-	} else {
+	switch {
+	case at.r0 > 0 || at.r1 < b.grid.Rows:
 		b.fine = m
+	case b.coarse == nil || !finer(b.coarse, m) || !complete(b.coarse):
+		b.coarse = m // a job's tile never replaces finer data of the same plan
 	}
-	if b.lost && b.coarse != nil && hasValues(b.coarse) {
+	if b.lost && b.coarse != nil && complete(b.coarse) {
 		b.worst()
 		return
 	}
@@ -118,11 +119,8 @@ func (b *blocksPane) want(w, h int) (s span, ok bool) {
 	if b.layer == nil || !b.layer.Merges() || b.layer.Weight.Problem != nil || b.grid.Rows == 0 || b.grid.Cols == 0 {
 		return span{}, false
 	}
-	g := b.geometry(b.shape())
-	if g.cellRows == 0 || g.cellCols == 0 {
-		return span{}, false
-	}
-	if b.source(g) != nil {
+	g := b.layout(b.shape(), b.level)
+	if g.cellRows == 0 || g.cellCols == 0 || b.source(g) != nil {
 		return span{}, false
 	}
 	return span{layer: b.layer.Weight.Name, r0: g.top, r1: g.top + g.rows, rows: g.cellRows, cols: g.wantCols()}, true
@@ -300,7 +298,7 @@ func (b *blocksPane) hot() []region {
 	if b.coarse == nil {
 		return nil
 	}
-	g := b.geometryAt(b.shape(), 0)
+	g := b.layout(b.shape(), 0).resolve(b.coarse)
 	return b.ranked(g, b.cells(g, b.coarse))
 }
 
@@ -325,7 +323,7 @@ func (b *blocksPane) title(w int) (l, r string) {
 	if b.coarse != nil || b.fine != nil {
 		r += " · " + b.density(b.geometry(b.shape()))
 	}
-	name, room := b.layer.Weight.Name, w-width(r)-3
+	name, room := b.layer.Weight.Name, w-width(r)-12 // frame, number of the pane, gap
 	if full := "blocks  " + layerTitle(name, w); width(full) <= room {
 		return full, r
 	}

@@ -51,67 +51,70 @@ func gridOf(w *loader.Weight) merge.Grid {
 	return merge.Grid{Rows: w.Rows(), Cols: ceilDiv(w.Cols(), width), Width: width}
 }
 
-// source returns the data to draw a view from, nil if there is none that covers
-// it finely enough.
+// source returns the data that show a view as finely as it can be shown, nil if
+// there are none.
 func (b *blocksPane) source(g geometry) matrix {
-	if fits(b.fine, g) {
-		return b.fine
-	}
-	if fits(b.coarse, g) || b.coarse != nil && g.level == 0 && bounded(b.coarse, g) {
+	switch {
+	case exact(b.coarse):
 		return b.coarse
+	case g.level == 0 && fine(b.coarse, min(g.cellRows, merge.TileRows), min(g.cellCols, merge.TileCols)):
+		return b.coarse
+	case g.level > 0 && b.fine != nil && b.fine.region().r0 == g.top && b.fine.region().r1 == g.top+g.rows &&
+		fine(b.fine, g.cellRows, g.wantCols()):
+		return b.fine
 	}
 	return nil
 }
 
-// best returns the data to draw from, however coarse, nil if there is none.
+// best returns the data to draw from, however coarse, nil if there are none.
 func (b *blocksPane) best(g geometry) matrix {
 	if m := b.source(g); m != nil {
 		return m
 	}
-	if covers(b.fine, g) {
-		return b.fine
+	if b.fine != nil && g.level > 0 {
+		if at := b.fine.region(); at.r0 <= g.top && at.r1 >= g.top+g.rows {
+			return b.fine
+		}
 	}
 	return b.coarse
 }
 
-func covers(m matrix, g geometry) bool {
+// fine reports whether m has at least so many cells.
+func fine(m matrix, rows, cols int) bool {
 	if m == nil {
 		return false
 	}
-	at := m.region()
-	return at.r0 <= g.top && at.r1 >= g.top+g.rows
+	r, c := m.size()
+	return r >= rows && c >= cols
 }
 
-// fits reports whether m covers a view with cells no larger than the view's.
-func fits(m matrix, g geometry) bool {
-	if !covers(m, g) {
-		return false
-	}
-	at := m.region()
-	rows, cols := m.size()
-	return rows > 0 && cols > 0 &&
-		ceilDiv(at.r1-at.r0, rows) <= ceilDiv(g.rows, g.cellRows) &&
-		ceilDiv(at.c1-at.c0, cols) <= ceilDiv(g.cols, g.cellCols)
+// finer reports whether a has more cells than m.
+func finer(a, m matrix) bool {
+	r0, c0 := a.size()
+	r1, c1 := m.size()
+	return r0*c0 > r1*c1
 }
 
-// bounded reports whether m is as fine as a job's tile of a whole weight can be.
-func bounded(m matrix, g geometry) bool {
-	rows, cols := m.size()
-	return rows >= min(g.rows, merge.TileRows) && cols >= min(g.cols, merge.TileCols)
-}
+// exact reports whether m has a cell for every block.
+func exact(m matrix) bool { return m != nil && fine(m, m.grid().Rows, m.grid().Cols) }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / max(1, b) }
 
-func hasValues(m matrix) bool {
+// complete reports whether all of m is computed: each row of cells holds a
+// block. Single cells may hold none, where blocks straddle rows.
+func complete(m matrix) bool {
 	rows, cols := m.size()
 	for r := range rows {
-		for c := range cols {
-			if _, state := m.at(merge.MetricKept, merge.Worst, r, c); state != merge.CellEmpty {
-				return true
-			}
+		found := false
+		for c := 0; c < cols && !found; c++ {
+			_, state := m.at(merge.MetricNonFinite, merge.Worst, r, c)
+			found = state != merge.CellEmpty
+		}
+		if !found {
+			return false
 		}
 	}
-	return false
+	return rows > 0
 }
 
 // sample is the value of one or more cells of a matrix.
@@ -184,14 +187,14 @@ func (b *blocksPane) combine(m matrix, metric merge.Metric, in region, i0, i1, j
 			if state == merge.CellEmpty {
 				continue
 			}
-			if state != merge.CellValue {
-				if out.state != merge.CellNaN {
-					out.state = state
-				}
-				continue
-			}
-			if out.state == merge.CellEmpty {
+			switch {
+			case state != merge.CellValue && out.state != merge.CellNaN:
+				out.state = state
+			case out.state == merge.CellEmpty:
 				out.state = merge.CellValue
+			}
+			if state != merge.CellValue && metric != merge.MetricNonFinite {
+				continue
 			}
 			if b.aggregate == merge.Mean {
 				s := m.span(i, j)
@@ -208,8 +211,9 @@ func (b *blocksPane) combine(m matrix, metric merge.Metric, in region, i0, i1, j
 
 func overlap(a0, a1, b0, b1 int) int { return max(0, min(a1, b1)-max(a0, b0)) }
 
-// heat places a sample on the ramp.
-func (s sample) heat(scale heat.Scale) heat.Cell {
+// heat places a sample on the ramp. Of complete data an empty cell is one that
+// has no value, not one that will have it.
+func (s sample) heat(scale heat.Scale, complete bool) heat.Cell {
 	switch s.state {
 	case merge.CellValue: // an infinite snr is a value: no error at all
 		return scale.Cell(min(math.MaxFloat64, max(-math.MaxFloat64, s.v)))
@@ -217,9 +221,11 @@ func (s sample) heat(scale heat.Scale) heat.Cell {
 		return heat.NaN
 	case merge.CellInf:
 		return heat.Inf
-	default:
-		return heat.Blank
 	}
+	if complete {
+		return heat.None
+	}
+	return heat.Blank
 }
 
 // worse orders samples by how bad they are: NaN, infinite, then values from bad

@@ -23,15 +23,16 @@ func (b *blocksPane) draw(c canvas, w, h int) []string {
 	g := b.geometry(b.seen)
 
 	var data []sample
+	done := false
 	if m := b.best(g); m != nil && g.cellRows > 0 {
-		data = b.cells(g, m)
+		data, done = b.cells(g, m), complete(m)
 	}
 	scale := b.scale(b.spread(g, data))
 	out := make([]string, 0, h)
 	if g.ruler {
 		out = append(out, b.drawRuler(c, g))
 	}
-	out = append(out, b.drawMap(c, g, p, scale, data)...)
+	out = append(out, b.drawMap(c, g, p, data, func(s sample) heat.Cell { return s.heat(scale, done) })...)
 	if g.legend {
 		out = append(out, p.Legend(b.legend(scale, name, c.glyphs()), w))
 	}
@@ -47,18 +48,18 @@ func (b *blocksPane) spread(g geometry, shown []sample) []sample {
 	if !b.fitted || b.coarse == nil || g.level == 0 {
 		return shown
 	}
-	whole := b.geometryAt(g.shape, 0)
+	whole := b.layout(g.shape, 0).resolve(b.coarse)
 	return append(b.cells(whole, b.coarse), shown...)
 }
 
-func (b *blocksPane) drawMap(c canvas, g geometry, p *heat.Painter, scale heat.Scale, data []sample) []string {
+func (b *blocksPane) drawMap(c canvas, g geometry, p *heat.Painter, data []sample, place func(sample) heat.Cell) []string {
 	if data == nil || g.cellRows == 0 {
 		return b.drawWaiting(c, g)
 	}
 	grid := heat.Grid{Rows: g.cellRows, Cols: g.cellCols, CursorRow: -1, CursorCol: -1}
 	grid.Cells = make([]heat.Cell, len(data))
 	for i, s := range data {
-		grid.Cells[i] = s.heat(scale)
+		grid.Cells[i] = place(s)
 	}
 	if r, col, ok := g.cell(b.row, b.col); ok && !b.lost {
 		grid.CursorRow, grid.CursorCol = r, col

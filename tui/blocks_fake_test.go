@@ -14,7 +14,8 @@ type fakeMatrix struct {
 	g          merge.Grid
 	r0, r1     int
 	rows, cols int
-	block      func(m merge.Metric, row, col int) float64 // NaN, infinite: as merge would flag them; empty: none
+	block      func(m merge.Metric, row, col int) float64 // kept NaN or infinite: not finite; none: not computed
+	memo       map[[4]int]sample
 }
 
 var none = math.Copysign(0, -1) // a block that is not computed
@@ -29,34 +30,51 @@ func (f fakeMatrix) span(r, c int) region {
 }
 
 func (f fakeMatrix) at(m merge.Metric, a merge.Aggregate, r, c int) (float64, int) {
-	at := f.span(r, c)
+	key := [4]int{int(m), int(a), r, c}
+	s, ok := f.memo[key]
+	if !ok {
+		s = f.aggregate(m, a, f.span(r, c))
+		if f.memo != nil {
+			f.memo[key] = s
+		}
+	}
+	return s.v, s.state
+}
+
+// badValues is how many elements of a block that is not finite are not.
+const badValues = 3
+
+func (f fakeMatrix) aggregate(m merge.Metric, a merge.Aggregate, at region) sample {
 	state, sum, n, worst := merge.CellEmpty, 0.0, 0.0, math.NaN()
 	for row := at.r0; row < at.r1; row++ {
 		for col := at.c0; col < at.c1; col++ {
-			switch v := f.block(m, row, col); {
-			case v == 0 && math.Signbit(v):
+			v, kept := f.block(m, row, col), f.block(merge.MetricKept, row, col)
+			switch {
+			case kept == 0 && math.Signbit(kept):
 				continue
-			case math.IsNaN(v):
+			case math.IsNaN(kept):
 				state = merge.CellNaN
-			case math.IsInf(v, 0):
-				if state != merge.CellNaN {
-					state = merge.CellInf
+			case math.IsInf(kept, 0) && state != merge.CellNaN:
+				state = merge.CellInf
+			case state == merge.CellEmpty:
+				state = merge.CellValue
+			}
+			if math.IsNaN(kept) || math.IsInf(kept, 0) {
+				if m != merge.MetricNonFinite {
+					continue
 				}
-			default:
-				if state == merge.CellEmpty {
-					state = merge.CellValue
-				}
-				sum, n = sum+v, n+1
-				if math.IsNaN(worst) || v != worst && (v < worst) == m.Info().BadIsLow {
-					worst = v
-				}
+				v = badValues
+			}
+			sum, n = sum+v, n+1
+			if math.IsNaN(worst) || v != worst && (v < worst) == m.Info().BadIsLow {
+				worst = v
 			}
 		}
 	}
 	if a == merge.Mean {
-		return sum / n, state
+		worst = sum / n
 	}
-	return worst, state
+	return sample{worst, state}
 }
 
 // erasedLayer is a layer of rows by cols blocks of 64 in which kept falls from
@@ -72,14 +90,14 @@ func erasedLayer(name string, rows, cols int) *merge.Layer {
 }
 
 func erasedBlock(rows, cols int) func(m merge.Metric, row, col int) float64 {
+	keeps := make([]float64, rows*cols)
+	for i := range keeps {
+		keeps[i] = keptOf(rows, cols, i/cols, i%cols)
+	}
 	return func(m merge.Metric, row, col int) float64 {
-		x, y := float64(row)/float64(rows), (float64(col)+0.5)/float64(cols)
-		kept := 0.5 + 0.45*math.Sin(5*x+1)*math.Cos(4*y) + 0.04*math.Sin(float64(row*37+col*11))
-		if row == rows*5/8 && col == cols/2 {
-			kept = 0
-		}
-		if row == rows/8 && col == cols/4 {
-			return math.NaN()
+		kept := keeps[row*cols+col]
+		if math.IsNaN(kept) {
+			return kept
 		}
 		switch m {
 		case merge.MetricSNR:
@@ -95,16 +113,29 @@ func erasedBlock(rows, cols int) func(m merge.Metric, row, col int) float64 {
 		case merge.MetricNonFinite:
 			return 0
 		default:
-			return max(0, kept)
+			return kept
 		}
 	}
+}
+
+// keptOf is a smooth hill and a valley with a little noise, one block that keeps
+// nothing and one that is not finite.
+func keptOf(rows, cols, row, col int) float64 {
+	switch {
+	case row == rows*5/8 && col == cols/2:
+		return 0
+	case row == rows/8 && col == cols/4:
+		return math.NaN()
+	}
+	x, y := float64(row)/float64(rows), (float64(col)+0.5)/float64(cols)
+	return max(0.01, 0.5+0.45*math.Sin(5*x+1)*math.Cos(4*y)+0.04*math.Sin(float64(row*37+col*11)))
 }
 
 // tensor returns data of the whole of such a layer.
 func tensor(rows, cols, cellRows, cellCols int) fakeMatrix {
 	return fakeMatrix{
 		g: merge.Grid{Rows: rows, Cols: cols, Width: 64}, r1: rows,
-		rows: min(rows, cellRows), cols: min(cols, cellCols), block: erasedBlock(rows, cols),
+		rows: min(rows, cellRows), cols: min(cols, cellCols), block: erasedBlock(rows, cols), memo: map[[4]int]sample{},
 	}
 }
 

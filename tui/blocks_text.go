@@ -57,6 +57,9 @@ func (b *blocksPane) drawFooter(c canvas, g geometry) string {
 		return b.wholeLayer(c, g.w)
 	}
 	cell := g.region(r, col)
+	if s := b.sample(m, merge.MetricNonFinite, cell); s.state == merge.CellNaN || s.state == merge.CellInf {
+		return b.brokenFooter(c, g, cell, s)
+	}
 	metrics := []merge.Metric{b.metric}
 	for _, other := range []merge.Metric{merge.MetricKept, merge.MetricCodes, merge.MetricSNR, merge.MetricGrowth, merge.MetricError} {
 		if other != b.metric {
@@ -67,16 +70,7 @@ func (b *blocksPane) drawFooter(c canvas, g geometry) string {
 	for i, metric := range metrics {
 		figures[i] = b.figureText(c, metric, b.sample(m, metric, cell), cell)
 	}
-	// The longest place that leaves room for three figures, or the shortest.
-	least := 2*min(3, len(figures)) + width(strings.Join(figures[:min(3, len(figures))], ""))
-	places := b.places(c, cell)
-	line := places[len(places)-1]
-	for _, p := range places {
-		if width(p)+least <= g.w {
-			line = p
-			break
-		}
-	}
+	line := b.placeFor(c, cell, figures, g.w)
 	for _, f := range figures {
 		if width(line)+2+width(f) > g.w {
 			break
@@ -86,11 +80,50 @@ func (b *blocksPane) drawFooter(c canvas, g geometry) string {
 	return c.fit(line, g.w)
 }
 
+// placeFor names a cell as fully as three figures leave room in w cells, or two
+// or one; without room for any, by its rows.
+func (b *blocksPane) placeFor(c canvas, cell region, figures []string, w int) string {
+	places := b.places(c, cell)
+	for n := 3; n > 0; n-- {
+		room := w - 2*n - width(strings.Join(figures[:n], ""))
+		if s := longest(places[:len(places)-1], room); width(s) <= room {
+			return s
+		}
+	}
+	return places[len(places)-1]
+}
+
+// longest returns the first of some texts in falling length that fits in w
+// cells, or the last.
+func longest(texts []string, w int) string {
+	for _, s := range texts {
+		if width(s) <= w {
+			return s
+		}
+	}
+	return texts[len(texts)-1]
+}
+
+// brokenFooter is the footer of a cell with values that are not finite: no
+// other figure of it means anything.
+func (b *blocksPane) brokenFooter(c canvas, g geometry, cell region, s sample) string {
+	name := "NaN"
+	if s.state == merge.CellInf {
+		name = "inf"
+	}
+	text := fmt.Sprintf("%s, %.0f values not finite", name, s.v)
+	if cell.blocks() > 1 {
+		text = fmt.Sprintf("%s, up to %.0f a block", name, math.Ceil(s.v))
+	}
+	line := longest(b.places(c, cell), g.w-2-width(text))
+	return c.fit(line+"  "+c.paint.text(themes.Bad, text), g.w)
+}
+
 // places names a cell in falling length.
 func (b *blocksPane) places(c canvas, cell region) []string {
 	short := c.plain(rangeText("r", cell.r0, cell.r1) + " " + rangeText("c", cell.c0, cell.c1))
 	cols := rangeText("", cell.c0*b.grid.Width, b.lastWeight(cell.c1))
-	out := []string{"cell " + short, short}
+	out := []string{"cell " + short, short, c.plain(rangeText("r", cell.r0, cell.r1))}
 	if cell.blocks() == 1 {
 		return append([]string{c.plain("block " + short + " (weights " + cols + ")"), "block " + short}, out[1:]...)
 	}
@@ -120,14 +153,8 @@ func rangeText(prefix string, lo, hi int) string {
 func (b *blocksPane) figureText(c canvas, m merge.Metric, s sample, cell region) string {
 	gl := c.glyphs()
 	name := metricShort(m)
-	switch {
-	case s.state == merge.CellEmpty:
+	if s.state != merge.CellValue {
 		return name + " " + gl.dash
-	case m == merge.MetricNonFinite:
-	case s.state == merge.CellNaN:
-		return name + " " + c.paint.text(themes.Bad, "NaN")
-	case s.state == merge.CellInf:
-		return name + " " + c.paint.text(themes.Bad, "inf")
 	}
 	text := gl.figure(m, s.v)
 	switch {
@@ -136,8 +163,6 @@ func (b *blocksPane) figureText(c canvas, m merge.Metric, s sample, cell region)
 	case m == merge.MetricCodes && cell.blocks() == 1:
 		n := b.lastWeight(cell.c1) - cell.c0*b.grid.Width
 		text = fmt.Sprintf("%.0f/%d", math.Round(s.v*float64(n)), n)
-	case m == merge.MetricNonFinite && s.v > 0:
-		text = c.paint.text(themes.Bad, text)
 	}
 	return name + " " + text
 }

@@ -25,6 +25,7 @@ type geometry struct {
 	left, cols         int // block columns shown
 	cellRows, cellCols int
 	wide, tall         int
+	rowUnits, colUnits int  // cells of the data along the axes, between which those of the view begin; 0 anywhere
 	windowed           bool // zoomed in on a part of the columns
 	total              int  // block columns of the weight
 }
@@ -32,10 +33,15 @@ type geometry struct {
 // zoomStep is how much closer each level looks.
 const zoomStep = 4
 
-// geometry lays the pane out at its zoom.
-func (b *blocksPane) geometry(s shape) geometry { return b.geometryAt(s, b.level) }
+// geometry lays the pane out at its zoom and at the resolution of its data.
+func (b *blocksPane) geometry(s shape) geometry {
+	g := b.layout(s, b.level)
+	return g.resolve(b.best(g))
+}
 
-func (b *blocksPane) geometryAt(s shape, level int) geometry {
+// layout lays the pane out at a zoom level, with as many cells as there is room
+// for.
+func (b *blocksPane) layout(s shape, level int) geometry {
 	g := geometry{shape: s, total: b.grid.Cols}
 	g.footer, g.legend, g.ruler = s.h >= 1, s.h >= 2, s.h >= 5
 	g.lines = max(0, s.h-count(g.footer, g.legend, g.ruler))
@@ -49,13 +55,10 @@ func (b *blocksPane) geometryAt(s shape, level int) geometry {
 	if b.grid.Rows <= 0 || b.grid.Cols <= 0 || g.lines == 0 || room == 0 {
 		return g
 	}
-	avail := g.lines * s.stacked
-	g.levels = zoomLevels(b.grid.Rows, avail, g.lines)
+	g.levels = zoomLevels(b.grid.Rows, g.lines*s.stacked, g.lines)
 	g.level = between(level, 0, len(g.levels)-1)
 
 	g.rows = g.levels[g.level]
-	g.cellRows = min(g.rows, avail)
-	g.tall = avail / g.cellRows
 	if g.level > 0 {
 		g.top = window(b.top, b.row, g.rows, b.grid.Rows)
 	}
@@ -64,8 +67,36 @@ func (b *blocksPane) geometryAt(s shape, level int) geometry {
 		g.cols = room
 		g.left = window(b.left, b.col, g.cols, b.grid.Cols)
 	}
-	g.cellCols = min(g.cols, room)
-	g.wide = room / g.cellCols
+	return g.divide(g.rows, g.cols)
+}
+
+// divide gives the view at most rows by cols cells.
+func (g geometry) divide(rows, cols int) geometry {
+	lines, room := g.lines*g.stacked, g.w-g.gutter
+	g.cellRows, g.cellCols = min(rows, g.rows, lines), min(cols, g.cols, room)
+	g.tall, g.wide = lines/g.cellRows, room/g.cellCols
+	return g
+}
+
+// resolve fits the cells of a view to those of data that cover the same rows:
+// each cell of the data then belongs to one cell of the view, so that a single
+// bad block is drawn once.
+func (g geometry) resolve(m matrix) geometry {
+	if m == nil || g.cellRows == 0 || g.cellCols == 0 {
+		return g
+	}
+	rows, cols := m.size()
+	at := m.region()
+	if at.r0 != g.top || at.r1 != g.top+g.rows || rows == 0 || cols == 0 {
+		return g
+	}
+	if g.windowed {
+		g = g.divide(rows, g.cols)
+	} else {
+		g = g.divide(rows, cols)
+		g.colUnits = cols
+	}
+	g.rowUnits = rows
 	return g
 }
 
@@ -105,8 +136,17 @@ func window(from, at, n, limit int) int {
 
 // row and col return the first weight row and block column of a cell; the last
 // index returns the end of the axis.
-func (g geometry) row(i int) int { return g.top + share(i, g.rows, g.cellRows) }
-func (g geometry) col(i int) int { return g.left + share(i, g.cols, g.cellCols) }
+func (g geometry) row(i int) int { return g.top + begin(i, g.rows, g.cellRows, g.rowUnits) }
+func (g geometry) col(i int) int { return g.left + begin(i, g.cols, g.cellCols, g.colUnits) }
+
+// begin returns where part i of k of n positions begins: a multiple of n/units,
+// if units is not 0.
+func begin(i, n, k, units int) int {
+	if units > 0 {
+		return share(share(i, units, k), n, units)
+	}
+	return share(i, n, k)
+}
 
 // share returns i*n/k without overflow.
 func share(i, n, k int) int {
