@@ -387,3 +387,68 @@ func TestResumeVerifies(t *testing.T) {
 type noFinish struct{ diskSink }
 
 func (noFinish) finish(context.Context, []byte) error { return nil }
+
+// TestResumeUnloads: a directory whose weights are in doubt must not load while
+// they are verified and repaired, even if a run came as far as config.json.
+func TestResumeUnloads(t *testing.T) {
+	c := goldenBase(t, "llama-nf4-shards")
+	layers := layersOf(c, quantizedAs(Same))
+	spec := outputSpec{dir: filepath.Join(t.TempDir(), "out"), model: c, layers: layers, plan: "p"}
+	if err := openAndClose(t, spec); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{configName, c.Index} {
+		writeFile(t, filepath.Join(spec.dir, name), []byte("{}"))
+	}
+	if err := openAndClose(t, spec); err != nil {
+		t.Fatal(err)
+	}
+	checkNames(t, spec.dir, stateName)
+	writeFake(t, spec.dir, c, layers)
+	checkFake(t, spec.dir, c, layers)
+}
+
+// TestEngineMistakes: what an engine leaves out or writes in the wrong place is
+// an error, never a checkpoint with holes.
+func TestEngineMistakes(t *testing.T) {
+	c := goldenBase(t, "llama-nf4")
+	w := c.Weight("model.layers.0.self_attn.q_proj")
+	state := w.State.JSON.Name
+	for name, tt := range map[string]struct {
+		form Output
+		do   func(*layerOutput) error
+		want string
+	}{
+		"half":      {Same, func(l *layerOutput) error { return l.WriteAt(w.Param, make([]byte, 10), 0) }, "10 of 2048 bytes were written"},
+		"nothing":   {AsBF16, func(*layerOutput) error { return nil }, "was not written"},
+		"beyond":    {Same, func(l *layerOutput) error { return l.WriteAt(w.Param, make([]byte, 10), 2040) }, "bytes 2040 to 2050 lie outside"},
+		"before":    {Same, func(l *layerOutput) error { return l.WriteAt(w.Param, make([]byte, 10), -1) }, "lie outside"},
+		"unknown":   {Same, func(l *layerOutput) error { return l.WriteAt("x", nil, 0) }, "has no tensor x"},
+		"companion": {AsF16, func(l *layerOutput) error { return l.WriteAt(state, nil, 0) }, "has no tensor " + state},
+		"pieces":    {Same, func(l *layerOutput) error { return l.WriteAt(state, []byte("{"), 5) }, "in one piece"},
+		"long":      {Same, func(l *layerOutput) error { return l.WriteAt(state, make([]byte, 500), 0) }, "lie outside"},
+	} {
+		layers := layersOf(c, quantizedAs(tt.form))
+		dir := filepath.Join(t.TempDir(), "out")
+		o, err := openOutput(t.Context(), outputSpec{dir: dir, model: c, layers: layers, plan: "p"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := o.layer(w.Name)
+		if err = tt.do(l); err == nil {
+			err = l.commit(t.Context(), nil)
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want %q", name, err, tt.want)
+		}
+		if err := o.copyRest(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.finish(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "tensors are not written") {
+			t.Errorf("%s: finished: %v", name, err)
+		}
+		if err := o.close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
