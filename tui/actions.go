@@ -48,8 +48,7 @@ func do(f func(*app)) func(*app) tea.Cmd {
 	}
 }
 
-// registry returns all actions. Their order is that of the help and, for those
-// with a hint, of the footer.
+// registry returns all actions in the order of the help.
 func registry() []action {
 	var all []action
 	for _, part := range [][]action{planActions(), jobActions(), demoActions(), layerActions(), blockActions(), alertActions(), generalActions(), moveActions()} {
@@ -62,8 +61,8 @@ func planActions() []action {
 	const edit = inLayers | inBlocks | inBlock
 	return []action{
 		{"plan.assign", []string{"a"}, edit, "adapter", "Assign adapter to marked…", "Choose an adapter for the marked layers, or for the current one.", (*app).noLayer, (*app).assignChosen},
-		{"plan.all", []string{"A"}, inPanes, "", "Assign adapter to all targets…", "Choose one adapter for every layer it targets.", nil, (*app).assignAll},
-		{"plan.up", []string{"+"}, inLayers, "", "Scale up by 0.1", "Raise the scale of the adapter on the marked layers by 0.1; 1 is alpha/r.", (*app).noAdapterHere, func(a *app) tea.Cmd { return a.scaleBy(0.1) }},
+		{"plan.all", []string{"A"}, inPanes, "all", "Assign adapter to all targets…", "Choose one adapter for every layer it targets.", nil, (*app).assignAll},
+		{"plan.up", []string{"+"}, inLayers, "scale", "Scale up by 0.1", "Raise the scale of the adapter on the marked layers by 0.1; 1 is alpha/r.", (*app).noAdapterHere, func(a *app) tea.Cmd { return a.scaleBy(0.1) }},
 		{"plan.down", []string{"-"}, inLayers, "", "Scale down by 0.1", "Lower the scale of the adapter on the marked layers by 0.1; negative subtracts.", (*app).noAdapterHere, func(a *app) tea.Cmd { return a.scaleBy(-0.1) }},
 		{"plan.scale", []string{"="}, edit, "", "Set scale…", "Type the scale of the adapter on the marked layers.", (*app).noAdapterHere, (*app).askScale},
 		{"plan.clear", []string{"d"}, edit, "", "Clear assignment", "Take all adapters off the marked layers.", (*app).noAdapterHere, (*app).clearChosen},
@@ -87,8 +86,8 @@ func jobActions() []action {
 
 func demoActions() []action {
 	return []action{
-		{"demo.broken", []string{"B"}, inPanes, "broken adapter", "Demo: broken adapter", "Put the demo's adapter with planted NaN and infinite values on, and back.", (*app).noDemo, (*app).toggleBroken},
-		{"demo.next", []string{"t"}, inPanes, "try next adapter", "Demo: next adapter", "Try the next adapter of the demo: light, middle, strong.", (*app).noDemo, (*app).nextDemo},
+		{"demo.broken", []string{"B"}, inPanes, "broken", "Demo: broken adapter", "Put the demo's adapter with planted NaN and infinite values on, and back.", (*app).noDemo, (*app).toggleBroken},
+		{"demo.next", []string{"t"}, inPanes, "next adapter", "Demo: next adapter", "Try the next adapter of the demo: light, middle, strong.", (*app).noDemo, (*app).nextDemo},
 	}
 }
 
@@ -108,7 +107,7 @@ func layerActions() []action {
 func blockActions() []action {
 	const here = inLayers | inBlocks | inExplain
 	return []action{
-		{"blocks.in", []string{"+"}, inBlocks, "", "Zoom in", "From the tensor to a band of rows to one block.", nil, (*app).zoomIn},
+		{"blocks.in", []string{"+"}, inBlocks, "zoom", "Zoom in", "From the tensor to a band of rows to one block.", nil, (*app).zoomIn},
 		{"blocks.out", []string{"-"}, inBlocks, "", "Zoom out", "Back towards the whole tensor.", nil, (*app).zoomOut},
 		{"blocks.worst", []string{"w"}, here, "worst", "Go to the worst", "To the layer that keeps least, the worst block of the layer, or the worst weight of the block.", nil, (*app).goWorst},
 		{"blocks.next", []string{"n"}, here, "", "Next hot place", "To the next layer with an alert, the next hot block, or the next block.", nil, func(a *app) tea.Cmd { return a.goNext(1) }},

@@ -16,13 +16,14 @@ import (
 type alertsPane struct {
 	book   *ledger
 	alerts []merge.Alert
-	acked  map[string]bool // by alertKey
+	acked  map[alertID]bool
 	open   map[merge.Code]bool
 	least  merge.Level // alerts below are not shown
 	rows   []alertRow
 	cur    int
 	top    int
 	height int
+	todo   string // what to do for alerts, where there are none
 }
 
 // alertRow is an alert, or all of a code if n > 0.
@@ -35,13 +36,24 @@ type alertRow struct {
 // foldFrom is how many alerts of one code become a group.
 const foldFrom = 4
 
-// alertKey identifies an alert: equal code and layer merge.
-func alertKey(al *merge.Alert) string { return string(al.Code) + "\n" + al.Layer + "\n" + al.Message }
+// alertID is what makes alerts the same. Alerts of the whole model differ by
+// their words.
+type alertID struct {
+	code           merge.Code
+	layer, message string
+}
+
+func alertKey(al *merge.Alert) alertID {
+	if al.Layer != "" {
+		return alertID{al.Code, al.Layer, ""}
+	}
+	return alertID{al.Code, "", al.Message}
+}
 
 // set gives the pane what is known now. Alerts that come twice are merged: the
 // counts of one job do not add to those of another.
 func (p *alertsPane) set(alerts []merge.Alert) {
-	seen := map[string]int{}
+	seen := make(map[alertID]int, len(alerts))
 	p.alerts = p.alerts[:0:0]
 	for _, al := range alerts {
 		key := alertKey(&al)
@@ -53,14 +65,24 @@ func (p *alertsPane) set(alerts []merge.Alert) {
 		p.alerts = append(p.alerts, al)
 	}
 	slices.SortStableFunc(p.alerts, func(a, b merge.Alert) int {
-		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(a.Code, b.Code), b.Last.Compare(a.Last))
+		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(urgency(a.Code), urgency(b.Code)), cmp.Compare(a.Code, b.Code),
+			cmp.Compare(p.book.index(a.Layer), p.book.index(b.Layer)))
 	})
 	p.rebuild()
 }
 
+// urgency orders codes of one level: what the program is about comes first.
+func urgency(c merge.Code) int {
+	first := []merge.Code{merge.CodeNonFinite, merge.CodeErased, merge.CodeRounding4, merge.CodeRounding8, merge.CodeWeak}
+	if i := slices.Index(first, c); i >= 0 {
+		return i
+	}
+	return len(first)
+}
+
 // rebuild lists the rows anew. The cursor stays on its alert.
 func (p *alertsPane) rebuild() {
-	at := ""
+	var at alertID
 	if al := p.current(); al != nil {
 		at = alertKey(al)
 	}
@@ -75,8 +97,8 @@ func (p *alertsPane) rebuild() {
 		}
 		i = n
 	}
-	for row, r := range p.rows {
-		if at != "" && r.n == 0 && alertKey(&p.alerts[r.alert]) == at {
+	for row, r := range p.rows { // in a group that is closed it stays on the row
+		if at.code != "" && r.n == 0 && alertKey(&p.alerts[r.alert]) == at {
 			p.cur = row
 		}
 	}
@@ -173,7 +195,7 @@ func (p *alertsPane) cycleLevel() string {
 // acknowledge takes the alerts of the row out of the counts, or all of them.
 func (p *alertsPane) acknowledge(all bool) int {
 	if p.acked == nil {
-		p.acked = map[string]bool{}
+		p.acked = map[alertID]bool{}
 	}
 	from, to := 0, len(p.alerts)
 	if !all {
@@ -245,7 +267,7 @@ func (p *alertsPane) draw(c canvas, w, h int) []string {
 		if len(p.alerts) > 0 {
 			return c.message(w, h, fmt.Sprintf("%s hidden by the level", plural(len(p.alerts), "alert")), "f shows other levels")
 		}
-		return c.message(w, h, "nothing to report", "D runs the merge without writing and shows what it would lose")
+		return c.message(w, h, "nothing to report", p.todo)
 	}
 	hints := p.hintLines(h)
 	out := make([]string, 0, h)
@@ -313,7 +335,7 @@ func (p *alertsPane) hint(c canvas, w, lines int) []string {
 	if al == nil || al.Hint == "" {
 		return blank(w, lines)
 	}
-	text := wrap(c.plain("what to do: "+al.Hint), w-4)
+	text := wrap(alternatives(c.plain("what to do: "+al.Hint), lines*(w-4)-12*(lines-1)), w-4)
 	out := make([]string, 0, lines)
 	for i, l := range text {
 		if i == lines-1 && len(text) > lines {

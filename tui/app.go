@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -10,6 +11,7 @@ import (
 
 	"mergescope/loader"
 	"mergescope/merge"
+	"mergescope/quant"
 )
 
 // app is the one Bubble Tea model. State changes in Update only; files and
@@ -49,6 +51,7 @@ type app struct {
 	overlays []overlay
 	toast    toast
 	flash    bool // an error came in and nobody has been in the alerts since
+	chase    bool // the cursor goes to the first error that comes in
 	skin     skin
 	actions  []action
 	drawn    frameCache
@@ -90,13 +93,15 @@ func later(d time.Duration, msg tea.Msg) tea.Cmd {
 	return tea.Tick(d, func(time.Time) tea.Msg { return msg })
 }
 
-// startCursor puts the cursor on the first layer with an adapter.
+// startCursor puts the cursor on the first layer with an adapter, or else on
+// the first quantized one.
 func (a *app) startCursor() {
-	for i := range a.book.layers {
-		if a.book.planned(i) {
-			a.tree.reveal(a.book.layers[i].Weight.Name)
-			return
-		}
+	first := func(l merge.Layer) bool { return len(l.Steps) > 0 }
+	if a.book.countPlanned() == 0 {
+		first = func(l merge.Layer) bool { return l.Weight.Format.Is4Bit() || l.Weight.Format == quant.Int8 }
+	}
+	if i := slices.IndexFunc(a.book.layers, first); i >= 0 {
+		a.tree.reveal(a.book.layers[i].Weight.Name)
 	}
 }
 

@@ -135,6 +135,7 @@ func (a *app) toggleBroken() tea.Cmd {
 	if a.demoOn() == demoBroken {
 		return a.useDemo(demoLight)
 	}
+	a.chase = true
 	return a.useDemo(demoBroken)
 }
 

@@ -52,11 +52,15 @@ func (a *app) explainMove(dr, dc int) tea.Cmd {
 func (x *explainBox) key(*app, tea.KeyPressMsg) tea.Cmd { return nil }
 
 func (x *explainBox) box(c canvas, w, h int) (title string, lines []string, cursor *tea.Position) {
-	w, h = min(w, 100), min(h, 30)
+	w, h = min(w-2, 98), min(h, 30)
 	left, right := x.view.title(w)
 	title = left
 	if right != "" {
 		title += "  " + right
 	}
-	return title, x.view.draw(c, w, h), nil
+	lines = x.view.draw(c, w, h)
+	for i, l := range lines {
+		lines[i] = " " + c.fit(l, w) + " "
+	}
+	return title, lines, nil
 }

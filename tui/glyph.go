@@ -5,18 +5,19 @@ package tui
 type glyphs struct {
 	thin, heavy border
 
-	open, closed           string // groups of a tree
-	done, active, queued   string // layers in a job
-	bad, warn, note        string // levels of alerts
-	none, dash             string // no adapter; no number
-	mark, cursor           string
-	times, more, dot       string // multiplication sign, ellipsis, separator
-	up, down               string // sort order
-	on, off                string // choices
-	barL, barR             string
-	full, empty            string
-	eighths                [7]string // bar ends of 1/8 to 7/8
-	keyUp, keyDown, keyBar string    // arrows in hints
+	open, closed         string // groups of a tree
+	done, active, queued string // layers in a job
+	bad, warn, note      string // levels of alerts
+	none, dash           string // no adapter; no number
+	mark, cursor         string
+	times, more, dot     string // multiplication sign, ellipsis, separator
+	up, down             string // sort order
+	on, off              string // choices
+	barL, barR           string
+	full, empty          string
+	eighths              [7]string // bar ends of 1/8 to 7/8
+	keyUp, keyDown       string    // arrows in hints
+	keyLeft, keyRight    string
 }
 
 // border is the set of lines of a frame.
@@ -36,7 +37,7 @@ var unicodeGlyphs = glyphs{
 	barL: "▕", barR: "▏",
 	full: "█", empty: " ",
 	eighths: [7]string{"▏", "▎", "▍", "▌", "▋", "▊", "▉"},
-	keyUp:   "↑", keyDown: "↓", keyBar: "│",
+	keyUp:   "↑", keyDown: "↓", keyLeft: "←", keyRight: "→",
 }
 
 var asciiGlyphs = glyphs{
@@ -53,7 +54,7 @@ var asciiGlyphs = glyphs{
 	barL: "[", barR: "]",
 	full: "#", empty: ".",
 	eighths: [7]string{"", "", "", "", "", "", ""},
-	keyUp:   "up", keyDown: "dn", keyBar: "|",
+	keyUp:   "up", keyDown: "down", keyLeft: "left", keyRight: "right",
 }
 
 // glyphs returns the symbols the terminal can show.

@@ -35,6 +35,7 @@ type jobRun struct {
 	ended  bool
 	err    error
 	asked  *mergeBox // the dialog that waits for the check
+	news   news      // of the last snapshot
 }
 
 // outcome is what a writing job left behind.
@@ -132,18 +133,35 @@ func (a *app) poll(msg pollMsg) tea.Cmd {
 func (a *app) takeSnapshot() {
 	j := a.job
 	j.snap = j.run.Snapshot()
-	same := slices.Equal(j.sigs, a.book.sigs)
 	a.book.states = nil
-	if same && !j.ended {
-		a.book.states = j.snap.Layers
+	if !j.ended {
+		a.book.states = a.book.sameAs(j.sigs, j.snap.Layers)
 	}
 	for i, l := range j.snap.Layers {
 		if l.Result != nil && i < len(j.sigs) {
 			a.book.remember(i, j.sigs[i], l.Result)
 		}
 	}
-	a.gatherAlerts()
-	a.tree.refresh()
+	if news := newsOf(j.snap); news != j.news || j.ended {
+		j.news = news
+		a.gatherAlerts()
+		a.tree.refresh()
+	}
+}
+
+// news is what tells two snapshots of a job apart as far as lists depend on
+// them.
+type news struct {
+	done, alerts, count int
+	last                time.Time
+}
+
+func newsOf(s merge.Snapshot) news {
+	n := news{done: s.LayersDone, alerts: len(s.Alerts)}
+	if n.alerts > 0 {
+		n.count, n.last = s.Alerts[0].Count, s.Alerts[0].Last
+	}
+	return n
 }
 
 // jobDone takes the end of a job, delivered exactly once.
@@ -309,11 +327,28 @@ func (a *app) gatherAlerts() {
 			}
 		}
 	}
+	switch {
+	case a.busy():
+		a.feed.todo = "what the " + a.job.kind() + " finds comes here while it runs"
+	case a.book.countPlanned() == 0:
+		a.feed.todo = "what is wrong with an adapter, and what a merge would lose, comes here; A puts one on"
+	default:
+		a.feed.todo = "D runs the merge without writing and shows what it would lose"
+	}
 	before := a.feed.counts()[merge.Error]
 	a.feed.set(all)
-	if a.feed.counts()[merge.Error] > before && a.focus != alertsID {
-		a.flash = true
-	}
 	a.book.flag(all)
 	a.tree.facts = facts{alerts: a.feed.byLayer()}
+	if a.feed.counts()[merge.Error] > before {
+		a.errorsCame()
+	}
+}
+
+// errorsCame shows that there are new errors.
+func (a *app) errorsCame() {
+	a.flash = a.flash || a.focus != alertsID
+	if first := a.feed.alerts[0]; a.chase && a.book.index(first.Layer) >= 0 {
+		a.chase = false
+		a.tree.reveal(first.Layer)
+	}
 }

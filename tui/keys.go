@@ -138,6 +138,10 @@ func keyName(key string, g *glyphs) string {
 		return g.keyUp
 	case "down":
 		return g.keyDown
+	case "left":
+		return g.keyLeft
+	case "right":
+		return g.keyRight
 	}
 	return key
 }

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -124,48 +125,31 @@ func (p *layersPane) anyMatch(group int) bool {
 
 // sorted lists the layers by a figure, those without it last.
 func (p *layersPane) sorted(o order) {
-	value := func(i int) float64 {
-		r := p.book.report(p.nodes[i].layer)
-		if r == nil {
-			return math.NaN()
-		}
-		v := float64(o.figure(r))
-		if o.rising {
-			return v
-		}
-		return -v
-	}
+	values := make([]float64, len(p.nodes)) // the least comes first
 	for i := range p.nodes {
-		if l := p.nodes[i].layer; l >= 0 && p.filter.match(p.book, l) {
-			p.rows = append(p.rows, i)
+		l := p.nodes[i].layer
+		if l < 0 || !p.filter.match(p.book, l) {
+			continue
+		}
+		p.rows = append(p.rows, i)
+		values[i] = math.Inf(1)
+		if r := p.book.report(l); r != nil {
+			v := float64(o.figure(r))
+			if !o.rising {
+				v = -v
+			}
+			if !math.IsNaN(v) {
+				values[i] = v
+			}
 		}
 	}
-	slices.SortStableFunc(p.rows, func(a, b int) int {
-		va, vb := value(a), value(b)
-		switch {
-		case va < vb:
-			return -1
-		case va > vb:
-			return 1
-		case math.IsNaN(va) != math.IsNaN(vb):
-			if math.IsNaN(va) {
-				return 1
-			}
-			return -1
-		default:
-			return 0
-		}
-	})
+	slices.SortStableFunc(p.rows, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
 }
 
 // find puts the cursor on the row of a path, or on the group that hides it.
 func (p *layersPane) find(path string) {
-	row := make(map[int]int, len(p.rows))
-	for r, i := range p.rows {
-		row[i] = r
-	}
 	for i := p.index(path); i >= 0; i = p.nodes[i].parent {
-		if r, ok := row[i]; ok {
+		if r := slices.Index(p.rows, i); r >= 0 {
 			p.cur = r
 			return
 		}

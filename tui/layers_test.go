@@ -13,10 +13,11 @@ import (
 
 // bookOf is a ledger over layers of the given names.
 func bookOf(names ...string) *ledger {
-	b := &ledger{}
+	b := &ledger{at: map[string]int{}}
 	for i, n := range names {
 		b.layers = append(b.layers, merge.Layer{Index: i, Weight: &loader.Weight{Name: n}})
 		b.sigs = append(b.sigs, n)
+		b.at[n] = i
 	}
 	b.reports = make([]*merge.LayerReport, len(names))
 	return b

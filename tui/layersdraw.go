@@ -110,15 +110,7 @@ func (p *layersPane) row(c canvas, row, w int, marks map[int]bool) string {
 		tail = c.paint.text(themes.Dim, tail)
 	}
 	tail += p.figures(c, i, w) + " " + p.state(c, i)
-	name := strings.Repeat(" ", n.depth) + clean(n.label)
-	if orders[p.order].figure != nil {
-		name = clean(n.path)
-	}
-	room := w - 3 - width(tail)
-	if n.layer >= 0 && width(name) > room { // the end tells layers apart
-		name = g.more + tailOf(name, room-1)
-	}
-	name = c.fit(name, room)
+	name := c.fit(p.name(c, n, w-3-width(tail)), w-3-width(tail))
 	if n.layer < 0 {
 		name = "\x1b[1m" + name + sgrReset
 	}
@@ -128,6 +120,26 @@ func (p *layersPane) row(c canvas, row, w int, marks map[int]bool) string {
 	}
 	return line
 }
+
+// name is the label of a row, or in a sorted list the path of its layer,
+// shortened where it does not fit; the end tells layers apart.
+func (p *layersPane) name(c canvas, n *node, w int) string {
+	if orders[p.order].figure != nil {
+		return layerTitle(n.path, w)
+	}
+	indent, text := strings.Repeat(" ", n.depth), clean(n.label)
+	if width(indent+text) > w {
+		text = shorterParts.Replace(text)
+	}
+	if n.layer >= 0 && width(indent+text) > w {
+		room := w - width(indent)
+		return indent + c.glyphs().more + tailOf(text, room-1)
+	}
+	return indent + text
+}
+
+// shorterParts are usual parts of module paths in fewer letters.
+var shorterParts = strings.NewReplacer("self_attn.", "attn.", "self_attention.", "attn.", "attention.", "attn.", "block_sparse_moe.", "moe.")
 
 // tailOf returns the last n cells of a printable name.
 func tailOf(s string, n int) string {

@@ -25,6 +25,7 @@ type ledger struct {
 
 	known  map[string]*merge.LayerReport // by signature, for plans come back to
 	tried  map[string]bool               // signatures a job has been through
+	at     map[string]int                // index of each layer by module path
 	prefix string                        // what the paths of all groups begin with
 }
 
@@ -39,7 +40,9 @@ func (b *ledger) setPlan(e engine, plan merge.Plan) {
 	b.sigs = make([]string, len(b.layers))
 	b.reports = make([]*merge.LayerReport, len(b.layers))
 	b.states = nil
+	b.at = make(map[string]int, len(b.layers))
 	for i := range b.layers {
+		b.at[b.layers[i].Weight.Name] = i
 		b.sigs[i] = signature(&b.layers[i], plan)
 		if b.layers[i].Merges() {
 			b.reports[i] = b.known[b.sigs[i]]
@@ -81,6 +84,21 @@ func (b *ledger) remember(i int, sig string, r *merge.LayerReport) {
 	if i < len(b.sigs) && b.sigs[i] == sig {
 		b.reports[i] = r
 	}
+}
+
+// sameAs returns the states of a job for the layers with which the plan still
+// does what it did when the job began.
+func (b *ledger) sameAs(sigs []string, states []merge.LayerState) []merge.LayerState {
+	if slices.Equal(sigs, b.sigs) {
+		return states
+	}
+	states = slices.Clone(states)
+	for i := range states {
+		if i >= len(sigs) || i >= len(b.sigs) || sigs[i] != b.sigs[i] {
+			states[i] = merge.LayerState{}
+		}
+	}
+	return states
 }
 
 // report returns the report of a layer, nil if none fits the plan.
@@ -205,12 +223,8 @@ func noMetrics() merge.Metrics {
 func (b *ledger) flag(alerts []merge.Alert) {
 	b.levels = make([]merge.Level, len(b.layers))
 	b.flagged = make([]bool, len(b.layers))
-	byName := make(map[string]int, len(b.layers))
-	for i := range b.layers {
-		byName[b.layers[i].Weight.Name] = i
-	}
 	for _, al := range alerts {
-		if i, ok := byName[al.Layer]; ok && al.Layer != "" {
+		if i := b.index(al.Layer); i >= 0 {
 			b.levels[i] = max(b.levels[i], al.Level)
 			b.flagged[i] = true
 		}
@@ -219,7 +233,10 @@ func (b *ledger) flag(alerts []merge.Alert) {
 
 // index returns the layer of a name, -1 if there is none.
 func (b *ledger) index(name string) int {
-	return slices.IndexFunc(b.layers, func(l merge.Layer) bool { return l.Weight.Name == name })
+	if i, ok := b.at[name]; ok {
+		return i
+	}
+	return -1
 }
 
 // short returns a module path without what all groups' paths begin with.

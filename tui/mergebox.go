@@ -62,17 +62,21 @@ func (a *app) mergeFacts() []string {
 		switch n := forms[o]; {
 		case n == 0:
 		case o == merge.Same:
-			parts = append(parts, fmt.Sprintf("%d requantized as they were", n))
+			parts = append(parts, fmt.Sprintf("%d requantized", n))
 		default:
 			parts = append(parts, fmt.Sprintf("%d %s", n, o))
 		}
 	}
-	facts := []string{fmt.Sprintf("%s with an adapter: %s. The other %d are copied byte for byte.",
+	facts := []string{fmt.Sprintf("%s with an adapter: %s; the other %d are copied byte for byte",
 		plural(planned, "layer"), strings.Join(parts, ", "), len(a.book.layers)-planned)}
-	if v := a.verdict(); v != "" {
-		facts = append(facts, v)
+	v := a.verdict()
+	switch {
+	case v == "":
+		v = "not computed yet what is kept; D does that without writing"
+	case a.countCode(merge.CodeErased) > 0:
+		v += "; O writes layers in another form"
 	}
-	return facts
+	return append(facts, v)
 }
 
 func (b *mergeBox) key(a *app, k tea.KeyPressMsg) tea.Cmd {
@@ -117,6 +121,11 @@ func (b *mergeBox) begin(a *app) tea.Cmd {
 
 func (b *mergeBox) box(c canvas, w, h int) (title string, lines []string, cursor *tea.Position) {
 	w = min(w, 88)
+	gap := func() {
+		if h >= 16 {
+			lines = append(lines, c.fit("", w))
+		}
+	}
 	say := func(role themes.Role, plain bool, s string) {
 		for _, l := range wrap(c.plain(s), w-4) {
 			if !plain {
@@ -135,15 +144,15 @@ func (b *mergeBox) box(c canvas, w, h int) (title string, lines []string, cursor
 		say(themes.Dim, false, "checking…")
 		cursor = nil
 	default:
-		say(themes.Dim, false, "new, empty, or an earlier run of this plan, which then goes on; the model is never touched")
+		say(themes.Dim, false, "new, empty, or an earlier run of this plan to go on with")
 	}
 	for _, f := range b.facts {
-		lines = append(lines, c.fit("", w))
+		gap()
 		say(0, true, f)
 	}
-	lines = append(lines, c.fit("", w))
+	gap()
 	lines = append(lines, advice(c, w, h-2-len(lines))...)
-	lines = append(lines, c.fit("", w))
+	gap()
 	lines = append(lines, c.fit(c.paint.text(themes.Key, "  enter")+" merge   "+c.paint.text(themes.Key, "esc")+" back", w))
 	return "merge", lines, cursor
 }

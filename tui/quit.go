@@ -145,6 +145,9 @@ func (a *app) verdict() string {
 	if erased > 0 {
 		s += fmt.Sprintf(", %d of %s erased", erased, plural(a.book.countPlanned(), "layer"))
 	}
+	if n := a.countCode(merge.CodeNonFinite); n > 0 {
+		s += fmt.Sprintf(", %d with NaN or infinite values", n)
+	}
 	return s
 }
 

@@ -113,6 +113,9 @@ func (a *app) statusLine(c canvas, w int) string {
 	default:
 		left += a.verdictLine(c)
 	}
+	if a.lay.form == onePane { // the line below has the counts
+		return c.fit(left, w)
+	}
 	return c.ends(left, a.alertCounts(c)+" ", w)
 }
 
@@ -157,7 +160,11 @@ func (a *app) progressLine(c canvas, w int) string {
 			parts = append(parts, plural(s.Workers, "worker"))
 		}
 		if s.Rate > 0 && a.lay.form != onePane {
-			parts = append(parts, quantity(s.Rate)+"w/s")
+			unit := "w/s"
+			if a.lay.form == fourPanes {
+				unit = "weights/s"
+			}
+			parts = append(parts, quantity(s.Rate)+unit)
 		}
 		if s.ETA > 0 {
 			parts = append(parts, "eta "+brief(s.ETA))
@@ -185,7 +192,20 @@ func (a *app) noticeLine(c canvas, w int) string {
 	if a.lay.form == onePane {
 		return a.lastAlert(c, w)
 	}
-	return c.fit(" "+c.paint.text(themes.Note, c.plain(a.guidance())), w)
+	return c.fit(" "+c.paint.text(themes.Note, alternatives(c.plain(a.guidance()), w-2)), w)
+}
+
+// alternatives leaves out the last of several remedies joined with "or" until
+// the rest has room.
+func alternatives(s string, w int) string {
+	for width(s) > w {
+		i := strings.LastIndex(s, ", or ")
+		if i < 0 {
+			break
+		}
+		s = s[:i]
+	}
+	return s
 }
 
 // lastAlert is the worst alert where there is no room for the pane.
@@ -225,8 +245,35 @@ func (a *app) guidance() string {
 
 // footer shows the keys that work here, as many as fit.
 func (a *app) footer(c canvas, w int) string {
+	switch a.topOverlay().(type) {
+	case nil:
+		if a.tree.typing {
+			key := func(k, word string) string { return c.paint.text(themes.Key, k) + " " + word + "  " }
+			return c.fit(" "+key("enter", "keeps")+key("esc", "drops")+c.paint.text(themes.Dim, "words, kept<0.1, layer:0-3, type:q_proj, alert:erased, adapter:NAME, !not"), w)
+		}
+	case *explainBox:
+		return c.fit(" "+a.explainHints(c), w)
+	default:
+		return c.fit(" "+c.paint.text(themes.Key, "esc")+" back", w)
+	}
 	line, _ := a.hints(c, w)
 	return c.fit(line, w)
+}
+
+// footerOrder lists the actions that have a hint, the most useful first: what
+// does not fit is left out. On a small screen the other panes are out of sight,
+// so the way to them comes first.
+func footerOrder(f form) []string {
+	ids := []string{
+		"job.cancel", "job.pause", "alerts.explain", "alerts.ack", "alerts.level",
+		"plan.assign", "plan.all", "job.dry", "job.merge", "demo.broken", "demo.next",
+		"blocks.metric", "blocks.in", "block.view", "block.explain", "plan.output",
+		"mark.toggle", "tree.filter", "plan.up", "blocks.worst", "plan.undo",
+	}
+	if f == onePane {
+		return append([]string{"pane.next"}, ids...)
+	}
+	return append(ids, "pane.next")
 }
 
 // hintSpan is where a hint is in the footer, for the mouse.
@@ -254,12 +301,10 @@ func (a *app) hints(c canvas, w int) (line string, spans []hintSpan) {
 		at += n
 	}
 	s := a.currentScope()
-	for i := range a.actions {
-		x := &a.actions[i]
-		if x.hint == "" || x.scope&s == 0 || x.reason(a) != "" || strings.Contains(strings.Join(last, " "), x.id) {
-			continue
+	for _, id := range footerOrder(a.lay.form) {
+		if x := a.byID(id); x.scope&s != 0 && x.reason(a) == "" {
+			add(x, w-tail)
 		}
-		add(x, w-tail)
 	}
 	for _, id := range last {
 		add(a.byID(id), w+2)
@@ -268,5 +313,24 @@ func (a *app) hints(c canvas, w int) (line string, spans []hintSpan) {
 }
 
 func (a *app) hintWidth(c canvas, x *action) int { return width(hintKey(c, x)) + 1 + width(x.hint) + 2 }
+
+// explainHints are the keys of the explanation, where arrows mean steps.
+func (a *app) explainHints(c canvas) string {
+	s := ""
+	for _, h := range []struct{ ids, word string }{
+		{"move.left move.right", "step"},
+		{"move.up move.down", "weight"},
+		{"blocks.worst", "worst weight"},
+		{"blocks.next", "next block"},
+		{"app.copy", "copy"},
+		{"go.back", "back"},
+	} {
+		for id := range strings.FieldsSeq(h.ids) {
+			s += c.paint.text(themes.Key, hintKey(c, a.byID(id))) + " "
+		}
+		s += h.word + "  "
+	}
+	return s
+}
 
 func hintKey(c canvas, x *action) string { return keyName(x.keys[0], c.glyphs()) }
