@@ -30,8 +30,8 @@ func editConfig(raw []byte, model *loader.Checkpoint, layers []Layer, kept map[s
 		return raw, nil
 	}
 	doc := jsonText(raw)
-	if _, ok, err := doc.find(quantizationKey); err != nil || !ok {
-		return raw, err
+	if q, ok, err := doc.find(quantizationKey); err != nil || !ok || raw[q.value] != '{' {
+		return raw, err // absent, or null
 	}
 	if left := quantized(model, floats); len(left) == 0 {
 		return doc.remove(quantizationKey)

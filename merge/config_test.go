@@ -35,6 +35,7 @@ func TestEditConfig(t *testing.T) {
 		{name: "requantized", raw: `{"quantization_config": {}}`, layers: layersOf(c, quantizedAs(Same))},
 		{name: "kept after all", raw: `{"quantization_config": {}}`, layers: one(q), kept: map[string]bool{q: true}},
 		{name: "no quantization_config", raw: `{"a": 1}`, layers: one(q)},
+		{name: "null quantization_config", raw: `{"quantization_config": null}`, layers: one(q)},
 		{name: "broken but untouched", raw: `{"a": NaN`, layers: layersOf(c, quantizedAs(Same))},
 		{
 			name: "null list, indented", layers: one(q),
@@ -166,4 +167,37 @@ func TestEditConfigGolden(t *testing.T) {
 			t.Errorf("%s: more changed than the list:\n%s", base, got)
 		}
 	}
+}
+
+// FuzzEditConfig: no text makes the editor panic, and a JSON object stays one
+// that differs in nothing but quantization_config.
+func FuzzEditConfig(f *testing.F) {
+	f.Add([]byte(`{"a": 1, "quantization_config": {"llm_int8_skip_modules": null}, "b": {}}`), false)
+	f.Add([]byte("{\n  \"quantization_config\": {\n    \"x\": [1]\n  }\n}\n"), false)
+	f.Add([]byte(`{"quantization_config": {}, "\\\"": "}"}`), true)
+	f.Add([]byte(`{"quantization_config": null}`), true)
+	f.Add([]byte(`{"quantization_config": {}, "quantization_config": 1}`), true)
+	a := &loader.Weight{Name: "a", Format: quant.NF4}
+	b := &loader.Weight{Name: "b", Format: quant.Int8}
+	c := &loader.Checkpoint{Weights: []*loader.Weight{a, b}}
+	f.Fuzz(func(t *testing.T, raw []byte, all bool) {
+		layers := []Layer{{Weight: a, Output: AsBF16}, {Weight: b, Output: Same}}
+		if all {
+			layers[1].Output = AsF32
+		}
+		got, err := editConfig(raw, c, layers, nil)
+		var before map[string]any
+		if err != nil || json.Unmarshal(raw, &before) != nil || before == nil {
+			return
+		}
+		var after map[string]any
+		if err := json.Unmarshal(got, &after); err != nil {
+			t.Fatalf("%q became %q: %v", raw, got, err)
+		}
+		delete(before, quantizationKey)
+		delete(after, quantizationKey)
+		if !reflect.DeepEqual(before, after) {
+			t.Fatalf("%q became %q", raw, got)
+		}
+	})
 }

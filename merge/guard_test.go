@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mergescope/loader"
 )
 
 // TestRefusedTargets tries every way in which an output directory can be an
@@ -244,4 +246,46 @@ func TestTwoWriters(t *testing.T) {
 		t.Error(err)
 	}
 	checkNames(t, spec.dir, stateName)
+}
+
+// FuzzState: a state of any content is taken or refused.
+func FuzzState(f *testing.F) {
+	f.Add([]byte(`{"version":1,"plan_digest":"p","inputs":[],"files":{"model.safetensors":{"a":{"sha256":"","size":1,"data":"AA=="}}},"layers":{"x":null},"kept":{"x":true}}`))
+	f.Add([]byte(`{"version":1,"files":{"model.safetensors":null},"layers":{},"kept":{}}`))
+	c, err := loader.Source{}.Checkpoint(filepath.Join("..", "testdata", "golden", "bases", "llama-nf4"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer c.Close()
+	ids, err := identifyAll(c, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	dir := f.TempDir()
+	layers := layersOf(c, quantizedAs(AsBF16))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		root, err := os.OpenRoot(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		writeFile(t, filepath.Join(dir, stateName), text)
+		writeFile(t, filepath.Join(dir, "model.safetensors.partial"), nil)
+		s, err := loadState(root)
+		if err != nil || s == nil {
+			return
+		}
+		o := &output{spec: outputSpec{dir: dir, model: c, layers: layers}, root: root, create: createFile}
+		if err := o.arrange(s.Kept); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.resume(t.Context(), s, newState("p", ids)); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range o.shards {
+			if s.dev != nil {
+				s.dev.Close()
+			}
+		}
+	})
 }
