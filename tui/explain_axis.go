@@ -14,13 +14,14 @@ type axisGlyphs struct {
 	stored, exact, snapped       string // base value, merged value, code it rounds to
 	line, tick, boundary, cut    string
 	arrow, arrowLeft, arrowRight string
+	divide                       string
 }
 
 func (c canvas) axisGlyphs() axisGlyphs {
 	if c.ascii {
-		return axisGlyphs{"*", "#", "o", "-", "+", "'", ":", "-", "<", ">"}
+		return axisGlyphs{"*", "#", "o", "-", "+", "'", ":", "-", "<", ">", "/"}
 	}
-	return axisGlyphs{"●", "◆", "○", "─", "┴", "╵", "┊", "─", "◂", "▸"}
+	return axisGlyphs{"●", "◆", "○", "─", "┴", "╵", "┊", "─", "◂", "▸", "÷"}
 }
 
 // axis maps values to columns.
@@ -112,7 +113,7 @@ func (e *explainView) before(c canvas, w int) []string {
 		marks.put(1+a.x(float64(t.T[e.at])/unit), g.exact, themes.Warn)
 	}
 	marks.put(1+a.x(float64(quant.CodeValue(t.Spec.Format, t.OldCode[e.at]))), g.stored, themes.Accent)
-	head := c.paint.text(themes.Dim, c.plain("before (÷ "+e.scaleName()+" "+four(t.OldAbsmax)+")"))
+	head := c.paint.text(themes.Dim, "before ("+g.divide+" "+e.scaleName()+" "+four(t.OldAbsmax)+")")
 	return append([]string{head, marks.draw(c)}, e.codes(c, a, w, t.OldCode[e.at])...)
 }
 
@@ -141,7 +142,7 @@ func (e *explainView) after(c canvas, w int) []string {
 		}
 		marks.put(right+1, text, themes.NumRoles)
 	}
-	head := c.paint.text(themes.Dim, c.plain("after (÷ "+e.scaleName()+" "+four(t.RawAbsmax)+")"))
+	head := c.paint.text(themes.Dim, "after ("+g.divide+" "+e.scaleName()+" "+four(t.RawAbsmax)+")")
 	lines := append([]string{head, marks.draw(c)}, e.codes(c, a, w, code)...)
 	bounds := newStrip(w)
 	if e.shown >= 5 && t.Spec.Format.Is4Bit() {
