@@ -22,6 +22,7 @@ type selection struct {
 	layer    string   // RE2 on module paths
 	method   string
 	profile  string
+	combine  string // combination type and its options
 }
 
 func (s *selection) addAdapter(c *cobra.Command) {
@@ -33,6 +34,7 @@ func (s *selection) addPlan(c *cobra.Command) {
 	c.Flags().StringVar(&s.plan, "plan", "", "plan file that assigns adapters, scales and output forms to layers")
 	c.Flags().StringVar(&s.method, "method", "", "how a layer is requantized: peft (default)")
 	c.Flags().StringVar(&s.profile, "profile", "", "whose rounding rules: cpu (default) or cuda")
+	c.Flags().StringVar(&s.combine, "combine", "", "make one adapter of all -a NAME=WEIGHT first, as PEFT's add_weighted_adapter:\nTYPE[,density=D][,majority=total|frequency][,rank=R][,seed=N]")
 }
 
 func (s *selection) addLayer(c *cobra.Command) {
@@ -56,6 +58,9 @@ func (a *app) open(model string, sel selection) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if refs, err = sel.combined(refs); err != nil {
+		return nil, err
+	}
 	var file merge.Plan
 	if sel.plan != "" {
 		if file, err = readPlan(sel.plan); err != nil {
@@ -71,7 +76,7 @@ func (a *app) open(model string, sel selection) (*session, error) {
 	}
 	s := &session{project: merge.NewProject(ckpt), only: only}
 	for i := range refs {
-		ad, err := a.source.Adapter(refs[i].path)
+		ad, err := merge.OpenAdapter(a.source, ckpt, refs[i].path)
 		if err != nil {
 			s.Close()
 			return nil, &failure{what: "open adapter", err: err}
@@ -92,6 +97,26 @@ func (a *app) open(model string, sel selection) (*session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// combined makes one reference of those of the command line if --combine says
+// so; their scales are its weights.
+func (s *selection) combined(refs []adapterRef) ([]adapterRef, error) {
+	if s.combine == "" {
+		return refs, nil
+	}
+	c, err := merge.ParseCombination(s.combine)
+	if err != nil {
+		return nil, usagef("types: "+strings.Join(merge.CombinationTypes(), ", "), "--combine: %w", err)
+	}
+	if len(refs) == 0 {
+		return nil, usagef("add -a NAME=WEIGHT for each", "--combine has no adapters to combine")
+	}
+	var parts []merge.Part
+	for _, r := range refs {
+		parts = append(parts, merge.Part{Path: r.path, Weight: r.scale})
+	}
+	return []adapterRef{{path: merge.CombinedPath(c, parts), scale: 1}}, nil
 }
 
 // needAdapter reports a usage failure if neither -a nor --plan was given.

@@ -20,6 +20,9 @@ type jobFlags struct {
 	safe      bool
 	unsafe    bool
 	reference string
+	loraDtype string
+	unmerge   bool
+	roundTrip bool
 	failOn    []string
 	progress  string
 	json      bool
@@ -31,6 +34,9 @@ func (f *jobFlags) add(c *cobra.Command) {
 	fl.BoolVar(&f.safe, "safe", true, "stop a layer at non-finite values and keep its original bytes")
 	fl.BoolVar(&f.unsafe, "unsafe", false, "write non-finite values as PEFT does without safe_merge")
 	fl.StringVar(&f.reference, "reference", "as-merged", "base the figures compare with: as-merged or as-inferred")
+	fl.StringVar(&f.loraDtype, "lora-dtype", "f32", "dtype of the adapter's arithmetic: f32 (PEFT's default), file (autocast_adapter_dtype=False)\nor compute (low_cpu_mem_usage=True)")
+	fl.BoolVar(&f.unmerge, "unmerge", false, "take the adapters off a model they were merged into")
+	fl.BoolVar(&f.roundTrip, "round-trip", false, "merge and unmerge, to see what is not given back")
 	fl.StringSliceVar(&f.failOn, "fail-on", nil, "exit with 3 if these alerts are raised, for example erased,nonfinite")
 	fl.StringVar(&f.progress, "progress", "", "progress on stderr: bar, json or none (default: a bar on a terminal)")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
@@ -55,6 +61,18 @@ func (f *jobFlags) options(c *cobra.Command) (merge.Options, error) {
 	}
 	if f.reference == "as-inferred" {
 		opt.Reference = merge.AsInferred
+	}
+	var err error
+	if opt.LoRADtype, err = merge.ParseLoRADtype(f.loraDtype); err != nil {
+		return opt, usagef("see "+c.CommandPath()+" --help", "--lora-dtype: %w", err)
+	}
+	switch {
+	case f.unmerge && f.roundTrip:
+		return opt, usagef("--unmerge starts from a merged model, --round-trip from its base", "--unmerge and --round-trip exclude each other")
+	case f.unmerge:
+		opt.Unmerge = merge.Subtract
+	case f.roundTrip:
+		opt.Unmerge = merge.RoundTrip
 	}
 	return opt, nil
 }

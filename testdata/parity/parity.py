@@ -156,7 +156,7 @@ def flags(case: golden.Case) -> list[str]:
         out += ["--combine", text]
     out.append("--safe" if case.safe else "--unsafe")
     if case.unmerge:
-        out.append("--unmerge")
+        out.append("--round-trip")
     if case.load.get("autocast_adapter_dtype") is False:
         out += ["--lora-dtype", "file"]
     if case.load.get("low_cpu_mem_usage"):
