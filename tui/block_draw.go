@@ -21,20 +21,18 @@ func (b *blockPane) drawOccupancy(c canvas, w, h int) []string {
 		text += fmt.Sprintf("   half-step %s", scientific(facts.halfStep))
 	}
 	text += "   " + facts.sentence(t) + "."
-	verdict := wrap(c.plain(text), w)
+	verdict := wrapWords(c.plain(text), w)
 	room := h - min(len(verdict), h)
 	lines := b.table(c, w, room)
 	room -= len(lines)
-	out := lines
-	if n := min(8, room-3); n >= 2 {
-		bars := b.bars(c, w, n)
-		out = append(bars, out...)
-		room -= len(bars)
-	}
 	if room >= 1 {
 		verdict = append(verdict, b.weightLine(c))
+		room--
 	}
-	return append(out, verdict[:min(len(verdict), h)]...)
+	if n := min(8, room); n >= 2 {
+		lines = append(b.bars(c, w, n), lines...)
+	}
+	return append(lines, verdict[:min(len(verdict), h)]...)
 }
 
 // binWidth returns the width of a column of the table: wide enough for its
