@@ -97,13 +97,8 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	if err := p.Validate(plan); err != nil {
 		return nil, err
 	}
-	if opt.Out != "" {
-		if opt.Only != nil {
-			return nil, errors.New("only dry runs can leave out layers")
-		}
-		if err := checkTarget(opt.Out, inputPaths(p.Model, p.Adapters)); err != nil {
-			return nil, err
-		}
+	if opt.Out != "" && opt.Only != nil {
+		return nil, errors.New("only dry runs can leave out layers")
 	}
 	j := &Job{model: p.Model, plan: plan, opt: opt, merge: p.arithmetic(plan, opt), panel: panelWeights}
 	for _, ref := range plan.Adapters {
@@ -111,6 +106,11 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	}
 	layers, alerts := p.Layers(plan)
 	j.layers = layers
+	if opt.Out != "" {
+		if err := checkOutput(j.output()); err != nil {
+			return nil, err
+		}
+	}
 	j.log.Now = opt.Now
 	j.log.Add(alerts...)
 	j.status = make([]LayerState, len(layers))
@@ -196,10 +196,7 @@ func (j *Job) run(ctx context.Context) (err error) {
 	if j.opt.Out == "" {
 		return j.pool.run(ctx, j.workers)
 	}
-	out, err := openOutput(ctx, outputSpec{
-		dir: j.opt.Out, model: j.model, adapters: j.used, layers: j.layers,
-		plan: j.digest(), progress: func(n int64) { j.bytes.Add(n) },
-	})
+	out, err := openOutput(ctx, j.output())
 	if err != nil {
 		return err
 	}
@@ -210,6 +207,14 @@ func (j *Job) run(ctx context.Context) (err error) {
 	}()
 	j.out = diskSink{out}
 	return j.writeTo(ctx)
+}
+
+// output says what the job's output directory becomes.
+func (j *Job) output() outputSpec {
+	return outputSpec{
+		dir: j.opt.Out, model: j.model, adapters: j.used, layers: j.layers,
+		plan: j.digest(), progress: func(n int64) { j.bytes.Add(n) },
+	}
 }
 
 // writeTo computes everything into j.out and completes it.

@@ -70,28 +70,29 @@ func checkOutput(spec outputSpec) error {
 		return fmt.Errorf("output: %w", err)
 	}
 	defer root.Close()
-	if _, _, err = loadStates(root, spec); err != nil {
+	old, err := loadState(root)
+	if err == nil && old != nil {
+		_, err = startState(spec, old)
+	}
+	if err != nil {
 		return fmt.Errorf("output %s: %w", spec.dir, err)
 	}
 	return nil
 }
 
-// loadStates returns the state this run begins with, nothing finished, and the
-// one an earlier run of the same plan left, nil if there is none.
-func loadStates(root *os.Root, spec outputSpec) (fresh, old *state, err error) {
-	if old, err = loadState(root); err != nil {
-		return nil, nil, err
-	}
+// startState returns the state a run begins with, nothing finished. old is what
+// an earlier run left, nil if there was none; it must be of the same plan.
+func startState(spec outputSpec, old *state) (*state, error) {
 	inputs, err := identifyAll(spec.model, spec.adapters)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	fresh = newState(spec.plan, inputs)
+	fresh := newState(spec.plan, inputs)
 	if old != nil {
 		fresh.Kept = old.Kept
 		err = old.matches(fresh)
 	}
-	return fresh, old, err
+	return fresh, err
 }
 
 // open is openOutput once the seams for tests are in place.
@@ -126,7 +127,11 @@ func (o *output) begin(ctx context.Context) (err error) {
 	if err := checkForeign(o.spec.dir, o.root.Name()); err != nil {
 		return err // somebody came between the first look and the lock
 	}
-	fresh, old, err := loadStates(o.root, o.spec)
+	old, err := loadState(o.root)
+	if err != nil {
+		return err
+	}
+	fresh, err := startState(o.spec, old)
 	if err != nil {
 		return err
 	}
