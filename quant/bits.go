@@ -37,8 +37,8 @@ func flush(v float32) float32 {
 // magnitudes: NaN, always the same one, if x holds any, +Inf over all finite
 // values, 0 if x is empty.
 func maxAbs(x []float32) float32 {
-	var m uint32
-	for _, v := range x {
+	m, n := maxAbsVector(x)
+	for _, v := range x[n:] {
 		m = max(m, magnitude(v))
 	}
 	if m > infBits {

@@ -10,16 +10,21 @@ type Factor struct {
 	Rank int
 	Cols int
 	A    []float32
+
+	tiles []float32 // A in the order the vector kernels read it, nil if none do
 }
 
 // NewFactor prepares A, row-major [rank, cols], for any number of panels. It
-// keeps a, which must not change afterwards. It panics if len(a) is not
+// keeps a, which must not change afterwards, and a second copy for the vector
+// kernels in use. It panics if len(a) is not
 // rank*cols.
 func NewFactor(a []float32, rank, cols int) *Factor {
 	if rank < 0 || cols < 0 || len(a) != rank*cols {
 		panic(badLength)
 	}
-	return &Factor{Rank: rank, Cols: cols, A: a}
+	f := &Factor{Rank: rank, Cols: cols, A: a}
+	f.tiles = packFactor(f)
+	return f
 }
 
 // Delta sets dst [rows, f.Cols] to scale * (B @ A) with B [rows, f.Rank]:
@@ -34,11 +39,18 @@ func Delta(dst, b []float32, f *Factor, rows int, scale float32) {
 	if len(dst) != rows*f.Cols || len(b) != rows*f.Rank {
 		panic(badLength)
 	}
+	if !deltaVector(dst, b, f, rows, scale) {
+		deltaPlain(dst, b, f, 0, rows, 0, f.Cols, scale)
+	}
+}
+
+// deltaPlain is Delta for rows [r0, r1) and columns [c0, c1) of dst.
+func deltaPlain(dst, b []float32, f *Factor, r0, r1, c0, c1 int, scale float32) {
 	n := chainLength(f.Rank)
 	var next [deltaTile]float32
-	for lo := 0; lo < f.Cols; lo += deltaTile {
-		hi := min(lo+deltaTile, f.Cols)
-		for o := range rows {
+	for lo := c0; lo < c1; lo += deltaTile {
+		hi := min(lo+deltaTile, c1)
+		for o := r0; o < r1; o++ {
 			row := b[o*f.Rank : (o+1)*f.Rank]
 			acc := dst[o*f.Cols+lo : o*f.Cols+hi]
 			f.chain(acc, row, lo, 0, min(n, f.Rank))

@@ -3,8 +3,15 @@
 // a weight before and after a merge.
 //
 // The package works on slices of numbers. It opens no files, starts no
-// goroutines and keeps no global state besides constant tables, so every
-// function is safe for concurrent use on distinct slices.
+// goroutines and keeps no global state besides constant tables and the kernels
+// that Use chose, so every function is safe for concurrent use on distinct
+// slices.
+//
+// # Kernels
+//
+// Each step is written in Go, its readable twin. On amd64 vector kernels for
+// AVX2 and AVX-512 do whole chunks of 64 weights of finite numbers, and the twin
+// does the rest. The command in gen writes them; -tags noasm leaves them out.
 //
 // # Bit rules
 //

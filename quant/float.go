@@ -14,6 +14,11 @@ func DecodeFloats(dst []float32, raw []byte, f Format) {
 	if int64(len(raw)) != f.Bytes(int64(len(dst))) {
 		panic(badLength)
 	}
+	if !f.IsFloat() {
+		panic(badFormat)
+	}
+	n := decodeVector(dst, raw, f)
+	dst, raw = dst[n:], raw[f.Bytes(int64(n)):]
 	switch f {
 	case F32:
 		for i := range dst {
@@ -27,8 +32,6 @@ func DecodeFloats(dst []float32, raw []byte, f Format) {
 		for i := range dst {
 			dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(raw[2*i:])) << 16)
 		}
-	default:
-		panic(badFormat)
 	}
 }
 
@@ -39,6 +42,11 @@ func EncodeFloats(dst []byte, src []float32, f Format) {
 	if int64(len(dst)) != f.Bytes(int64(len(src))) {
 		panic(badLength)
 	}
+	if !f.IsFloat() {
+		panic(badFormat)
+	}
+	n := encodeVector(dst, src, f)
+	dst, src = dst[f.Bytes(int64(n)):], src[n:]
 	switch f {
 	case F32:
 		for i, v := range src {
@@ -52,8 +60,6 @@ func EncodeFloats(dst []byte, src []float32, f Format) {
 		for i, v := range src {
 			binary.LittleEndian.PutUint16(dst[2*i:], bfloat16(v))
 		}
-	default:
-		panic(badFormat)
 	}
 }
 
@@ -62,6 +68,17 @@ func EncodeFloats(dst []byte, src []float32, f Format) {
 func RoundTo(x []float32, f Format) {
 	switch f {
 	case F32:
+		return
+	case F16, BF16:
+		roundPlain(x[roundVector(x, f):], f)
+	default:
+		panic(badFormat)
+	}
+}
+
+// roundPlain is RoundTo for F16 and BF16.
+func roundPlain(x []float32, f Format) {
+	switch f {
 	case F16:
 		for i, v := range x {
 			x[i] = half(v)
@@ -70,8 +87,6 @@ func RoundTo(x []float32, f Format) {
 		for i, v := range x {
 			x[i] = math.Float32frombits(uint32(bfloat16(v)) << 16)
 		}
-	default:
-		panic(badFormat)
 	}
 }
 

@@ -14,8 +14,8 @@ const minAbsmax = 1e-38
 // It panics if the lengths do not fit or s is no 4-bit format.
 func Dequantize4(dst []float32, codes []byte, absmax []float32, s Spec) {
 	check4(len(dst), codes, absmax, s)
-	for b, am := range absmax {
-		lo := b * s.Blocksize
+	for b := dequantize4Vector(dst, codes, absmax, s); b < len(absmax); b++ {
+		am, lo := absmax[b], b*s.Blocksize
 		block := dst[lo:min(lo+s.Blocksize, len(dst))]
 		dequantizeBlock(block, codes[lo/2:], am, s.Format)
 		roundState(block, s.Dtype)
@@ -33,7 +33,11 @@ func Dequantize4(dst []float32, codes []byte, absmax []float32, s Spec) {
 func Quantize4(codes []byte, absmax, src []float32, s Spec, p Profile) (ambiguous int) {
 	check4(len(src), codes, absmax, s)
 	r := ruleOf(s.Format, p)
-	for b := range absmax {
+	b := 0
+	if p == CPU {
+		b = quantize4Vector(codes, absmax, src, s)
+	}
+	for ; b < len(absmax); b++ {
 		lo := b * s.Blocksize
 		hi := min(lo+s.Blocksize, len(src))
 		am, n := quantizeBlock(codes[lo/2:(hi+1)/2], src[lo:hi], r, p, hi-lo < s.Blocksize)

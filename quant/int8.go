@@ -49,7 +49,8 @@ func checkInt8(n int, codes []byte, scb []float32) (cols int) {
 // dequantizeRow decodes a row or a part of one.
 func dequantizeRow(dst []float32, codes []byte, scb float32) {
 	codes = codes[:len(dst)]
-	for i, q := range codes {
+	for i := dequantize8Vector(dst, codes, scb); i < len(dst); i++ {
+		q := codes[i]
 		dst[i] = float32(float32(int8(q))*scb) * int8Step
 	}
 }
@@ -92,8 +93,12 @@ func (x *int8Scaling) steps(v float32) float32 {
 // quantize codes a row or a part of one.
 func (x *int8Scaling) quantize(codes []byte, src []float32) (ambiguous uint32) {
 	codes = codes[:len(src)]
-	for i, v := range src {
-		q, unsure := x.code(v)
+	i := 0
+	if !x.cuda && x.factor != 0 { // then no value of the row is NaN or infinite
+		i = quantize8Vector(codes, src, x.factor)
+	}
+	for ; i < len(src); i++ {
+		q, unsure := x.code(src[i])
 		codes[i] = q
 		if unsure {
 			ambiguous++

@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"encoding/binary"
 	"math"
 	"math/bits"
 )
@@ -45,16 +46,42 @@ func (p *Panel) Measure(scales []float32) {
 		panic(badLength)
 	}
 	p.Sums = grow(p.Sums, p.Blocks())
-	for b := range p.Sums {
-		lo, hi := p.Block(b)
+	for b := 0; b < len(p.Sums); {
+		end := p.span(b)
+		lo, _ := p.Block(b)
+		_, hi := p.Block(end - 1)
 		p.out = grow(p.out, hi-lo)
-		p.result(p.out, b, scales)
-		s := measureBlock(ref[lo:hi], p.D[lo:hi], p.T[lo:hi], p.out)
-		s.Codes = p.changed(lo, hi)
-		s.Ambiguous = p.ambiguous[b]
-		s.OldAbsmax, s.NewAbsmax = p.scale(b, p.Absmax), p.scale(b, scales)
-		p.Sums[b] = s
+		p.result(p.out, b, end, scales)
+		measureBlocks(p.Sums[b:end], ref[lo:hi], p.D[lo:hi], p.T[lo:hi], p.out, p.blocksize())
+		for ; b < end; b++ {
+			s := &p.Sums[b]
+			s.Codes = p.changed(p.Block(b))
+			s.Ambiguous = p.ambiguous[b]
+			s.OldAbsmax, s.NewAbsmax = p.scale(b, p.Absmax), p.scale(b, scales)
+		}
 	}
+}
+
+// spanWeights is about how many weights of W' are held at a time.
+const spanWeights = 2048
+
+// span returns the end of the blocks from b on that are decoded and measured
+// together; those of int8 and float weights lie in one row.
+func (p *Panel) span(b int) (end int) {
+	end = b + max(spanWeights/p.blocksize(), 1)
+	if !p.Spec.Format.Is4Bit() {
+		end = min(end, (b/p.pieces()+1)*p.pieces())
+	}
+	return min(end, p.Blocks())
+}
+
+// blocksize is the number of weights in every block but the last, or the last
+// of a row.
+func (p *Panel) blocksize() int {
+	if p.Spec.Format.Is4Bit() {
+		return p.Spec.Blocksize
+	}
+	return StatBlock
 }
 
 func (p *Panel) reference() []float32 {
@@ -76,13 +103,15 @@ func (p *Panel) scale(b int, scales []float32) float32 {
 	}
 }
 
-// result sets dst to the dequantized result W' of block b.
-func (p *Panel) result(dst []float32, b int, scales []float32) {
-	lo, hi := p.Block(b)
+// result sets dst to the dequantized result W' of blocks [b, end), which lie in
+// one row unless the format has blocks.
+func (p *Panel) result(dst []float32, b, end int, scales []float32) {
+	lo, _ := p.Block(b)
+	hi := lo + len(dst)
 	switch f := p.Spec.Format; {
 	case f.Is4Bit():
-		dequantizeBlock(dst, p.NewCodes[lo/2:], scales[b], f)
-		roundState(dst, p.OutDtype)
+		spec := Spec{Format: f, Blocksize: p.Spec.Blocksize, Dtype: p.OutDtype}
+		Dequantize4(dst, p.NewCodes[lo/2:(hi+1)/2], scales[b:end], spec)
 	case f == Int8:
 		dequantizeRow(dst, p.NewCodes[lo:hi], p.scale(b, scales))
 		roundState(dst, p.OutDtype)
@@ -97,19 +126,12 @@ func (p *Panel) changed(lo, hi int) (n uint32) {
 	old, now := p.Codes, p.NewCodes
 	switch f := p.Spec.Format; {
 	case f.Is4Bit():
-		for j := lo / 2; j < hi/2; j++ {
-			x := old[j] ^ now[j]
-			n += uint32(bits.OnesCount8((x | x>>1 | x>>2 | x>>3) & 0x11))
-		}
+		n = changedFields(old[lo/2:hi/2], now[lo/2:hi/2], 4)
 		if hi%2 != 0 && old[hi/2]>>4 != now[hi/2]>>4 { // the low nibble is padding
 			n++
 		}
 	case f == Int8:
-		for i := lo; i < hi; i++ {
-			if old[i] != now[i] {
-				n++
-			}
-		}
+		n = changedFields(old[lo:hi], now[lo:hi], 8)
 	default:
 		var a, b [StatBlock]float32
 		from, to := f.Bytes(int64(lo)), f.Bytes(int64(hi))
@@ -122,6 +144,40 @@ func (p *Panel) changed(lo, hi int) (n uint32) {
 		}
 	}
 	return n
+}
+
+// changedFields counts the fields of 4 or 8 bits that differ, eight bytes at a
+// time.
+func changedFields(old, now []byte, width int) (n uint32) {
+	now = now[:len(old)]
+	for len(old) >= 8 && len(now) >= 8 {
+		n += fieldsSet(binary.LittleEndian.Uint64(old)^binary.LittleEndian.Uint64(now), width)
+		old, now = old[8:], now[8:]
+	}
+	for i, x := range old {
+		n += fieldsSet(uint64(x^now[i]), width)
+	}
+	return n
+}
+
+// fieldsSet counts the fields of x that are not 0.
+func fieldsSet(x uint64, width int) uint32 {
+	x |= x >> 2
+	x |= x >> 1 // the lowest bit of each nibble is now set if any of its bits was
+	if width == 4 {
+		return uint32(bits.OnesCount64(x & 0x1111111111111111))
+	}
+	x |= x >> 4
+	return uint32(bits.OnesCount64(x & 0x0101010101010101))
+}
+
+// measureBlocks sums over blocks of so many weights, the last of which may be
+// shorter, and sets what follows from w, d, t and out.
+func measureBlocks(sums []BlockSum, w, d, t, out []float32, blocksize int) {
+	for b := measureVector(sums, w, d, t, out, blocksize); b < len(sums); b++ {
+		lo, hi := b*blocksize, min((b+1)*blocksize, len(w))
+		sums[b] = measureBlock(w[lo:hi], d[lo:hi], t[lo:hi], out[lo:hi])
+	}
 }
 
 // measureBlock sums over one block: w is the reference, d the delta, t the

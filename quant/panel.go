@@ -99,8 +99,15 @@ func (p *Panel) Add() {
 		panic(badLength)
 	}
 	p.T = grow(p.T, n)
-	for i, d := range p.D {
-		p.T[i] = p.W[i] + d
+	done := addVector(p.T, p.W, p.D)
+	addPlain(p.T[done:], p.W[done:], p.D[done:])
+}
+
+// addPlain sets dst to x+y, both at least as long.
+func addPlain(dst, x, y []float32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	for i, v := range x {
+		dst[i] = v + y[i]
 	}
 }
 
@@ -127,7 +134,11 @@ func (p *Panel) Requantize() {
 func (p *Panel) requantize4() {
 	p.NewAbsmax = grow(p.NewAbsmax, p.Blocks())
 	r := ruleOf(p.Spec.Format, p.Profile)
-	for b := range p.NewAbsmax {
+	b := 0
+	if p.Profile == CPU {
+		b = quantize4Vector(p.NewCodes, p.NewAbsmax, p.T, p.Spec)
+	}
+	for ; b < len(p.NewAbsmax); b++ {
 		lo, hi := p.Block(b)
 		partial := hi-lo < p.Spec.Blocksize
 		p.NewAbsmax[b], p.ambiguous[b] = quantizeBlock(p.NewCodes[lo/2:(hi+1)/2], p.T[lo:hi], r, p.Profile, partial)
@@ -139,6 +150,10 @@ func (p *Panel) requantizeInt8() {
 	for row := range p.NewAbsmax {
 		x := int8Scaler(p.T[row*p.Cols:(row+1)*p.Cols], p.Profile)
 		p.NewAbsmax[row] = x.scb
+		if !x.cuda {
+			x.quantize(p.NewCodes[row*p.Cols:(row+1)*p.Cols], p.T[row*p.Cols:(row+1)*p.Cols])
+			continue
+		}
 		for piece := range p.pieces() {
 			b := row*p.pieces() + piece
 			lo, hi := p.Block(b)

@@ -54,7 +54,7 @@ func TraceBlock(p *Panel, b int, scales []float32) *Trace {
 		Out:       make([]float32, hi-lo),
 		Sum:       p.Sums[b],
 	}
-	p.result(t.Out, b, scales)
+	p.result(t.Out, b, b+1, scales)
 	t.X = p.relative(b)
 	t.Extreme = p.extreme(t.T, t.RawAbsmax)
 	return t

@@ -1,0 +1,129 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// blockSum is the size of package quant's BlockSum, which begins with WW, DD,
+// TT, RD, EE and MaxE.
+const blockSum = 56
+
+// sums are the accumulators of a block: 16 lanes of five sums in one or two
+// registers each, and the largest error.
+type sums struct {
+	unit
+	acc [5][]reg.VecVirtual
+	max reg.VecVirtual
+}
+
+func (u unit) newSums() sums {
+	s := sums{unit: u, max: u.vec()}
+	u.zero(s.max)
+	for i := range s.acc {
+		s.acc[i] = u.vecs(16 / u.lanes)
+		for _, v := range s.acc[i] {
+			u.zero(v)
+		}
+	}
+	return s
+}
+
+// take adds one register of elements, half of the 16 lanes or all. out is
+// overwritten.
+func (s sums) take(half int, w, d, t operand.Mem, out reg.VecVirtual) {
+	add := func(i int, a, b operand.Op) {
+		p := s.vec()
+		VMULPS(a, b, p)
+		VADDPS(p, s.acc[i][half], s.acc[i][half])
+	}
+	x := s.vec()
+	VMOVUPS(w, x)
+	VSUBPS(x, out, out)
+	add(0, x, x)
+	y := s.vec()
+	VMOVUPS(d, y)
+	add(1, y, y)
+	add(3, out, y)
+	VSUBPS(y, out, out)
+	z := s.vec()
+	VMOVUPS(t, z)
+	add(2, z, z)
+	add(4, out, out)
+	s.and(constant("magnitude", 0x7fffffff), out, out)
+	VPMAXUD(out, s.max, s.max)
+}
+
+// fold adds lane l+8 to lane l, then +4, +2 and +1, and stores the block.
+func (s sums) fold(dst reg.Register) {
+	var x [5]reg.VecVirtual
+	for i, a := range s.acc {
+		x[i] = s.foldTo4(a)
+	}
+	// Pairs of sums share the last steps.
+	pair := func(a, b reg.VecVirtual) reg.VecVirtual {
+		lo, hi := s.vec(), s.vec()
+		VUNPCKLPD(b.AsX(), a.AsX(), lo.AsX())
+		VUNPCKHPD(b.AsX(), a.AsX(), hi.AsX())
+		VADDPS(hi.AsX(), lo.AsX(), lo.AsX())
+		return lo
+	}
+	p, q := pair(x[0], x[1]), pair(x[2], x[3])
+	even, odd := s.vec(), s.vec()
+	VSHUFPS(operand.U8(0x88), q.AsX(), p.AsX(), even.AsX())
+	VSHUFPS(operand.U8(0xdd), q.AsX(), p.AsX(), odd.AsX())
+	VADDPS(odd.AsX(), even.AsX(), even.AsX())
+	VMOVUPS(even.AsX(), at(dst, 0))
+	e, h := x[4].AsX(), s.vec()
+	VPERMILPS(operand.U8(0x4e), e, h.AsX())
+	VADDPS(h.AsX(), e, e)
+	VPERMILPS(operand.U8(0xb1), e, h.AsX())
+	VADDPS(h.AsX(), e, e)
+	VMOVSS(e, at(dst, 16))
+	s.foldMax(s.max)
+	VMOVD(s.max.AsX(), at(dst, 20))
+}
+
+// foldTo4 adds the 16 lanes of an accumulator to 4.
+func (s sums) foldTo4(a []reg.VecVirtual) reg.VecVirtual {
+	v, h := a[0], s.vec()
+	if s.wide() {
+		VEXTRACTF64X4(operand.U8(1), v, h.AsY())
+		VADDPS(h.AsY(), v.AsY(), v.AsY())
+		VEXTRACTF32X4(operand.U8(1), v.AsY(), h.AsX())
+	} else {
+		VADDPS(a[1], v, v)
+		VEXTRACTF128(operand.U8(1), v, h.AsX())
+	}
+	VADDPS(h.AsX(), v.AsX(), v.AsX())
+	return v
+}
+
+// measure sums over whole blocks.
+func (u unit) measure() {
+	u.text("measure", "sums *float32, w, d, t, out *float32, blocks int, chunks int)",
+		"sets WW, DD, TT, RD, EE and MaxE of blocks of 64*chunks elements. They hold if\n"+
+			"DD, TT and EE are finite; otherwise an element may be NaN or infinite.")
+	dst, w, d, t, out := load("sums"), load("w"), load("d"), load("t"), load("out")
+	blocks, chunks := load("blocks"), load("chunks")
+	loop("block", blocks, func() {
+		s := u.newSums()
+		n := GP64()
+		MOVQ(chunks, n)
+		loop("chunk", n, func() {
+			for i := range chunk / u.lanes {
+				v := u.vec()
+				off := i * u.bytes()
+				VMOVUPS(at(out, off), v)
+				s.take(i%(16/u.lanes), at(w, off), at(d, off), at(t, off), v)
+			}
+			for _, p := range []reg.Register{w, d, t, out} {
+				ADDQ(operand.U32(4*chunk), p)
+			}
+		})
+		s.fold(dst)
+		ADDQ(operand.U8(blockSum), dst)
+	})
+	end()
+}

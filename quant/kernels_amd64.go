@@ -1,0 +1,286 @@
+//go:build amd64 && gc && !noasm
+
+package quant
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+//go:generate go -C gen run . -out ../vector_amd64.s -stubs ../vector_amd64.go -pkg quant
+
+const (
+	// chunk is how many weights a kernel handles at a time.
+	chunk = 64
+	// callChunks bounds the work of a call to some microseconds: assembly cannot be
+	// preempted.
+	callChunks = 128
+)
+
+func bestLevel() Level {
+	switch x := &cpu.X86; {
+	case x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX2 && x.HasFMA:
+		return AVX512
+	case x.HasAVX2 && x.HasFMA: // both come with F16C on every such processor
+		return AVX2
+	}
+	return Go
+}
+
+// vectorKernels are the kernels of one instruction set but for the delta, whose
+// arguments must not escape. They take pointers to the first of so many chunks
+// or blocks, at least one.
+type vectorKernels struct {
+	add         func(dst, x, y *float32, chunks int) (nan int)
+	absmax      func(dst, src *float32, blocks, chunks int)
+	round       [2]func(x *float32, chunks int)
+	decode      [2]func(dst *float32, src *byte, chunks int)
+	encode      [2]func(dst *byte, src *float32, chunks int)
+	dequantize4 [3]func(dst *float32, codes *byte, absmax *float32, table *[16]float32, blocks, chunks int)
+	quantize4   [2]func(codes *byte, src, absmax, t *float32, blocks, chunks int)
+	dequantize8 func(dst *float32, codes *byte, chunks int, scb float32)
+	quantize8   func(codes *byte, src *float32, chunks int, factor float32)
+	measure     func(sums, w, d, t, out *float32, blocks, chunks int)
+}
+
+// Kernels by float format follow f-F16 or, where F32 has one too, f-F32; those
+// by 4-bit format f-NF4.
+var (
+	avx2 = vectorKernels{
+		add:         addAVX2,
+		absmax:      absmaxAVX2,
+		round:       [2]func(*float32, int){roundF16AVX2, roundBF16AVX2},
+		decode:      [2]func(*float32, *byte, int){decodeF16AVX2, decodeBF16AVX2},
+		encode:      [2]func(*byte, *float32, int){encodeF16AVX2, encodeBF16AVX2},
+		dequantize4: [3]func(*float32, *byte, *float32, *[16]float32, int, int){dequantize4F32AVX2, dequantize4F16AVX2, dequantize4BF16AVX2},
+		quantize4:   [2]func(*byte, *float32, *float32, *float32, int, int){quantizeNF4AVX2, quantizeFP4AVX2},
+		dequantize8: dequantize8AVX2,
+		quantize8:   quantize8AVX2,
+		measure:     measureAVX2,
+	}
+	avx512 = vectorKernels{
+		add:         addAVX512,
+		absmax:      absmaxAVX512,
+		round:       [2]func(*float32, int){roundF16AVX512, roundBF16AVX512},
+		decode:      [2]func(*float32, *byte, int){decodeF16AVX512, decodeBF16AVX512},
+		encode:      [2]func(*byte, *float32, int){encodeF16AVX512, encodeBF16AVX512},
+		dequantize4: [3]func(*float32, *byte, *float32, *[16]float32, int, int){dequantize4F32AVX512, dequantize4F16AVX512, dequantize4BF16AVX512},
+		quantize4:   [2]func(*byte, *float32, *float32, *float32, int, int){quantizeNF4AVX512, quantizeFP4AVX512},
+		dequantize8: dequantize8AVX512,
+		quantize8:   quantize8AVX512,
+		measure:     measureAVX512,
+	}
+)
+
+// inUse returns the kernels in use, nil for the Go twins.
+func inUse() *vectorKernels {
+	switch Kernels() {
+	case AVX512:
+		return &avx512
+	case AVX2:
+		return &avx2
+	}
+	return nil
+}
+
+// decodeVector widens the first n elements and returns n.
+func decodeVector(dst []float32, raw []byte, f Format) (n int) {
+	k := inUse()
+	if k == nil {
+		return 0
+	}
+	if f == F32 {
+		return copy(dst, floatsOf(raw))
+	}
+	for ; len(dst)-n >= chunk; n += min((len(dst)-n)/chunk, callChunks) * chunk {
+		k.decode[f-F16](&dst[n], &raw[2*n], min((len(dst)-n)/chunk, callChunks))
+	}
+	return n
+}
+
+// encodeVector stores the first n elements and returns n.
+func encodeVector(dst []byte, src []float32, f Format) (n int) {
+	k := inUse()
+	if k == nil {
+		return 0
+	}
+	if f == F32 {
+		return copy(floatsOf(dst), src)
+	}
+	for ; len(src)-n >= chunk; n += min((len(src)-n)/chunk, callChunks) * chunk {
+		k.encode[f-F16](&dst[2*n], &src[n], min((len(src)-n)/chunk, callChunks))
+	}
+	return n
+}
+
+// floatsOf views little-endian float32 values as such; amd64 reads them at any
+// address.
+func floatsOf(raw []byte) []float32 {
+	if len(raw) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(&raw[0])), len(raw)/4)
+}
+
+// roundVector rounds the first n elements and returns n.
+func roundVector(x []float32, f Format) (n int) {
+	k := inUse()
+	if k == nil {
+		return 0
+	}
+	for ; len(x)-n >= chunk; n += min((len(x)-n)/chunk, callChunks) * chunk {
+		k.round[f-F16](&x[n], min((len(x)-n)/chunk, callChunks))
+	}
+	return n
+}
+
+// addVector sets the first n elements and returns n. Sums with NaN, whose bits
+// depend on the order of the operands, are left to Go.
+func addVector(dst, x, y []float32) (n int) {
+	k := inUse()
+	if k == nil {
+		return 0
+	}
+	for len(dst)-n >= chunk {
+		m := min((len(dst)-n)/chunk, callChunks)
+		if k.add(&dst[n], &x[n], &y[n], m) != 0 {
+			addPlain(dst[n:n+m*chunk], x[n:], y[n:])
+		}
+		n += m * chunk
+	}
+	return n
+}
+
+// maxAbsVector returns the bits of the largest magnitude of the first n elements.
+func maxAbsVector(x []float32) (m uint32, n int) {
+	k := inUse()
+	if k == nil {
+		return 0, 0
+	}
+	for len(x)-n >= chunk {
+		c := min((len(x)-n)/chunk, callChunks)
+		var part float32
+		if k == &avx512 { // through k, part would escape
+			absmaxAVX512(&part, &x[n], 1, c)
+		} else {
+			absmaxAVX2(&part, &x[n], 1, c)
+		}
+		m = max(m, magnitude(part))
+		n += c * chunk
+	}
+	return m, n
+}
+
+// wholeBlocks returns how many of n weights' blocks the vector kernels take and
+// how many of them to take in one call.
+func wholeBlocks(n, blocksize int) (blocks, call int) {
+	if blocksize%chunk != 0 {
+		return 0, 0
+	}
+	return n / blocksize, max(callChunks*chunk/blocksize, 1)
+}
+
+// dequantize4Vector decodes the first n blocks and returns n.
+func dequantize4Vector(dst []float32, codes []byte, absmax []float32, s Spec) (n int) {
+	k := inUse()
+	if k == nil {
+		return 0
+	}
+	blocks, call := wholeBlocks(len(dst), s.Blocksize)
+	decode := k.dequantize4[0]
+	if s.Dtype != Unknown {
+		decode = k.dequantize4[s.Dtype-F32]
+	}
+	for ; n < blocks; n += min(call, blocks-n) {
+		lo := n * s.Blocksize
+		decode(&dst[lo], &codes[lo/2], &absmax[n], valuesOf(s.Format), min(call, blocks-n), s.Blocksize/chunk)
+	}
+	for b, am := range absmax[:n] {
+		if !finite(am) {
+			lo := b * s.Blocksize
+			block := dst[lo : lo+s.Blocksize]
+			dequantizeBlock(block, codes[lo/2:], am, s.Format)
+			if s.Dtype != Unknown {
+				roundPlain(block, s.Dtype)
+			}
+		}
+	}
+	return n
+}
+
+// quantize4Vector codes the first n blocks under the CPU profile and returns n.
+func quantize4Vector(codes []byte, absmax, src []float32, s Spec) (n int) {
+	k := inUse()
+	if k == nil {
+		return 0
+	}
+	blocks, call := wholeBlocks(len(src), s.Blocksize)
+	t := &nf4Tables
+	if s.Format == FP4 {
+		t = &fp4Tables
+	}
+	for n < blocks {
+		lo, m := n*s.Blocksize, min(call, blocks-n)
+		k.absmax(&absmax[n], &src[lo], m, s.Blocksize/chunk)
+		k.quantize4[s.Format-NF4](&codes[lo/2], &src[lo], &absmax[n], &t.bound[0], m, s.Blocksize/chunk)
+		n += m
+	}
+	for b, am := range absmax[:n] {
+		if !finite(am) {
+			lo, hi := b*s.Blocksize, (b+1)*s.Blocksize
+			absmax[b], _ = quantizeBlock(codes[lo/2:hi/2], src[lo:hi], ruleOf(s.Format, CPU), CPU, false)
+		}
+	}
+	return n
+}
+
+// dequantize8Vector decodes the first n values of a row and returns n.
+func dequantize8Vector(dst []float32, codes []byte, scb float32) (n int) {
+	k := inUse()
+	if k == nil || !finite(scb) {
+		return 0
+	}
+	for ; len(dst)-n >= chunk; n += min((len(dst)-n)/chunk, callChunks) * chunk {
+		k.dequantize8(&dst[n], &codes[n], min((len(dst)-n)/chunk, callChunks), scb)
+	}
+	return n
+}
+
+// quantize8Vector codes the first n values of a row, all of which are finite in
+// float16, and returns n.
+func quantize8Vector(codes []byte, src []float32, factor float32) (n int) {
+	k := inUse()
+	if k == nil {
+		return 0
+	}
+	for ; len(src)-n >= chunk; n += min((len(src)-n)/chunk, callChunks) * chunk {
+		k.quantize8(&codes[n], &src[n], min((len(src)-n)/chunk, callChunks), factor)
+	}
+	return n
+}
+
+// measureVector sums over the first n blocks of so many elements and returns n.
+// It leaves Codes, Ambiguous and the scales alone.
+func measureVector(sums []BlockSum, w, d, t, out []float32, blocksize int) (n int) {
+	k := inUse()
+	if k == nil {
+		return 0
+	}
+	blocks, call := wholeBlocks(len(w), blocksize)
+	for n < blocks {
+		lo, m := n*blocksize, min(call, blocks-n)
+		k.measure(&sums[n].WW, &w[lo], &d[lo], &t[lo], &out[lo], m, blocksize/chunk)
+		n += m
+	}
+	for b := range sums[:n] {
+		s := &sums[b]
+		if !finite(s.DD + s.TT + s.EE + s.RD) {
+			lo, hi := b*blocksize, (b+1)*blocksize
+			*s = measureBlock(w[lo:hi], d[lo:hi], t[lo:hi], out[lo:hi])
+			continue
+		}
+		s.N, s.Delta, s.Sum, s.Output = uint32(blocksize), 0, 0, 0
+	}
+	return n
+}

@@ -1,0 +1,296 @@
+package quant
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// levels are those of this machine and build.
+func levels() (l []Level) {
+	for v := Go; v <= Best(); v++ {
+		l = append(l, v)
+	}
+	return l
+}
+
+// at runs do with the kernels of a level.
+func at(t testing.TB, l Level, do func()) {
+	t.Helper()
+	before := forced.Load()
+	defer forced.Store(before)
+	if err := Use(l); err != nil {
+		t.Fatal(err)
+	}
+	do()
+}
+
+// Everything that compares with bitsandbytes, torch and MKL holds at each level,
+// not only at the best one.
+func TestEveryLevel(t *testing.T) {
+	if Best() == Go {
+		t.Skip("this machine or build has no vector kernels, so the other tests say it all")
+	}
+	for _, l := range levels() {
+		if l == Best() {
+			continue
+		}
+		for name, test := range map[string]func(*testing.T){
+			"4Bit":          TestGolden4Bit,
+			"Edges4Bit":     TestGoldenEdges4Bit,
+			"Nested2D":      TestGoldenNested2D,
+			"Ragged":        TestGoldenRagged,
+			"Storage":       TestGoldenStorage,
+			"Int8":          TestGoldenInt8,
+			"Delta":         TestGoldenDelta,
+			"Merges":        TestGoldenMerges,
+			"Sequences":     TestGoldenSequences,
+			"MKL":           TestDeltaMatchesMKL,
+			"DeltaShapes":   TestDeltaShapes,
+			"DeltaSpecial":  TestDeltaNonFinite,
+			"NearestRandom": TestNearestRandom,
+			"RoundTo":       TestRoundTo,
+			"DecodeFloats":  TestDecodeFloats,
+			"NonFinite":     TestMeasureBlockNonFinite,
+			"PanelReuse":    TestPanelReuse,
+		} {
+			t.Run(l.String()+"/"+name, func(t *testing.T) { at(t, l, func() { test(t) }) })
+		}
+	}
+}
+
+func TestUse(t *testing.T) {
+	if Kernels() != Best() {
+		t.Errorf("%v in use, best is %v", Kernels(), Best())
+	}
+	for _, l := range levels() {
+		at(t, l, func() {
+			if Kernels() != l {
+				t.Errorf("%v in use after Use(%v)", Kernels(), l)
+			}
+		})
+		if got, ok := ParseLevel(l.String()); !ok || got != l {
+			t.Errorf("ParseLevel(%q) = %v, %v", l.String(), got, ok)
+		}
+	}
+	for l := Best() + 1; l <= AVX512+1; l++ {
+		if Use(l) == nil {
+			t.Errorf("Use(%v) on a machine whose best is %v", l, Best())
+		}
+	}
+	if _, ok := ParseLevel("sse"); ok {
+		t.Error("ParseLevel takes sse")
+	}
+}
+
+// identical compares bits, those of NaN included.
+func identical(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d values, want %d", what, len(got), len(want))
+	}
+	for i, v := range got {
+		if math.Float32bits(v) != math.Float32bits(want[i]) {
+			t.Fatalf("%s: [%d] = %v (%08x), the Go twin has %v (%08x)", what, i,
+				v, math.Float32bits(v), want[i], math.Float32bits(want[i]))
+		}
+	}
+}
+
+// levelCase is one LoRA merge into a quantized weight.
+type levelCase struct {
+	rows, cols, rank int
+	spec             Spec
+	out              Format
+	profile          Profile
+	special          uint8 // what is planted, a bit each
+	seed             uint64
+}
+
+// run does the merge at a level.
+func (c *levelCase) run(t *testing.T, l Level) (p *Panel) {
+	at(t, l, func() {
+		rng := rand.New(rand.NewPCG(c.seed, 1))
+		a, b := gauss(rng, c.rank*c.cols, 1), gauss(rng, c.rows*c.rank, 0.01)
+		p = &Panel{Spec: c.spec, OutDtype: c.out, Profile: c.profile, Rows: c.rows, Cols: c.cols}
+		p.Codes = make([]byte, c.spec.Format.Bytes(int64(p.Len())))
+		for i := range p.Codes {
+			p.Codes[i] = byte(rng.Uint32())
+		}
+		switch f := c.spec.Format; {
+		case f.Is4Bit():
+			p.Absmax = gauss(rng, p.Blocks(), 0.1)
+		case f == Int8:
+			p.Absmax = gauss(rng, c.rows, 0.1)
+		default:
+			EncodeFloats(p.Codes, gauss(rng, p.Len(), 0.02), f)
+		}
+		c.plant(rng, p, a, b)
+		factor := NewFactor(a, c.rank, c.cols)
+		scale := float32(0.5)
+		if c.special&128 != 0 {
+			scale = 0 // so that T has zero blocks and code points
+		}
+		p.Merge(b, factor, scale)
+	})
+	return p
+}
+
+// odd are values whose sums, products and scales leave the normal range.
+var odd = []float32{
+	0, float32(math.Copysign(0, -1)), math.SmallestNonzeroFloat32, -3e-45, 1e-40, 1.2e-38, 9e-39, 1e-38,
+	math.MaxFloat32, -math.MaxFloat32, 1e38, 65504, 65520, 7e4, 1e19, -2e19, 3e20, 6e-8, 3e-8,
+	float32(math.Inf(1)), float32(math.Inf(-1)),
+	float32(math.NaN()), math.Float32frombits(0xffc12345), math.Float32frombits(0x7f812345),
+}
+
+func (c *levelCase) plant(rng *rand.Rand, p *Panel, a, b []float32) {
+	pick := func(x []float32, n int, from []float32) {
+		for range n {
+			if len(x) > 0 {
+				x[rng.IntN(len(x))] = from[rng.IntN(len(from))]
+			}
+		}
+	}
+	finite := odd[:len(odd)-5]
+	if c.special&1 != 0 {
+		pick(p.Absmax, 1+len(p.Absmax)/3, finite)
+	}
+	if c.special&2 != 0 {
+		pick(p.Absmax, 1+len(p.Absmax)/5, odd)
+	}
+	if c.special&4 != 0 {
+		pick(a, 1+c.cols/20, finite)
+	}
+	if c.special&8 != 0 {
+		pick(a, 1+c.cols/60, odd)
+	}
+	if c.special&16 != 0 {
+		pick(b, 1, odd)
+	}
+	if c.special&32 != 0 {
+		pick(b, 1+len(b)/2, finite)
+	}
+	if c.special&64 != 0 && c.spec.Format.IsFloat() {
+		x := gauss(rng, p.Len(), 1)
+		pick(x, 1+len(x)/10, odd)
+		EncodeFloats(p.Codes, x, c.spec.Format)
+	}
+}
+
+// same runs the merge at every level and compares all that a panel holds.
+func (c *levelCase) same(t *testing.T) {
+	want := c.run(t, Go)
+	for _, l := range levels()[1:] {
+		got := c.run(t, l)
+		name := fmt.Sprintf("%s %+v", l, *c)
+		identical(t, name+" D", got.D, want.D)
+		identical(t, name+" W", got.W, want.W)
+		identical(t, name+" T", got.T, want.T)
+		identical(t, name+" scales", got.NewAbsmax, want.NewAbsmax)
+		if !slices.Equal(got.NewCodes, want.NewCodes) {
+			for i, v := range got.NewCodes {
+				if v != want.NewCodes[i] {
+					t.Fatalf("%s: code byte %d is %02x, the Go twin has %02x", name, i, v, want.NewCodes[i])
+				}
+			}
+		}
+		for i := range want.Sums {
+			if fmt.Sprint(got.Sums[i]) != fmt.Sprint(want.Sums[i]) {
+				t.Fatalf("%s: block %d: %+v, the Go twin has %+v", name, i, got.Sums[i], want.Sums[i])
+			}
+		}
+	}
+}
+
+var blocksizes = []int{64, 128, 32, 256, 96, 4096, 192}
+
+func newLevelCase(rows, blocksize uint8, cols, rank uint16, format, dtype, out, profile, special uint8, seed uint64) levelCase {
+	c := levelCase{
+		rows: 1 + int(rows)%9, cols: 1 + int(cols)%400, rank: int(rank) % 301,
+		out: []Format{Unknown, F32, F16, BF16}[out%4], profile: Profile(profile % 2), special: special, seed: seed,
+	}
+	c.spec = Spec{Format: []Format{NF4, FP4, Int8, F32, F16, BF16}[format%6], Dtype: F32}
+	if c.spec.Format.Is4Bit() {
+		c.spec.Blocksize = blocksizes[int(blocksize)%len(blocksizes)]
+	}
+	if !c.spec.Format.IsFloat() {
+		c.spec.Dtype = []Format{F32, F16, BF16, Unknown}[dtype%4]
+	}
+	return c
+}
+
+// Every format, dtype and kind of special value at shapes with remainders.
+func TestLevelsAgree(t *testing.T) {
+	rng := rand.New(rand.NewPCG(61, 62))
+	for i := range 1500 {
+		u := func() uint8 { return uint8(rng.Uint32()) }
+		special := u() & u() & u()
+		if i%4 == 0 {
+			special = u()
+		}
+		rank := uint16(rng.UintN(40))
+		if i%16 == 0 {
+			rank = uint16(rng.UintN(301))
+		}
+		c := newLevelCase(u(), u(), uint16(rng.Uint32()), rank, u(), u(), u(), u()&u()&1, special, rng.Uint64())
+		c.same(t)
+	}
+}
+
+func FuzzMergeKernels(f *testing.F) {
+	f.Add(uint8(3), uint8(0), uint16(127), uint16(8), uint8(0), uint8(2), uint8(0), uint8(0), uint8(0), uint64(1))
+	f.Add(uint8(4), uint8(1), uint16(99), uint16(200), uint8(1), uint8(1), uint8(3), uint8(0), uint8(7), uint64(2))
+	f.Add(uint8(8), uint8(0), uint16(320), uint16(16), uint8(2), uint8(0), uint8(1), uint8(1), uint8(255), uint64(3))
+	f.Fuzz(func(t *testing.T, rows, blocksize uint8, cols, rank uint16, format, dtype, out, profile, special uint8, seed uint64) {
+		c := newLevelCase(rows, blocksize, cols, rank, format, dtype, out, profile, special, seed)
+		c.same(t)
+	})
+}
+
+// Rounding, widening and storing take any bits, NaN included.
+func TestLevelsAgreeOnFloats(t *testing.T) {
+	rng := rand.New(rand.NewPCG(63, 64))
+	x := make([]float32, 1<<16+37)
+	for i := range x {
+		x[i] = math.Float32frombits(rng.Uint32())
+		if i%3 == 0 { // around the ends of float16, whose subnormal numbers are few
+			x[i] = math.Float32frombits(0x32800000 + uint32(rng.UintN(0x15800000)))
+		}
+	}
+	copy(x, odd)
+	raw := make([]byte, 4*len(x))
+	for i := range raw {
+		raw[i] = byte(i)
+		if i%2 == 0 {
+			raw[i] = byte(i >> 9)
+		}
+	}
+	type results struct {
+		rounded, decoded []float32
+		stored           []byte
+	}
+	compute := func(f Format) (r results) {
+		r.rounded = slices.Clone(x)
+		RoundTo(r.rounded, f)
+		r.stored = make([]byte, f.Bytes(int64(len(x))))
+		EncodeFloats(r.stored, x, f)
+		r.decoded = make([]float32, len(x))
+		DecodeFloats(r.decoded, raw[:len(r.stored)], f)
+		return r
+	}
+	for _, f := range []Format{F32, F16, BF16} {
+		var want results
+		at(t, Go, func() { want = compute(f) })
+		for _, l := range levels()[1:] {
+			var got results
+			at(t, l, func() { got = compute(f) })
+			name := fmt.Sprintf("%s %s", l, f)
+			identical(t, name+" rounded", got.rounded, want.rounded)
+			identical(t, name+" decoded", got.decoded, want.decoded)
+			sameBytes(t, name+" stored", got.stored, want.stored)
+		}
+	}
+}
