@@ -314,18 +314,27 @@ func (b *blocksPane) shape() shape {
 	return s
 }
 
-// title names the layer, the metric and what a cell shows.
+// title names the layer, the metric and what a cell shows, each as fully as
+// there is room.
 func (b *blocksPane) title(w int) (l, r string) {
 	if b.layer == nil {
 		return "blocks", ""
 	}
-	r = b.metric.Info().Name
+	const chrome = 12 // frame, number of the pane, gap
+	name := b.layer.Weight.Name
+	forms := layerForms(name)
+	rights := []string{b.metric.Info().Name}
 	if b.coarse != nil || b.fine != nil {
-		r += " · " + b.density(b.geometry(b.shape()))
+		long, short := b.density(b.geometry(b.shape()))
+		rights = []string{b.metric.Info().Name + " · " + long, long, short}
 	}
-	name, room := b.layer.Weight.Name, w-width(r)-12 // frame, number of the pane, gap
-	if full := "blocks  " + layerTitle(name, w); width(full) <= room {
-		return full, r
+	for _, r := range rights {
+		if full := "blocks  " + forms[0]; width(full)+width(r)+chrome <= w {
+			return full, r
+		}
+		if room := w - width(r) - chrome; room >= width(forms[max(0, len(forms)-2)]) {
+			return layerTitle(name, room), r
+		}
 	}
-	return layerTitle(name, max(room, min(w, 10))), r
+	return layerTitle(name, w-chrome+3), ""
 }

@@ -178,12 +178,14 @@ func scientific(v float64) string {
 	return mantissa + "e" + strconv.Itoa(n)
 }
 
-// density says how many blocks a cell stands for and how they become one value.
-func (b *blocksPane) density(g geometry) string {
+// density says how many blocks a cell stands for and how they become one value,
+// at length and briefly.
+func (b *blocksPane) density(g geometry) (long, short string) {
+	how := aggregates[b.aggregate]
 	if g.cellRows == 0 || g.cellCols == 0 {
-		return aggregates[b.aggregate]
+		return how, how
 	}
-	rows, cols := ceilDiv(g.rows, g.cellRows), ceilDiv(g.cols, g.cellCols)
+	rows, cols := widest(g.row, g.cellRows), widest(g.col, g.cellCols)
 	if m := b.best(g); m != nil { // data may be coarser than the view
 		at := m.region()
 		r, c := m.size()
@@ -191,14 +193,23 @@ func (b *blocksPane) density(g geometry) string {
 	}
 	switch {
 	case rows == 1 && cols == 1:
-		return "single blocks"
+		return "single blocks", "single"
 	case cols == 1:
-		return fmt.Sprintf("%s of %d rows/cell", aggregates[b.aggregate], rows)
+		return fmt.Sprintf("%s of %d rows/cell", how, rows), fmt.Sprintf("%s of %d", how, rows)
 	case rows == 1:
-		return fmt.Sprintf("%s of %d blocks/cell", aggregates[b.aggregate], cols)
+		return fmt.Sprintf("%s of %d blocks/cell", how, cols), fmt.Sprintf("%s of %d", how, cols)
 	default:
-		return fmt.Sprintf("%s of %d×%d blocks/cell", aggregates[b.aggregate], rows, cols)
+		return fmt.Sprintf("%s of %d×%d blocks/cell", how, rows, cols), fmt.Sprintf("%s of %d", how, rows*cols)
 	}
+}
+
+// widest returns the largest of n parts of an axis.
+func widest(begin func(int) int, n int) int {
+	most := 0
+	for i := range n {
+		most = max(most, begin(i+1)-begin(i))
+	}
+	return most
 }
 
 // painterCache keeps the painter of the last look.

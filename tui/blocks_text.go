@@ -3,7 +3,6 @@ package tui
 import (
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 
 	"mergescope/merge"
@@ -207,20 +206,25 @@ func (b *blocksPane) wholeLayer(c canvas, w int) string {
 // layerTitle shortens a module path to w cells: "layers.11 self_attn.v_proj",
 // "L11 self_attn.v_proj", "L11 v_proj".
 func layerTitle(path string, w int) string {
-	parts := strings.Split(clean(path), ".")
-	leaf := parts[len(parts)-1]
-	forms := []string{strings.Join(parts, "."), leaf}
-	for i := len(parts) - 2; i > 0; i-- {
-		if _, err := strconv.Atoi(parts[i]); err == nil {
-			rest, number := strings.Join(parts[i+1:], "."), "L"+parts[i]
-			forms = []string{parts[i-1] + "." + parts[i] + " " + rest, number + " " + rest, number + " " + leaf, leaf}
-			break
-		}
-	}
+	forms := layerForms(path)
 	for _, s := range forms {
 		if width(s) <= w {
 			return s
 		}
 	}
-	return tailOf(leaf, w)
+	return tailOf(forms[len(forms)-1], w)
+}
+
+// layerForms returns a module path in falling length. All but the last tell
+// layers apart.
+func layerForms(path string) []string {
+	parts := strings.Split(clean(path), ".")
+	leaf := parts[len(parts)-1]
+	for i := len(parts) - 2; i > 0; i-- {
+		if isNumber(parts[i]) {
+			rest, number := strings.Join(parts[i+1:], "."), "L"+parts[i]
+			return []string{parts[i-1] + "." + parts[i] + " " + rest, number + " " + rest, number + " " + leaf, leaf}
+		}
+	}
+	return []string{strings.Join(parts, "."), leaf}
 }
