@@ -216,8 +216,12 @@ func TestGoldenFigures(t *testing.T) {
 					got  Figure
 					want *float64
 				}{
-					{"kept", got.Kept, want.Kept}, {"snr_db", got.SNR, want.SNR}, {"codes_changed", got.CodesChanged, want.Codes},
-					{"delta_rms", got.DeltaRMS, want.Delta}, {"weight_rms", got.WeightRMS, want.W}, {"error_max", got.ErrorMax, want.ErrorMax},
+					{"kept", got.Kept, want.Kept},
+					{"snr_db", got.SNR, want.SNR},
+					{"codes_changed", got.CodesChanged, want.Codes},
+					{"delta_rms", got.DeltaRMS, want.Delta},
+					{"weight_rms", got.WeightRMS, want.W},
+					{"error_max", got.ErrorMax, want.ErrorMax},
 				} {
 					if f.name == "snr_db" && f.want != nil && *f.want > 100 {
 						continue // of float32 weights: the error is as small as that of measuring it

@@ -11,8 +11,12 @@ import (
 // that a block finds the cell whose span holds it.
 func TestSpan(t *testing.T) {
 	for _, c := range []struct{ rows, cols, from, to, tileRows, tileCols int }{
-		{4096, 64, 0, 4096, 128, 64}, {300, 7, 0, 300, 128, 64}, {1000, 172, 0, 1000, 128, 64}, {5, 3, 0, 5, 128, 64},
-		{4096, 100, 777, 1201, 60, 33}, {1, 1, 0, 1, 1, 1},
+		{4096, 64, 0, 4096, 128, 64},
+		{300, 7, 0, 300, 128, 64},
+		{1000, 172, 0, 1000, 128, 64},
+		{5, 3, 0, 5, 128, 64},
+		{4096, 100, 777, 1201, 60, 33},
+		{1, 1, 0, 1, 1, 1},
 	} {
 		h := newHeat(Grid{c.rows, c.cols, 64}, c.from, c.to, c.tileRows, c.tileCols)
 		tile := h.tile()
