@@ -112,9 +112,9 @@ func (s *selection) combined(refs []adapterRef) ([]adapterRef, error) {
 	if len(refs) == 0 {
 		return nil, usagef("add -a NAME=WEIGHT for each", "--combine has no adapters to combine")
 	}
-	var parts []merge.Part
+	var parts []merge.Weighted
 	for _, r := range refs {
-		parts = append(parts, merge.Part{Path: r.path, Weight: r.scale})
+		parts = append(parts, merge.Weighted{Path: r.path, Weight: r.scale})
 	}
 	return []adapterRef{{path: merge.CombinedPath(c, parts), scale: 1}}, nil
 }

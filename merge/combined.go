@@ -13,14 +13,14 @@ import (
 // a plan can name it: "combine:TYPE[,...];PATH=WEIGHT;PATH=WEIGHT".
 const combinedPrefix = "combine:"
 
-// Part is one adapter of a combination.
-type Part struct {
+// Weighted is an adapter of a combination with its weight.
+type Weighted struct {
 	Path   string
 	Weight float64
 }
 
 // CombinedPath returns the path under which OpenAdapter makes a combination.
-func CombinedPath(c Combination, parts []Part) string {
+func CombinedPath(c Combination, parts []Weighted) string {
 	s := combinedPrefix + c.String()
 	for _, p := range parts {
 		s += ";" + p.Path + "=" + strconv.FormatFloat(p.Weight, 'g', -1, 64)
@@ -30,7 +30,7 @@ func CombinedPath(c Combination, parts []Part) string {
 
 // ParseCombinedPath is the inverse of CombinedPath; ok is false if the path
 // does not name a combination.
-func ParseCombinedPath(path string) (c Combination, parts []Part, ok bool, err error) {
+func ParseCombinedPath(path string) (c Combination, parts []Weighted, ok bool, err error) {
 	text, ok := strings.CutPrefix(path, combinedPrefix)
 	if !ok {
 		return c, nil, false, nil
@@ -48,7 +48,7 @@ func ParseCombinedPath(path string) (c Combination, parts []Part, ok bool, err e
 		if err != nil {
 			return c, nil, true, fmt.Errorf("combination part %q: %w", f, err)
 		}
-		parts = append(parts, Part{f[:i], w})
+		parts = append(parts, Weighted{f[:i], w})
 	}
 	return c, parts, true, nil
 }

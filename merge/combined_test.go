@@ -8,9 +8,9 @@ import (
 
 func TestCombinedPathOpens(t *testing.T) {
 	c, model, adapters, want := openCombineCase(t, "weighted-linear")
-	var parts []Part
+	var parts []Weighted
 	for i, a := range adapters {
-		parts = append(parts, Part{a.Path, c.Combine.Weights[i]})
+		parts = append(parts, Weighted{a.Path, c.Combine.Weights[i]})
 	}
 	path := CombinedPath(c.combination(), parts)
 	got, err := OpenAdapter(loader.Source{}, model, path)
