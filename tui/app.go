@@ -35,7 +35,9 @@ type app struct {
 
 	job    *jobRun // the last job, nil if there was none
 	jobGen int
-	wrote  *outcome // what was last written, for the summary
+
+	general general  // alerts of the model as a whole
+	wrote   *outcome // what was last written, for the summary
 
 	tree   layersPane
 	blocks blocksPane

@@ -13,11 +13,14 @@ type pager struct {
 	name string
 	text func(c canvas, w int) []string
 	top  int
-	room int // lines shown when last drawn
-	size int
 }
 
+// pagerWidth is how wide text gets where there is room.
+const pagerWidth = 96
+
 func (p *pager) key(a *app, k tea.KeyPressMsg) tea.Cmd {
+	room := max(1, a.h-6)
+	last := max(0, len(p.text(a.skin.canvas(true), min(a.w-4, pagerWidth)))-room)
 	step := 0
 	switch k.String() {
 	case "up", "k":
@@ -25,9 +28,9 @@ func (p *pager) key(a *app, k tea.KeyPressMsg) tea.Cmd {
 	case "down", "j":
 		step = 1
 	case "pgup", "ctrl+u":
-		step = -p.room
+		step = -room
 	case "pgdown", "ctrl+d", "space":
-		step = p.room
+		step = room
 	case "g", "home":
 		step = -farAway
 	case "G", "end":
@@ -35,20 +38,19 @@ func (p *pager) key(a *app, k tea.KeyPressMsg) tea.Cmd {
 	case "?", "q", "enter":
 		a.pop(p)
 	}
-	p.top = between(p.top+step, 0, max(0, p.size-p.room))
+	p.top = between(p.top+step, 0, last)
 	return nil
 }
 
 func (p *pager) box(c canvas, w, h int) (title string, lines []string, cursor *tea.Position) {
-	w = min(w, 96)
-	all := p.text(c, w)
-	p.size, p.room = len(all), max(1, h-2)
-	p.top = between(p.top, 0, max(0, p.size-p.room))
-	for _, l := range all[p.top:min(len(all), p.top+p.room)] {
+	w = min(w, pagerWidth)
+	all, room := p.text(c, w), max(1, h-2)
+	top := between(p.top, 0, max(0, len(all)-room))
+	for _, l := range all[top:min(len(all), top+room)] {
 		lines = append(lines, c.fit(l, w))
 	}
 	foot := "esc back"
-	if p.size > p.room {
+	if len(all) > room {
 		foot = c.glyphs().keyUp + " " + c.glyphs().keyDown + " scroll · esc back"
 	}
 	return p.name, append(lines, c.fit(c.paint.text(themes.Dim, " "+c.plain(foot)), w)), nil

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -19,7 +21,7 @@ const pollEvery = 100 * time.Millisecond
 
 // autoParams is the largest model, in weights, whose figures follow each edit
 // of the plan by themselves: about a second of work.
-const autoParams = 64 << 20
+const autoParams = 256 << 20
 
 // jobRun is a job from the wish to run it to its report.
 type jobRun struct {
@@ -46,6 +48,21 @@ type outcome struct {
 	errors   int
 	warnings int
 	err      error
+}
+
+// alerts counts the alerts that matter: "1 error, 3 warnings".
+func (o *outcome) alerts() string {
+	var parts []string
+	if o.errors > 0 {
+		parts = append(parts, plural(o.errors, "error"))
+	}
+	if o.warnings > 0 {
+		parts = append(parts, plural(o.warnings, "warning"))
+	}
+	if len(parts) == 0 {
+		return "no alerts"
+	}
+	return strings.Join(parts, ", ")
 }
 
 type (
@@ -179,6 +196,7 @@ func (a *app) jobDone(msg jobDoneMsg) tea.Cmd {
 	j.cancel()
 	if !errors.Is(msg.err, context.Canceled) {
 		a.book.pass(j.sigs, j.opt.Only)
+		a.general.keep(j)
 	}
 	if j.opt.Out != "" {
 		a.noteOutcome()
@@ -251,7 +269,7 @@ func (a *app) mergedDialog() *confirm {
 		a.verdict(),
 	}
 	if o.errors+o.warnings > 0 {
-		lines = append(lines, fmt.Sprintf("%s, %s: see the alerts", plural(o.errors, "error"), plural(o.warnings, "warning")))
+		lines = append(lines, o.alerts())
 	}
 	for _, g := range merge.Guidance() {
 		if g.When == merge.Export {
@@ -311,6 +329,33 @@ func (a *app) takeOver() {
 	}
 }
 
+// general holds what jobs said of the model as a whole. A job over some layers
+// only would count less than one over all, so the earlier ones are kept.
+type general struct {
+	adapters []merge.AdapterRef
+	alerts   map[alertID]merge.Alert
+}
+
+func (g *general) keep(j *jobRun) {
+	if g.alerts == nil || !slices.Equal(g.adapters, j.plan.Adapters) {
+		g.adapters, g.alerts = j.plan.Adapters, map[alertID]merge.Alert{}
+	}
+	for _, al := range j.snap.Alerts {
+		id := alertKey(&al)
+		if old, ok := g.alerts[id]; al.Layer == "" && (!ok || al.Count > old.Count) {
+			g.alerts[id] = al
+		}
+	}
+}
+
+// fitting returns the alerts as long as the plan has the same adapters.
+func (g *general) fitting(plan merge.Plan) []merge.Alert {
+	if !slices.Equal(g.adapters, plan.Adapters) {
+		return nil
+	}
+	return slices.Collect(maps.Values(g.alerts))
+}
+
 // gatherAlerts lists what the plan, the last job and the reports say.
 func (a *app) gatherAlerts() {
 	all := slices.Clone(a.book.notes)
@@ -319,6 +364,7 @@ func (a *app) gatherAlerts() {
 			all = append(all, r.Alerts...)
 		}
 	}
+	all = append(all, a.general.fitting(a.book.plan)...)
 	if j := a.job; j != nil {
 		same := slices.Equal(j.sigs, a.book.sigs)
 		for _, al := range j.snap.Alerts {

@@ -265,6 +265,7 @@ func (p *layersPane) resize(h int) {
 	p.height = max(1, h-p.chrome(h))
 	if first {
 		p.unfoldToFit()
+		p.top = 0
 	}
 	p.move(0)
 }

@@ -67,8 +67,11 @@ func (a *app) mergeFacts() []string {
 			parts = append(parts, fmt.Sprintf("%d %s", n, o))
 		}
 	}
-	facts := []string{fmt.Sprintf("%s with an adapter: %s; the other %d are copied byte for byte",
-		plural(planned, "layer"), strings.Join(parts, ", "), len(a.book.layers)-planned)}
+	first := fmt.Sprintf("%s with an adapter: %s", plural(planned, "layer"), strings.Join(parts, ", "))
+	if rest := len(a.book.layers) - planned; rest > 0 {
+		first += fmt.Sprintf("; the other %d are copied byte for byte", rest)
+	}
+	facts := []string{first}
 	v := a.verdict()
 	switch {
 	case v == "":

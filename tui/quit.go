@@ -63,7 +63,7 @@ func (a *app) leave() tea.Cmd {
 func (a *app) unsaved() bool { return !a.opt.Demo && !a.history.Now().Equal(a.saved) }
 
 func (a *app) askCancel() tea.Cmd {
-	lines := []string{fmt.Sprintf("The %s is %s.", a.job.kind(), a.progressText())}
+	lines := []string{fmt.Sprintf("The %s is running, %s.", a.job.kind(), a.progressText())}
 	if a.writing() {
 		lines = append(lines, "What is written stays in "+clean(a.job.opt.Out)+"; merging there again goes on where it stopped.")
 	}
@@ -119,13 +119,9 @@ func (a *app) summary() string {
 	if o == nil {
 		return ""
 	}
-	alerts := "no alerts"
-	if o.errors+o.warnings > 0 {
-		alerts = plural(o.errors, "error") + " and " + plural(o.warnings, "warning")
-	}
 	switch {
 	case o.err == nil:
-		return fmt.Sprintf("merged %s into %s, %s; details in %s", plural(o.layers, "layer"), o.out, alerts, "mergescope-report.json")
+		return fmt.Sprintf("merged %s into %s, %s; details in %s", plural(o.layers, "layer"), o.out, o.alerts(), "mergescope-report.json")
 	case errors.Is(o.err, context.Canceled):
 		return fmt.Sprintf("stopped after %s; merging into %s again with the same plan goes on there", plural(o.layers, "layer"), o.out)
 	default:

@@ -154,7 +154,7 @@ func (a *app) progressLine(c canvas, w int) string {
 	var parts []string
 	parts = append(parts, fmt.Sprintf("%3.0f%%", math.Floor(a.progress()*100)), fmt.Sprintf("%d/%s", s.LayersDone, plural(s.LayersTotal, "layer")))
 	if s.State == merge.Paused {
-		parts = append(parts, c.paint.text(themes.Warn, "paused"))
+		parts = append(parts, c.paint.text(themes.Warn, "paused, p goes on"))
 	} else {
 		if a.lay.form == fourPanes && s.Workers > 0 {
 			parts = append(parts, plural(s.Workers, "worker"))
@@ -162,7 +162,7 @@ func (a *app) progressLine(c canvas, w int) string {
 		if s.Rate > 0 && a.lay.form != onePane {
 			unit := "w/s"
 			if a.lay.form == fourPanes {
-				unit = "weights/s"
+				unit = " weights/s"
 			}
 			parts = append(parts, quantity(s.Rate)+unit)
 		}
@@ -252,7 +252,7 @@ func (a *app) footer(c canvas, w int) string {
 			return c.fit(" "+key("enter", "keeps")+key("esc", "drops")+c.paint.text(themes.Dim, "words, kept<0.1, layer:0-3, type:q_proj, alert:erased, adapter:NAME, !not"), w)
 		}
 	case *explainBox:
-		return c.fit(" "+a.explainHints(c), w)
+		return c.fit(" "+a.explainHints(c, w), w)
 	default:
 		return c.fit(" "+c.paint.text(themes.Key, "esc")+" back", w)
 	}
@@ -314,21 +314,25 @@ func (a *app) hints(c canvas, w int) (line string, spans []hintSpan) {
 
 func (a *app) hintWidth(c canvas, x *action) int { return width(hintKey(c, x)) + 1 + width(x.hint) + 2 }
 
-// explainHints are the keys of the explanation, where arrows mean steps.
-func (a *app) explainHints(c canvas) string {
+// explainHints are the keys of the explanation, where arrows mean steps, as
+// many as fit.
+func (a *app) explainHints(c canvas, w int) string {
 	s := ""
 	for _, h := range []struct{ ids, word string }{
+		{"go.back", "back"},
 		{"move.left move.right", "step"},
 		{"move.up move.down", "weight"},
 		{"blocks.worst", "worst weight"},
 		{"blocks.next", "next block"},
 		{"app.copy", "copy"},
-		{"go.back", "back"},
 	} {
+		hint := ""
 		for id := range strings.FieldsSeq(h.ids) {
-			s += c.paint.text(themes.Key, hintKey(c, a.byID(id))) + " "
+			hint += c.paint.text(themes.Key, hintKey(c, a.byID(id))) + " "
 		}
-		s += h.word + "  "
+		if hint += h.word + "  "; width(s+hint) < w {
+			s += hint
+		}
 	}
 	return s
 }
