@@ -39,7 +39,7 @@ func (b *blockPane) drawOccupancy(c canvas, w, h int) []string {
 // numbers with a space between, or 1 for bars.
 func binWidth(h histogram, w int) int {
 	widest := len(fmt.Sprint(h.top()))
-	for n := 4; n > widest; n-- {
+	for n := 6; n > widest; n-- {
 		if labelWidth+n*len(h.bins) <= w {
 			return n
 		}
@@ -119,14 +119,16 @@ func (b *blockPane) bars(c canvas, w, h int) []string {
 	if n < 3 {
 		return nil
 	}
+	wide := max(1, (n-2)/2)
 	out := make([]string, h)
 	for y := range out {
 		var line strings.Builder
 		line.WriteString(strings.Repeat(" ", labelWidth))
 		for _, k := range hist.bins {
-			line.WriteString(strings.Repeat(" ", n-2))
-			line.WriteString(c.paint.text(themes.Dim, c.barCell(k.before, top, h-1-y, h)))
-			line.WriteString(c.paint.text(themes.Accent, c.barCell(k.after, top, h-1-y, h)))
+			before, after := c.barCell(k.before, top, h-1-y, h), c.barCell(k.after, top, h-1-y, h)
+			line.WriteString(strings.Repeat(" ", n-2*wide))
+			line.WriteString(c.paint.text(themes.Dim, strings.Repeat(before, wide)))
+			line.WriteString(c.paint.text(themes.Accent, strings.Repeat(after, wide)))
 		}
 		out[y] = line.String()
 	}

@@ -27,12 +27,12 @@ type blocksPane struct {
 
 	row, col int    // cursor: weight row and block column
 	reach    region // blocks the cursor stands for
-	lost     bool   // the cursor waits for data to find the worst block
+	seeking  bool   // the cursor waits for data to find the worst block
 
 	level     int // zoom, 0 for the whole tensor
 	top, left int // first weight row and block column shown while zoomed in
 
-	view
+	blocksView
 	seen  shape // size and looks when last asked for data or drawn
 	cache painterCache
 }
@@ -68,7 +68,7 @@ func (b *blocksPane) setLayer(l *merge.Layer) {
 	if l != nil {
 		b.grid = gridOf(l.Weight)
 	}
-	b.lost = true
+	b.seeking = true
 	b.land(0, 0)
 }
 
@@ -90,10 +90,10 @@ func (b *blocksPane) setMatrix(m matrix) {
 	switch {
 	case at.r0 > 0 || at.r1 < b.grid.Rows:
 		b.fine = m
-	case b.coarse == nil || !finer(b.coarse, m) || !complete(b.coarse):
-		b.coarse = m // a job's tile never replaces finer data of the same plan
+	case b.coarse == nil || !complete(b.coarse) || complete(m) && !finer(b.coarse, m):
+		b.coarse = m // a job's tile never replaces better data of the same plan
 	}
-	if b.lost && b.coarse != nil && complete(b.coarse) {
+	if b.seeking && b.coarse != nil && complete(b.coarse) {
 		b.worst()
 		return
 	}
@@ -107,7 +107,7 @@ func (b *blocksPane) setProblem(why string) { b.problem = why }
 // setReport gives the figures of the whole layer, nil if there are none.
 func (b *blocksPane) setReport(r *merge.LayerReport) {
 	b.report = r
-	if b.lost && r != nil && r.WorstBlock != nil && b.metric == merge.MetricKept {
+	if b.seeking && r != nil && r.WorstBlock != nil && b.metric == merge.MetricKept {
 		b.worst()
 	}
 }
@@ -120,7 +120,7 @@ func (b *blocksPane) want(w, h int) (s span, ok bool) {
 		return span{}, false
 	}
 	g := b.layout(b.shape(), b.level)
-	if g.cellRows == 0 || g.cellCols == 0 || b.source(g) != nil {
+	if m := b.source(g); g.cellRows == 0 || g.cellCols == 0 || m != nil && complete(m) {
 		return span{}, false
 	}
 	return span{layer: b.layer.Weight.Name, r0: g.top, r1: g.top + g.rows, rows: g.cellRows, cols: g.wantCols()}, true
@@ -135,7 +135,7 @@ func (b *blocksPane) jump(row, col int) {
 	if r, c := b.cursor(); row == r && col == c {
 		return
 	}
-	b.lost = false
+	b.seeking = false
 	b.land(row, col/max(1, b.grid.Width))
 }
 
@@ -155,7 +155,7 @@ func (b *blocksPane) settle() {
 
 // move moves the cursor by cells.
 func (b *blocksPane) move(dr, dc int) {
-	b.lost = false
+	b.seeking = false
 	g := b.geometry(b.shape())
 	if g.cellRows == 0 || g.cellCols == 0 {
 		return
@@ -236,7 +236,7 @@ func (b *blocksPane) click(x, y, w, h int) {
 	b.seen.w, b.seen.h = w, h
 	g := b.geometry(b.shape())
 	if r, ok := g.at(x, y); ok {
-		b.lost = false
+		b.seeking = false
 		b.stand(r)
 	}
 }
@@ -262,12 +262,12 @@ func (b *blocksPane) zoom(d int) bool {
 // does not name one.
 func (b *blocksPane) worst() {
 	if w := b.reportedWorst(); w != nil {
-		b.lost = false
+		b.seeking = false
 		b.land(w.Row, w.Col/b.grid.Width)
 		return
 	}
 	if hot := b.hot(); len(hot) > 0 {
-		b.lost = false
+		b.seeking = false
 		b.stand(hot[0])
 	}
 }
@@ -289,7 +289,7 @@ func (b *blocksPane) next(d int) {
 	if at < 0 && d < 0 {
 		at = 0
 	}
-	b.lost = false
+	b.seeking = false
 	b.stand(hot[((at+d)%len(hot)+len(hot))%len(hot)])
 }
 

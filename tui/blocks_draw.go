@@ -61,7 +61,7 @@ func (b *blocksPane) drawMap(c canvas, g geometry, p *heat.Painter, data []sampl
 	for i, s := range data {
 		grid.Cells[i] = place(s)
 	}
-	if r, col, ok := g.cell(b.row, b.col); ok && !b.lost {
+	if r, col, ok := g.cell(b.row, b.col); ok && !b.seeking {
 		grid.CursorRow, grid.CursorCol = r, col
 	}
 	lines := p.Lines(grid, g.wide, g.tall)
@@ -127,7 +127,7 @@ func (b *blocksPane) drawRuler(c canvas, g geometry) string {
 		}
 	}
 	from, to := 0, 0
-	if shown && !b.lost {
+	if shown && !b.seeking {
 		s := strconv.Itoa(b.col)
 		from, to = place(cursor, s)
 		copy(labels[from:to], s)

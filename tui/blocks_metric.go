@@ -11,8 +11,8 @@ import (
 	"mergescope/tui/heat"
 )
 
-// view is what the user chose to see; it outlives the layer.
-type view struct {
+// blocksView is what the user chose to see; it outlives the layer.
+type blocksView struct {
 	metric    merge.Metric
 	aggregate merge.Aggregate
 	logs      [merge.NumMetrics]bool // the scale is the other one than the metric's own
@@ -149,7 +149,7 @@ func (g *glyphs) figure(m merge.Metric, v float64) string {
 	}
 	switch m {
 	case merge.MetricSNR:
-		return strconv.FormatFloat(v, 'f', 1, 64) + " dB"
+		return strings.Replace(strconv.FormatFloat(v, 'f', 1, 64), "-0.0", "0.0", 1) + " dB"
 	case merge.MetricGrowth:
 		return g.times + strconv.FormatFloat(v, 'g', 4, 64)
 	case merge.MetricErrorMax:

@@ -21,7 +21,7 @@ func (b *blocksPane) empty() (what string, todo []string) {
 			[]string{l.Weight.Problem.Error(), "its bytes are copied as they are"}
 	case !l.Merges():
 		return b.emptyPlan()
-	case b.problem != "":
+	case b.problem != "" && b.coarse == nil && b.fine == nil:
 		return b.problem, nil
 	case b.grid.Rows == 0 || b.grid.Cols == 0:
 		return fmt.Sprintf("%s has no elements", l.Weight.Name), nil
@@ -29,30 +29,29 @@ func (b *blocksPane) empty() (what string, todo []string) {
 	return "", nil
 }
 
-// emptyPlan speaks of a layer that no adapter goes into.
+// emptyPlan speaks of a layer whose weights the plan does not change.
 func (b *blocksPane) emptyPlan() (what string, todo []string) {
 	l := b.layer
-	what = "no adapter on this layer"
+	switch {
+	case l.Output == merge.Separate && len(l.Steps) > 0:
+		return "the adapter of this layer stays separate", []string{"it is written beside the checkpoint, so nothing of it is lost", "O changes the output form"}
+	case l.Output == merge.Keep:
+		return "the plan keeps this layer as it is", []string{"its bytes are copied and no adapter goes into it", "O changes the output form"}
+	}
 	if l.Reason != "" {
 		todo = append(todo, l.Reason)
-	}
-	switch {
-	case l.Output == merge.Keep:
-		todo = append(todo, "the plan keeps its bytes as they are")
-	case l.Output == merge.Separate:
-		todo = append(todo, "its adapter stays separate, beside the checkpoint: nothing is lost")
 	}
 	if f := l.Weight.Format; f.IsFloat() {
 		todo = append(todo, fmt.Sprintf("stored as %s, not quantized: a merge here would only round to %s", f, f))
 	}
-	return what, append(todo, "a puts an adapter on it, A on every layer it fits")
+	return "no adapter on this layer", append(todo, "a puts an adapter on it, A on every layer it fits")
 }
 
 // drawFooter is the cell under the cursor in numbers, as many as fit.
 func (b *blocksPane) drawFooter(c canvas, g geometry) string {
 	r, col, ok := g.cell(b.row, b.col)
 	m := b.best(g)
-	if !ok || m == nil || b.lost {
+	if !ok || m == nil || b.seeking {
 		return b.wholeLayer(c, g.w)
 	}
 	cell := g.region(r, col)
@@ -135,8 +134,7 @@ func (b *blocksPane) places(c canvas, cell region) []string {
 
 // lastWeight returns the end of the weights of the block columns before col.
 func (b *blocksPane) lastWeight(col int) int {
-	end := col * b.grid.Width
-	return min(end, b.layer.Weight.Cols())
+	return min(col*b.grid.Width, b.layer.Weight.Cols())
 }
 
 // rangeText writes [lo, hi): "r5", or "r5–9".
@@ -159,11 +157,17 @@ func (b *blocksPane) figureText(c canvas, m merge.Metric, s sample, cell region)
 	switch {
 	case m == merge.MetricKept:
 		text = c.paint.text(keptRole(s.v), text)
-	case m == merge.MetricCodes && cell.blocks() == 1:
+	case m == merge.MetricCodes && cell.blocks() == 1 && b.aligned():
 		n := b.lastWeight(cell.c1) - cell.c0*b.grid.Width
 		text = fmt.Sprintf("%.0f/%d", math.Round(s.v*float64(n)), n)
 	}
 	return name + " " + text
+}
+
+// aligned reports whether every block lies within one row.
+func (b *blocksPane) aligned() bool {
+	w := b.layer.Weight
+	return !w.Format.Is4Bit() || w.Cols()%b.grid.Width == 0
 }
 
 // metricShort names a metric where there is little room.

@@ -1,7 +1,6 @@
 package tui
 
 import (
-	"math/bits"
 	"sort"
 	"strconv"
 )
@@ -143,16 +142,9 @@ func (g geometry) col(i int) int { return g.left + begin(i, g.cols, g.cellCols, 
 // if units is not 0.
 func begin(i, n, k, units int) int {
 	if units > 0 {
-		return share(share(i, units, k), n, units)
+		return i * units / k * n / units
 	}
-	return share(i, n, k)
-}
-
-// share returns i*n/k without overflow.
-func share(i, n, k int) int {
-	hi, lo := bits.Mul64(uint64(i), uint64(n))
-	q, _ := bits.Div64(hi, lo, uint64(k))
-	return int(q)
+	return i * n / k
 }
 
 // region returns the blocks of a cell.
@@ -187,8 +179,7 @@ func (g geometry) at(x, y int) (region, bool) {
 	return region{g.row(upper), g.row(lower + 1), g.col(c), g.col(c + 1)}, true
 }
 
-// line returns the line of the map that shows a cell of row r, and which of its
-// lines is the first of that row.
+// line returns the first line of the map that shows row r of cells.
 func (g geometry) line(r int) int { return r * g.tall / g.stacked }
 
 // wantCols returns how many columns of cells data for this view should have.
