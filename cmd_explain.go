@@ -50,7 +50,7 @@ mergescope explain demo -a demo:gocode-light --at 0.self_attn.q_proj:3:17 --bloc
 			}
 			trace, err := s.project.Explain(c.Context(), s.plan, w.Name, row, col)
 			if err != nil {
-				return &failure{what: "explain " + w.Name, err: err}
+				return &failure{what: "explain", err: err}
 			}
 			e := merge.Explain{Trace: trace, Layer: w.Name}
 			text := e.Text(trace.Cursor)

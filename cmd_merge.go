@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,6 +42,9 @@ mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erase
 				return err
 			}
 			defer s.Close()
+			if err := a.somethingToWrite(s); err != nil {
+				return err
+			}
 			opt.Out = out
 			report, err := a.runJob(c.Context(), s, opt, job.progress)
 			if err != nil {
@@ -56,6 +61,18 @@ mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erase
 	job.add(c)
 	c.Flags().StringVarP(&out, "out", "o", "", "output directory, new or empty")
 	return c
+}
+
+// somethingToWrite refuses a merge of which nothing is left but a copy of the
+// model, since its output would look like one that has the adapter.
+func (a *app) somethingToWrite(s *session) error {
+	layers, alerts := s.project.Layers(s.plan)
+	changes := slices.ContainsFunc(layers, func(l merge.Layer) bool { return !l.Copies() })
+	if changes || alertCode(alerts, nil) == exitFine {
+		return nil
+	}
+	printAlerts(a.err, alerts)
+	return &failure{what: "merge", err: errors.New("the plan changes no layer of this model"), hint: "mergescope doctor says more"}
 }
 
 // printMerged sums a merge up.
