@@ -50,7 +50,7 @@ func histogramOf(t *quant.Trace) histogram {
 			if v != v {
 				return -1
 			}
-			return between(int(8+8*float64(v)/top), 0, 15)
+			return int(min(15, max(0, 8+8*float64(v)/top)))
 		}
 	}
 	for i := range t.W {
@@ -121,10 +121,10 @@ func codesByValue(f quant.Format) []uint8 {
 }
 
 // largest returns the largest finite magnitude, 1 if all are zero.
-func largest(slices ...[]float32) float64 {
+func largest(sets ...[]float32) float64 {
 	top := 0.0
-	for _, s := range slices {
-		for _, v := range s {
+	for _, set := range sets {
+		for _, v := range set {
 			if a := math.Abs(float64(v)); a > top && !math.IsInf(a, 0) {
 				top = a
 			}
@@ -171,7 +171,7 @@ func factsOf(t *quant.Trace) blockFacts {
 		if t.Spec.Format == quant.FP4 && t.OldCode[i]&7 == 0 && t.NewCode[i]&7 == 0 && t.OldCode[i] != t.NewCode[i] {
 			f.zeros++
 		}
-		down, up := quant.DeadZone(t.Spec.Format, quant.CPU, t.OldCode[i])
+		down, up := quant.DeadZone(t.Spec.Format, t.Profile, t.OldCode[i])
 		for side, zone := range []float64{float64(down) * unit, float64(up) * unit} {
 			if !(f.halfStep <= zone) {
 				f.halfStep = zone
