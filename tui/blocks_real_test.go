@@ -15,7 +15,7 @@ import (
 )
 
 // lightDemo opens the demo with its light adapter on every layer it fits.
-func lightDemo(t *testing.T) (*merge.Project, merge.Plan) {
+func lightDemo(t testing.TB) (*merge.Project, merge.Plan) {
 	t.Helper()
 	src := loader.Source{Demo: os.DirFS("../testdata/demo")}
 	model, err := src.Checkpoint("demo")
@@ -80,5 +80,27 @@ func TestFootersAgreeWithTraces(t *testing.T) {
 				t.Errorf("%s: footer %q, the trace says %q", name, got, want)
 			}
 		}
+	}
+}
+
+func BenchmarkBlocksDraw(b *testing.B) {
+	p, plan := lightDemo(b)
+	layers, _ := p.Layers(plan)
+	pane := &blocksPane{}
+	for i := range layers {
+		if layers[i].Weight.Name == "model.layers.0.mlp.down_proj" {
+			pane.setLayer(&layers[i])
+		}
+	}
+	s, _ := pane.want(118, 33)
+	ex, err := p.Examine(b.Context(), plan, s.layer, s.r0, s.r1, merge.TileRows, merge.TileCols)
+	if err != nil {
+		b.Fatal(err)
+	}
+	pane.setTile(ex.Tile, s.r0, s.r1)
+	c := sheet(themes.TrueColor, true, false)
+	b.ReportAllocs()
+	for b.Loop() {
+		pane.draw(c, 118, 33)
 	}
 }

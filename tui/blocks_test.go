@@ -672,12 +672,3 @@ func FuzzBlocks(f *testing.F) {
 		b.title(w)
 	})
 }
-
-func BenchmarkBlocksDraw(b *testing.B) {
-	p := shown(4096, 64)
-	c := sheet(themes.TrueColor, true, false)
-	b.ReportAllocs()
-	for b.Loop() {
-		p.draw(c, 118, 33)
-	}
-}
