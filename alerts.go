@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"mergescope/merge"
 )
@@ -82,7 +83,7 @@ func printWrapped(w io.Writer, text string) {
 	const indent = "         "
 	line := indent
 	for word := range strings.FieldsSeq(text) {
-		if len(line) > len(indent) && len(line)+len(word) >= textWidth {
+		if len(line) > len(indent) && utf8.RuneCountInString(line+word) > textWidth {
 			fmt.Fprintln(w, strings.TrimRight(line, " "))
 			line = indent + "  "
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +18,7 @@ import (
 // progress shows a running job on stderr.
 type progress interface {
 	update(s merge.Snapshot)
-	done()
+	done(err error) // of the job
 }
 
 // newProgress returns the printer that --progress names; "" means a bar on a
@@ -59,8 +60,6 @@ func watch(ctx context.Context, job *merge.Job, p progress) (*merge.Report, erro
 			case <-tick.C:
 				p.update(job.Snapshot())
 			case <-stop:
-				p.update(job.Snapshot())
-				p.done()
 				return
 			}
 		}
@@ -68,13 +67,15 @@ func watch(ctx context.Context, job *merge.Job, p progress) (*merge.Report, erro
 	report, err := job.Run(ctx)
 	close(stop)
 	<-ended
+	p.update(job.Snapshot())
+	p.done(err)
 	return report, err
 }
 
 type silent struct{}
 
 func (silent) update(merge.Snapshot) {}
-func (silent) done()                 {}
+func (silent) done(error)            {}
 
 // bar redraws one line of a terminal.
 type bar struct {
@@ -93,11 +94,24 @@ func (b *bar) update(s merge.Snapshot) {
 	if n := len(s.Alerts); n > 0 {
 		line += "  " + plural(n, "alert")
 	}
-	fmt.Fprintf(b.w, "\r%s\x1b[K", line)
+	fmt.Fprintf(b.w, "\r%s\x1b[K", b.cut(line))
+}
+
+// cut shortens a line of ASCII to the terminal's width: a line that wraps
+// could not be drawn over.
+func (b *bar) cut(line string) string {
+	f, ok := b.w.(*os.File)
+	if !ok {
+		return line
+	}
+	if w, _, err := term.GetSize(int(f.Fd())); err == nil && 0 < w && w <= len(line) {
+		return line[:w-1]
+	}
+	return line
 }
 
 // done clears the line, so that what follows stands alone.
-func (b *bar) done() { fmt.Fprint(b.w, "\r\x1b[K") }
+func (b *bar) done(error) { fmt.Fprint(b.w, "\r\x1b[K") }
 
 // jsonLines prints one object a line for other programs.
 type jsonLines struct {
@@ -108,7 +122,7 @@ type jsonLines struct {
 
 // statusLine is one line of --progress json.
 type statusLine struct {
-	Type         string  `json:"message_type"` // "status", then one "finished"
+	Type         string  `json:"message_type"` // "status", at last "finished", "interrupted" or "failed"
 	Fraction     float64 `json:"fraction"`
 	LayersDone   int     `json:"layers_done"`
 	LayersTotal  int     `json:"layers_total"`
@@ -129,11 +143,21 @@ func (j *jsonLines) update(s merge.Snapshot) {
 	j.print("status")
 }
 
-func (j *jsonLines) done() { j.print("finished") }
+func (j *jsonLines) done(err error) {
+	switch {
+	case err == nil:
+		j.print("finished")
+	case errors.Is(err, context.Canceled):
+		j.print("interrupted")
+	default:
+		j.print("failed")
+	}
+}
 
 func (j *jsonLines) print(kind string) {
 	s := j.seen
-	j.enc.Encode(statusLine{
+	// If stderr is gone there is nobody to tell.
+	_ = j.enc.Encode(statusLine{
 		Type: kind, Fraction: fraction(s),
 		LayersDone: s.LayersDone, LayersTotal: s.LayersTotal,
 		WeightsDone: s.WeightsDone, WeightsTotal: s.WeightsTotal, Rate: s.Rate,
