@@ -142,8 +142,12 @@ func generalActions() []action {
 	}
 	for p := layersID; p <= alertsID; p++ {
 		n := strconv.Itoa(int(p))
-		all = append(all, action{"pane." + n, []string{n}, inPanes, "", "Go to " + paneNames[p], "Move the focus to the " + paneNames[p] + " pane.", nil,
-			do(func(a *app) { a.setFocus(p) })})
+		all = append(all, action{
+			"pane." + n,
+			[]string{n},
+			inPanes, "", "Go to " + paneNames[p], "Move the focus to the " + paneNames[p] + " pane.", nil,
+			do(func(a *app) { a.setFocus(p) }),
+		})
 	}
 	return append(all, []action{
 		{"pane.full", []string{"F"}, inPanes, "", "Full screen", "Give the whole room to the focused pane, and back.", nil, (*app).toggleFull},

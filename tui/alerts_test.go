@@ -56,7 +56,7 @@ func TestManyAlertsOfACodeShareARow(t *testing.T) {
 	if len(p.rows) != 1 || p.rows[0].n != 5 {
 		t.Fatalf("rows %+v, want one group of 5", p.rows)
 	}
-	if !p.unfold(true) || len(p.rows) != 6 {
+	if p.unfold(true); len(p.rows) != 6 {
 		t.Errorf("%d rows unfolded, want 6", len(p.rows))
 	}
 	p.move(3)
@@ -67,7 +67,7 @@ func TestManyAlertsOfACodeShareARow(t *testing.T) {
 	if p.current().Layer != "c" {
 		t.Errorf("cursor on %q after the same alerts came again", p.current().Layer)
 	}
-	if !p.unfold(false) || p.cur != 0 {
+	if p.unfold(false); p.cur != 0 || len(p.rows) != 1 {
 		t.Error("closing from inside does not go to the group")
 	}
 }

@@ -137,7 +137,7 @@ func (a *app) handle(msg tea.Msg) tea.Cmd {
 	case tea.KeyPressMsg:
 		return a.press(msg)
 	case tea.PasteMsg:
-		return a.paste(msg.Content)
+		a.paste(msg.Content)
 	case tea.MouseMsg:
 		return a.mouse(msg)
 	case tea.ColorProfileMsg:

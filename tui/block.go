@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	"mergescope/quant"
-	"mergescope/themes"
 )
 
 // blockPane shows one block: code occupancy before and after, what moved, delta
@@ -139,4 +138,4 @@ func (b *blockPane) draw(c canvas, w, h int) []string {
 }
 
 // highlight lays the cursor's look under text.
-func highlight(c canvas, s string) string { return c.paint.under(themes.Select, s) }
+func highlight(c canvas, s string) string { return c.paint.selected(s) }

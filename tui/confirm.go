@@ -82,7 +82,7 @@ func (d *confirm) box(c canvas, w, _ int) (title string, lines []string, cursor 
 		key := c.paint.text(themes.Key, right(ch.key, 5))
 		line := " " + key + "  " + c.plain(ch.text)
 		if i == d.cur {
-			line = c.paint.under(themes.Select, c.fit(c.paint.text(themes.Accent, c.glyphs().cursor)+line[1:], w))
+			line = c.paint.selected(c.fit(c.paint.text(themes.Accent, c.glyphs().cursor)+line[1:], w))
 		}
 		lines = append(lines, c.fit(line, w))
 	}

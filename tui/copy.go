@@ -44,26 +44,24 @@ func (a *app) copyText() string {
 
 // copyCommand copies the command line that does what the plan does.
 func (a *app) copyCommand() tea.Cmd {
-	text := a.commandLine()
+	text, file := a.commandLine()
+	if file && (a.opt.PlanFile == "" || a.unsaved()) {
+		return a.say(themes.Warn, "the plan needs a file for that: s saves it")
+	}
 	return tea.Batch(tea.SetClipboard(text), a.say(themes.Good, "copied "+clean(text)))
 }
 
 // commandLine is the merge command of the plan: adapters and scales where they
 // say it all, else the plan file.
-func (a *app) commandLine() string {
+func (a *app) commandLine() (line string, file bool) {
 	plan := a.history.Now()
 	words := []string{"mergescope", "merge", shellWord(plan.Model)}
 	flags, whole := adapterFlags(plan)
-	if whole {
-		words = append(words, flags...)
-	} else {
-		file := a.opt.PlanFile
-		if file == "" {
-			file = merge.PlanFile
-		}
-		words = append(words, "--plan", shellWord(file))
+	if !whole {
+		flags = []string{"--plan", shellWord(a.opt.PlanFile)}
 	}
-	return strings.Join(append(words, "-o", shellWord(a.outDefault())), " ")
+	words = append(append(words, flags...), "-o", shellWord(a.outDefault()))
+	return strings.Join(words, " "), !whole
 }
 
 // adapterFlags writes a plan as -a flags; whole is false if rules say more.

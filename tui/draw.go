@@ -152,14 +152,6 @@ func (g *glyphs) percent(v float64) string {
 	}
 }
 
-// number writes a figure with three significant digits, a dash for NaN.
-func (g *glyphs) number(v float64) string {
-	if math.IsNaN(v) {
-		return g.dash
-	}
-	return strconv.FormatFloat(v, 'g', 3, 64)
-}
-
 // quantity writes a count with a unit prefix: 1.2 M.
 func quantity(v float64) string {
 	for _, u := range []struct {

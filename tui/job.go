@@ -3,16 +3,12 @@ package tui
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
 
 	"mergescope/merge"
-	"mergescope/themes"
 )
 
 // pollEvery is how often the screen looks at a running job. Workers never send:
@@ -38,31 +34,6 @@ type jobRun struct {
 	err    error
 	asked  *mergeBox // the dialog that waits for the check
 	news   news      // of the last snapshot
-}
-
-// outcome is what a writing job left behind.
-type outcome struct {
-	out      string
-	state    merge.State
-	layers   int
-	errors   int
-	warnings int
-	err      error
-}
-
-// alerts counts the alerts that matter: "1 error, 3 warnings".
-func (o *outcome) alerts() string {
-	var parts []string
-	if o.errors > 0 {
-		parts = append(parts, plural(o.errors, "error"))
-	}
-	if o.warnings > 0 {
-		parts = append(parts, plural(o.warnings, "warning"))
-	}
-	if len(parts) == 0 {
-		return "no alerts"
-	}
-	return strings.Join(parts, ", ")
 }
 
 type (
@@ -166,21 +137,6 @@ func (a *app) takeSnapshot() {
 	}
 }
 
-// news is what tells two snapshots of a job apart as far as lists depend on
-// them.
-type news struct {
-	done, alerts, count int
-	last                time.Time
-}
-
-func newsOf(s merge.Snapshot) news {
-	n := news{done: s.LayersDone, alerts: len(s.Alerts)}
-	if n.alerts > 0 {
-		n.count, n.last = s.Alerts[0].Count, s.Alerts[0].Last
-	}
-	return n
-}
-
 // jobDone takes the end of a job, delivered exactly once.
 func (a *app) jobDone(msg jobDoneMsg) tea.Cmd {
 	j := a.job
@@ -208,78 +164,12 @@ func (a *app) jobDone(msg jobDoneMsg) tea.Cmd {
 	return cmd
 }
 
-// noteOutcome keeps what a writing job did, for the line after leaving.
-func (a *app) noteOutcome() {
-	j := a.job
-	o := &outcome{out: j.opt.Out, state: j.snap.State, layers: j.snap.LayersDone, err: j.err}
-	for _, al := range j.snap.Alerts {
-		switch al.Level {
-		case merge.Error:
-			o.errors++
-		case merge.Warning:
-			o.warnings++
-		}
-	}
-	if j.run != nil { // else it never began, and an earlier outcome stands
-		a.wrote = o
-	}
-}
-
-// announce says how a job ended.
-func (a *app) announce() tea.Cmd {
-	j := a.job
-	switch {
-	case errors.Is(j.err, context.Canceled):
-		if j.quiet {
-			return nil
-		}
-		if j.opt.Out != "" {
-			return a.say(themes.Warn, "cancelled; merging into "+j.opt.Out+" again goes on where it stopped")
-		}
-		return a.say(themes.Warn, "dry run cancelled")
-	case j.err != nil && j.quiet:
-		return a.say(themes.Bad, clean(j.err.Error()))
-	case j.err != nil:
-		return a.ask(&confirm{
-			name:    "the " + j.kind() + " failed",
-			lines:   []string{clean(j.err.Error())},
-			choices: []choice{{"enter", "back", nil}},
-		}, true)
-	case j.opt.Out != "":
-		return a.ask(a.mergedDialog(), true)
-	case j.quiet:
-		return nil
-	}
-	return a.say(themes.Good, "dry run done: "+a.verdict())
-}
-
 // kind names a job in messages.
 func (j *jobRun) kind() string {
 	if j.opt.Out == "" {
 		return "dry run"
 	}
 	return "merge"
-}
-
-// mergedDialog tells what was written and what to do next.
-func (a *app) mergedDialog() *confirm {
-	o := a.wrote
-	lines := []string{
-		fmt.Sprintf("%s merged into %s", plural(o.layers, "layer"), clean(o.out)),
-		a.verdict(),
-	}
-	if o.errors+o.warnings > 0 {
-		lines = append(lines, o.alerts())
-	}
-	for _, g := range merge.Guidance() {
-		if g.When == merge.Export {
-			lines = append(lines, "", "next: "+g.Text)
-		}
-	}
-	return &confirm{name: "merged", lines: lines, choices: []choice{
-		{"4", "see the alerts", func(a *app) tea.Cmd { a.setFocus(alertsID); return nil }},
-		{"enter", "back", nil},
-	}}
 }
 
 // refigure starts a dry run of the layers whose figures are missing, where
@@ -326,75 +216,5 @@ func (a *app) takeOver() {
 	if a.busy() && a.job.quiet {
 		a.job.ended = true
 		a.job.cancel()
-	}
-}
-
-// general holds what jobs said of the model as a whole. A job over some layers
-// only would count less than one over all, so the earlier ones are kept.
-type general struct {
-	adapters []merge.AdapterRef
-	alerts   map[alertID]merge.Alert
-}
-
-func (g *general) keep(j *jobRun) {
-	if g.alerts == nil || !slices.Equal(g.adapters, j.plan.Adapters) {
-		g.adapters, g.alerts = j.plan.Adapters, map[alertID]merge.Alert{}
-	}
-	for _, al := range j.snap.Alerts {
-		id := alertKey(&al)
-		if old, ok := g.alerts[id]; al.Layer == "" && (!ok || al.Count > old.Count) {
-			g.alerts[id] = al
-		}
-	}
-}
-
-// fitting returns the alerts as long as the plan has the same adapters.
-func (g *general) fitting(plan merge.Plan) []merge.Alert {
-	if !slices.Equal(g.adapters, plan.Adapters) {
-		return nil
-	}
-	return slices.Collect(maps.Values(g.alerts))
-}
-
-// gatherAlerts lists what the plan, the last job and the reports say.
-func (a *app) gatherAlerts() {
-	all := slices.Clone(a.book.notes)
-	for _, r := range a.book.reports {
-		if r != nil {
-			all = append(all, r.Alerts...)
-		}
-	}
-	all = append(all, a.general.fitting(a.book.plan)...)
-	if j := a.job; j != nil {
-		same := slices.Equal(j.sigs, a.book.sigs)
-		for _, al := range j.snap.Alerts {
-			if same || al.Layer == "" && j.plan.Equal(a.book.plan) {
-				all = append(all, al)
-			}
-		}
-	}
-	switch {
-	case a.busy():
-		a.feed.todo = "what the " + a.job.kind() + " finds comes here while it runs"
-	case a.book.countPlanned() == 0:
-		a.feed.todo = "what is wrong with an adapter, and what a merge would lose, comes here; A puts one on"
-	default:
-		a.feed.todo = "D runs the merge without writing and shows what it would lose"
-	}
-	before := a.feed.counts()[merge.Error]
-	a.feed.set(all)
-	a.book.flag(all)
-	a.tree.facts = facts{alerts: a.feed.byLayer()}
-	if a.feed.counts()[merge.Error] > before {
-		a.errorsCame()
-	}
-}
-
-// errorsCame shows that there are new errors.
-func (a *app) errorsCame() {
-	a.flash = a.flash || a.focus != alertsID
-	if first := a.feed.alerts[0]; a.chase && a.book.index(first.Layer) >= 0 {
-		a.chase = false
-		a.tree.reveal(first.Layer)
 	}
 }

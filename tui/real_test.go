@@ -25,7 +25,7 @@ func TestRealBytes(t *testing.T) {
 	a := newApp(ctx, opt, projectEngine{opt.Project})
 	a.now = testTime
 	in, keys := io.Pipe()
-	defer keys.Close()
+	defer func() { _ = keys.Close() }()
 	p := tea.NewProgram(a, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(term),
 		tea.WithWindowSize(120, 36), tea.WithColorProfile(colorprofile.TrueColor), tea.WithEnvironment([]string{"TERM=xterm-256color"}), tea.WithoutSignals())
 	done := make(chan error, 1)
@@ -86,12 +86,16 @@ func waitFor(ctx context.Context, t *testing.T, term *screentest.Terminal, want 
 func TestRunWaitsForTheJob(t *testing.T) {
 	defer verifyNoLeak(t)()
 	opt := demoOptions(t)
-	opt.Output, opt.Input = io.Discard, strings.NewReader("")
+	term := screentest.NewTerminal(120, 36)
+	opt.Output, opt.Input, opt.Dark = term, strings.NewReader(""), nil
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	summary, err := Run(ctx, opt)
 	if err == nil || summary != "" {
 		t.Errorf("summary %q, error %v; want the context's error", summary, err)
+	}
+	if raw := term.Raw(); strings.LastIndex(raw, "\x1b[?2031h") > strings.LastIndex(raw, "\x1b[?2031l") {
+		t.Error("the terminal goes on reporting its background to the shell")
 	}
 }
 

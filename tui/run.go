@@ -9,6 +9,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
+	"github.com/charmbracelet/x/ansi"
 
 	"mergescope/loader"
 	"mergescope/merge"
@@ -47,6 +48,9 @@ func Run(ctx context.Context, opt Options) (summary string, err error) {
 	inner, cancel := context.WithCancel(ctx)
 	a := newApp(inner, opt, projectEngine{opt.Project})
 	_, err = tea.NewProgram(a, programOptions(inner, opt)...).Run()
+	if opt.Dark == nil {
+		resetReports(opt.Output)
+	}
 	cancel()
 	a.crew.close()
 	a.closeAdapters()
@@ -60,6 +64,15 @@ func Run(ctx context.Context, opt Options) (summary string, err error) {
 		err = fmt.Errorf("terminal interface: %w", err)
 	}
 	return a.summary(), err
+}
+
+// resetReports stops the terminal from reporting changes of its background,
+// which Init asks for: after the program they would reach the shell.
+func resetReports(out io.Writer) {
+	if out == nil {
+		out = os.Stdout
+	}
+	_, _ = io.WriteString(out, ansi.ResetModeLightDark) // a terminal that is gone needs no reset
 }
 
 // programOptions turns the options into Bubble Tea's.
