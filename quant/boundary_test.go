@@ -7,8 +7,10 @@ import (
 
 // Dead zones of NF4 as listed in units of absmax, to six digits.
 func TestDeadZoneNF4(t *testing.T) {
-	zones := []float64{0.151904, 0.085560, 0.065078, 0.055238, 0.049834, 0.046862, 0.045525, 0.039790,
-		0.040675, 0.042591, 0.045901, 0.051397, 0.060954, 0.080170, 0.138522}
+	zones := []float64{
+		0.151904, 0.085560, 0.065078, 0.055238, 0.049834, 0.046862, 0.045525, 0.039790,
+		0.040675, 0.042591, 0.045901, 0.051397, 0.060954, 0.080170, 0.138522,
+	}
 	for code := range 16 {
 		down, up := DeadZone(NF4, CPU, uint8(code))
 		if code == 0 && down != inf || code > 0 && math.Abs(float64(down)-zones[code-1]) > 1e-6 {

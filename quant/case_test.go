@@ -158,8 +158,10 @@ func basePanel(t *testing.T, base vectors, layer string, shape []int) (p *Panel,
 			return p, p.Absmax
 		}
 		p.Spec.Nested = true
-		n := Nested{Codes: base.bytes(t, name+".absmax"), Absmax: base.floats(t, name+".nested_absmax"),
-			Map: (*[256]float32)(base.floats(t, name+".nested_quant_map")), Offset: float32(state.Offset), Blocksize: 256}
+		n := Nested{
+			Codes: base.bytes(t, name+".absmax"), Absmax: base.floats(t, name+".nested_absmax"),
+			Map: (*[256]float32)(base.floats(t, name+".nested_quant_map")), Offset: float32(state.Offset), Blocksize: 256,
+		}
 		p.Absmax = make([]float32, len(n.Codes))
 		n.Dequantize(p.Absmax)
 		return p, p.Absmax

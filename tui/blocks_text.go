@@ -195,8 +195,11 @@ func (b *blocksPane) wholeLayer(c canvas, w int) string {
 		m merge.Metric
 		v merge.Figure
 	}{
-		{merge.MetricKept, m.Kept}, {merge.MetricCodes, m.CodesChanged}, {merge.MetricSNR, m.SNR},
-		{merge.MetricGrowth, m.AbsmaxGrowth}, {merge.MetricError, m.ErrorRelative},
+		{merge.MetricKept, m.Kept},
+		{merge.MetricCodes, m.CodesChanged},
+		{merge.MetricSNR, m.SNR},
+		{merge.MetricGrowth, m.AbsmaxGrowth},
+		{merge.MetricError, m.ErrorRelative},
 	} {
 		text := metricShort(f.m) + " " + gl.figure(f.m, float64(f.v))
 		if width(line)+2+width(text) > w {
