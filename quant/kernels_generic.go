@@ -18,6 +18,9 @@ func dequantize4Vector([]float32, []byte, []float32, Spec) int          { return
 func quantize4Vector([]byte, []float32, []float32, Spec) int            { return 0 }
 func dequantize8Vector([]float32, []byte, float32) int                  { return 0 }
 func quantize8Vector([]byte, []float32, float32) int                    { return 0 }
+func (p *Panel) mergeVector([]float32, *Factor, float32, []float32) bool {
+	return false
+}
 func measureVector([]BlockSum, []float32, []float32, []float32, []float32, int) int {
 	return 0
 }

@@ -50,7 +50,8 @@ type Panel struct {
 	Sums []BlockSum // one a block, in flat order (StatBlock pieces of each row for int8 and floats)
 
 	ambiguous []uint32  // by block, from Requantize
-	out       []float32 // W' of one block
+	out       []float32 // W' of some blocks
+	tile      []float32 // D, W and T of some columns of a few rows
 }
 
 // Len returns the number of weights, Rows*Cols.
@@ -162,15 +163,30 @@ func (p *Panel) requantizeInt8() {
 	}
 }
 
-// Merge does all of it for one LoRA adapter: D = scale * (B @ A) with B
-// [Rows, f.Rank], then Dequantize, Add, Requantize, Measure(nil).
-func (p *Panel) Merge(b []float32, f *Factor, scale float32) {
+// Merge is MergeWith(b, f, scale, nil).
+func (p *Panel) Merge(b []float32, f *Factor, scale float32) { p.MergeWith(b, f, scale, nil) }
+
+// MergeWith does all of it for one LoRA adapter: D = scale * (B @ A) with B
+// [Rows, f.Rank], then Dequantize, Add, Requantize, Measure(scales).
+//
+// Where vector kernels keep W, D and T in registers and caches, these are left
+// empty. Then every element was finite.
+func (p *Panel) MergeWith(b []float32, f *Factor, scale float32, scales []float32) {
+	if p.mergeVector(b, f, scale, scales) {
+		return
+	}
+	p.MergeSteps(b, f, scale, scales)
+}
+
+// MergeSteps is MergeWith one step after the other, which always fills W, D and
+// T.
+func (p *Panel) MergeSteps(b []float32, f *Factor, scale float32, scales []float32) {
 	p.D = grow(p.D, p.Len())
 	Delta(p.D, b, f, p.Rows, scale)
 	p.Dequantize()
 	p.Add()
 	p.Requantize()
-	p.Measure(nil)
+	p.Measure(scales)
 }
 
 // roundState rounds x to the dtype of a quant state, of which Unknown means F32.

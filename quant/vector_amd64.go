@@ -104,6 +104,36 @@ func encodeBF16AVX2(dst *byte, src *float32, chunks int)
 //go:noescape
 func measureAVX2(sums *float32, w *float32, d *float32, t *float32, out *float32, blocks int, chunks int)
 
+// target4F32AVX2 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
+// magnitudes of t, and WW, DD and TT. absmax must be finite.
+//
+//go:noescape
+func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+
+// target4F16AVX2 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
+// magnitudes of t, and WW, DD and TT. absmax must be finite.
+//
+//go:noescape
+func target4F16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+
+// target4BF16AVX2 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
+// magnitudes of t, and WW, DD and TT. absmax must be finite.
+//
+//go:noescape
+func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+
+// codeNF4AVX2 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
+// RD, EE, MaxE and Codes of the results, decoded by scales.
+//
+//go:noescape
+func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+
+// codeFP4AVX2 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
+// RD, EE, MaxE and Codes of the results, decoded by scales.
+//
+//go:noescape
+func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+
 // delta4AVX512 sets dst [4, 64*blocks] to scale times one chain of k products.
 // stride, rank and next are the distances between rows of dst, rows of b and
 // blocks of a. If add is not 0, dst is added before scale applies. nan is not 0
@@ -203,3 +233,33 @@ func encodeBF16AVX512(dst *byte, src *float32, chunks int)
 //
 //go:noescape
 func measureAVX512(sums *float32, w *float32, d *float32, t *float32, out *float32, blocks int, chunks int)
+
+// target4F32AVX512 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
+// magnitudes of t, and WW, DD and TT. absmax must be finite.
+//
+//go:noescape
+func target4F32AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+
+// target4F16AVX512 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
+// magnitudes of t, and WW, DD and TT. absmax must be finite.
+//
+//go:noescape
+func target4F16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+
+// target4BF16AVX512 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
+// magnitudes of t, and WW, DD and TT. absmax must be finite.
+//
+//go:noescape
+func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+
+// codeNF4AVX512 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
+// RD, EE, MaxE and Codes of the results, decoded by scales.
+//
+//go:noescape
+func codeNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+
+// codeFP4AVX512 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
+// RD, EE, MaxE and Codes of the results, decoded by scales.
+//
+//go:noescape
+func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)

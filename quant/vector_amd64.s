@@ -525,87 +525,79 @@ TEXT ·dequantize4F32AVX2(SB), NOSPLIT, $0-48
 	MOVQ    codes+8(FP), CX
 	MOVQ    absmax+16(FP), DX
 	MOVQ    table+24(FP), BX
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS nibbles<>+0(SB), Y2
-	MOVQ    blocks+32(FP), BX
-	MOVQ    chunks+40(FP), SI
+	VMOVUPS nibbles<>+0(SB), Y0
+	MOVQ    blocks+32(FP), SI
+	MOVQ    chunks+40(FP), DI
 
 block:
-	VBROADCASTSS (DX), Y3
-	MOVQ         SI, DI
+	VBROADCASTSS (DX), Y1
+	VMULPS       (BX), Y1, Y2
+	VMULPS       32(BX), Y1, Y1
+	MOVQ         DI, R8
 
 chunk:
-	VPBROADCASTD (CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMOVUPS      Y6, (AX)
-	VPBROADCASTD 4(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMOVUPS      Y6, 32(AX)
-	VPBROADCASTD 8(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMOVUPS      Y6, 64(AX)
-	VPBROADCASTD 12(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMOVUPS      Y6, 96(AX)
-	VPBROADCASTD 16(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMOVUPS      Y6, 128(AX)
-	VPBROADCASTD 20(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMOVUPS      Y6, 160(AX)
-	VPBROADCASTD 24(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMOVUPS      Y6, 192(AX)
-	VPBROADCASTD 28(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VMOVUPS      Y6, 224(AX)
+	VPBROADCASTD (CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VPBROADCASTD 4(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 32(AX)
+	VPBROADCASTD 8(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 64(AX)
+	VPBROADCASTD 12(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 96(AX)
+	VPBROADCASTD 16(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 128(AX)
+	VPBROADCASTD 20(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 160(AX)
+	VPBROADCASTD 24(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 192(AX)
+	VPBROADCASTD 28(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 224(AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x00000100, AX
-	DECQ         DI
+	DECQ         R8
 	JNZ          chunk
 	ADDQ         $0x04, DX
-	DECQ         BX
+	DECQ         SI
 	JNZ          block
 	VZEROUPPER
 	RET
@@ -635,103 +627,83 @@ TEXT ·dequantize4F16AVX2(SB), NOSPLIT, $0-48
 	MOVQ    codes+8(FP), CX
 	MOVQ    absmax+16(FP), DX
 	MOVQ    table+24(FP), BX
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS nibbles<>+0(SB), Y2
-	MOVQ    blocks+32(FP), BX
-	MOVQ    chunks+40(FP), SI
+	VMOVUPS nibbles<>+0(SB), Y0
+	MOVQ    blocks+32(FP), SI
+	MOVQ    chunks+40(FP), DI
 
 block:
-	VBROADCASTSS (DX), Y3
-	MOVQ         SI, DI
+	VBROADCASTSS (DX), Y1
+	VMULPS       (BX), Y1, Y2
+	VCVTPS2PH    $0x00, Y2, X2
+	VCVTPH2PS    X2, Y2
+	VMULPS       32(BX), Y1, Y1
+	VCVTPS2PH    $0x00, Y1, X1
+	VCVTPH2PS    X1, Y1
+	MOVQ         DI, R8
 
 chunk:
-	VPBROADCASTD (CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VCVTPS2PH    $0x00, Y6, X6
-	VCVTPH2PS    X6, Y6
-	VMOVUPS      Y6, (AX)
-	VPBROADCASTD 4(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VCVTPS2PH    $0x00, Y6, X6
-	VCVTPH2PS    X6, Y6
-	VMOVUPS      Y6, 32(AX)
-	VPBROADCASTD 8(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VCVTPS2PH    $0x00, Y6, X6
-	VCVTPH2PS    X6, Y6
-	VMOVUPS      Y6, 64(AX)
-	VPBROADCASTD 12(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VCVTPS2PH    $0x00, Y6, X6
-	VCVTPH2PS    X6, Y6
-	VMOVUPS      Y6, 96(AX)
-	VPBROADCASTD 16(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VCVTPS2PH    $0x00, Y6, X6
-	VCVTPH2PS    X6, Y6
-	VMOVUPS      Y6, 128(AX)
-	VPBROADCASTD 20(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VCVTPS2PH    $0x00, Y6, X6
-	VCVTPH2PS    X6, Y6
-	VMOVUPS      Y6, 160(AX)
-	VPBROADCASTD 24(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VCVTPS2PH    $0x00, Y6, X6
-	VCVTPH2PS    X6, Y6
-	VMOVUPS      Y6, 192(AX)
-	VPBROADCASTD 28(CX), Y4
-	VPSRLVD      Y2, Y4, Y4
-	VPERMPS      Y1, Y4, Y5
-	VPERMPS      Y0, Y4, Y6
-	VPSLLD       $0x1c, Y4, Y4
-	VBLENDVPS    Y4, Y5, Y6, Y6
-	VMULPS       Y3, Y6, Y6
-	VCVTPS2PH    $0x00, Y6, X6
-	VCVTPH2PS    X6, Y6
-	VMOVUPS      Y6, 224(AX)
+	VPBROADCASTD (CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VPBROADCASTD 4(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 32(AX)
+	VPBROADCASTD 8(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 64(AX)
+	VPBROADCASTD 12(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 96(AX)
+	VPBROADCASTD 16(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 128(AX)
+	VPBROADCASTD 20(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 160(AX)
+	VPBROADCASTD 24(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 192(AX)
+	VPBROADCASTD 28(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 224(AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x00000100, AX
-	DECQ         DI
+	DECQ         R8
 	JNZ          chunk
 	ADDQ         $0x04, DX
-	DECQ         BX
+	DECQ         SI
 	JNZ          block
 	VZEROUPPER
 	RET
@@ -743,130 +715,89 @@ TEXT ·dequantize4BF16AVX2(SB), NOSPLIT, $0-48
 	MOVQ    codes+8(FP), CX
 	MOVQ    absmax+16(FP), DX
 	MOVQ    table+24(FP), BX
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS nibbles<>+0(SB), Y2
-	MOVQ    blocks+32(FP), BX
-	MOVQ    chunks+40(FP), SI
-	VMOVUPS one<>+0(SB), Y3
-	VMOVUPS bias<>+0(SB), Y4
-	VMOVUPS top<>+0(SB), Y5
+	VMOVUPS nibbles<>+0(SB), Y0
+	MOVQ    blocks+32(FP), SI
+	MOVQ    chunks+40(FP), DI
 
 block:
-	VBROADCASTSS (DX), Y6
-	MOVQ         SI, DI
+	VBROADCASTSS (DX), Y1
+	VMULPS       (BX), Y1, Y2
+	VPSRLD       $0x10, Y2, Y3
+	VPAND        one<>+0(SB), Y3, Y3
+	VPADDD       bias<>+0(SB), Y2, Y2
+	VPADDD       Y3, Y2, Y2
+	VPAND        top<>+0(SB), Y2, Y2
+	VMULPS       32(BX), Y1, Y1
+	VPSRLD       $0x10, Y1, Y3
+	VPAND        one<>+0(SB), Y3, Y3
+	VPADDD       bias<>+0(SB), Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPAND        top<>+0(SB), Y1, Y1
+	MOVQ         DI, R8
 
 chunk:
-	VPBROADCASTD (CX), Y7
-	VPSRLVD      Y2, Y7, Y7
-	VPERMPS      Y1, Y7, Y8
-	VPERMPS      Y0, Y7, Y9
-	VPSLLD       $0x1c, Y7, Y7
-	VBLENDVPS    Y7, Y8, Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VPSRLD       $0x10, Y9, Y7
-	VPAND        Y3, Y7, Y7
-	VPADDD       Y4, Y9, Y9
-	VPADDD       Y7, Y9, Y9
-	VPAND        Y5, Y9, Y9
-	VMOVUPS      Y9, (AX)
-	VPBROADCASTD 4(CX), Y7
-	VPSRLVD      Y2, Y7, Y7
-	VPERMPS      Y1, Y7, Y8
-	VPERMPS      Y0, Y7, Y9
-	VPSLLD       $0x1c, Y7, Y7
-	VBLENDVPS    Y7, Y8, Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VPSRLD       $0x10, Y9, Y7
-	VPAND        Y3, Y7, Y7
-	VPADDD       Y4, Y9, Y9
-	VPADDD       Y7, Y9, Y9
-	VPAND        Y5, Y9, Y9
-	VMOVUPS      Y9, 32(AX)
-	VPBROADCASTD 8(CX), Y7
-	VPSRLVD      Y2, Y7, Y7
-	VPERMPS      Y1, Y7, Y8
-	VPERMPS      Y0, Y7, Y9
-	VPSLLD       $0x1c, Y7, Y7
-	VBLENDVPS    Y7, Y8, Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VPSRLD       $0x10, Y9, Y7
-	VPAND        Y3, Y7, Y7
-	VPADDD       Y4, Y9, Y9
-	VPADDD       Y7, Y9, Y9
-	VPAND        Y5, Y9, Y9
-	VMOVUPS      Y9, 64(AX)
-	VPBROADCASTD 12(CX), Y7
-	VPSRLVD      Y2, Y7, Y7
-	VPERMPS      Y1, Y7, Y8
-	VPERMPS      Y0, Y7, Y9
-	VPSLLD       $0x1c, Y7, Y7
-	VBLENDVPS    Y7, Y8, Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VPSRLD       $0x10, Y9, Y7
-	VPAND        Y3, Y7, Y7
-	VPADDD       Y4, Y9, Y9
-	VPADDD       Y7, Y9, Y9
-	VPAND        Y5, Y9, Y9
-	VMOVUPS      Y9, 96(AX)
-	VPBROADCASTD 16(CX), Y7
-	VPSRLVD      Y2, Y7, Y7
-	VPERMPS      Y1, Y7, Y8
-	VPERMPS      Y0, Y7, Y9
-	VPSLLD       $0x1c, Y7, Y7
-	VBLENDVPS    Y7, Y8, Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VPSRLD       $0x10, Y9, Y7
-	VPAND        Y3, Y7, Y7
-	VPADDD       Y4, Y9, Y9
-	VPADDD       Y7, Y9, Y9
-	VPAND        Y5, Y9, Y9
-	VMOVUPS      Y9, 128(AX)
-	VPBROADCASTD 20(CX), Y7
-	VPSRLVD      Y2, Y7, Y7
-	VPERMPS      Y1, Y7, Y8
-	VPERMPS      Y0, Y7, Y9
-	VPSLLD       $0x1c, Y7, Y7
-	VBLENDVPS    Y7, Y8, Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VPSRLD       $0x10, Y9, Y7
-	VPAND        Y3, Y7, Y7
-	VPADDD       Y4, Y9, Y9
-	VPADDD       Y7, Y9, Y9
-	VPAND        Y5, Y9, Y9
-	VMOVUPS      Y9, 160(AX)
-	VPBROADCASTD 24(CX), Y7
-	VPSRLVD      Y2, Y7, Y7
-	VPERMPS      Y1, Y7, Y8
-	VPERMPS      Y0, Y7, Y9
-	VPSLLD       $0x1c, Y7, Y7
-	VBLENDVPS    Y7, Y8, Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VPSRLD       $0x10, Y9, Y7
-	VPAND        Y3, Y7, Y7
-	VPADDD       Y4, Y9, Y9
-	VPADDD       Y7, Y9, Y9
-	VPAND        Y5, Y9, Y9
-	VMOVUPS      Y9, 192(AX)
-	VPBROADCASTD 28(CX), Y7
-	VPSRLVD      Y2, Y7, Y7
-	VPERMPS      Y1, Y7, Y8
-	VPERMPS      Y0, Y7, Y9
-	VPSLLD       $0x1c, Y7, Y7
-	VBLENDVPS    Y7, Y8, Y9, Y9
-	VMULPS       Y6, Y9, Y9
-	VPSRLD       $0x10, Y9, Y7
-	VPAND        Y3, Y7, Y7
-	VPADDD       Y4, Y9, Y9
-	VPADDD       Y7, Y9, Y9
-	VPAND        Y5, Y9, Y9
-	VMOVUPS      Y9, 224(AX)
+	VPBROADCASTD (CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, (AX)
+	VPBROADCASTD 4(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 32(AX)
+	VPBROADCASTD 8(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 64(AX)
+	VPBROADCASTD 12(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 96(AX)
+	VPBROADCASTD 16(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 128(AX)
+	VPBROADCASTD 20(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 160(AX)
+	VPBROADCASTD 24(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 192(AX)
+	VPBROADCASTD 28(CX), Y3
+	VPSRLVD      Y0, Y3, Y3
+	VPERMPS      Y2, Y3, Y4
+	VPERMPS      Y1, Y3, Y5
+	VPSLLD       $0x1c, Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMOVUPS      Y4, 224(AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x00000100, AX
-	DECQ         DI
+	DECQ         R8
 	JNZ          chunk
 	ADDQ         $0x04, DX
-	DECQ         BX
+	DECQ         SI
 	JNZ          block
 	VZEROUPPER
 	RET
@@ -1003,170 +934,163 @@ GLOBL step<>(SB), RODATA|NOPTR, $64
 // func quantizeNF4AVX2(codes *byte, src *float32, absmax *float32, t *float32, blocks int, chunks int)
 // Requires: AVX, AVX2
 TEXT ·quantizeNF4AVX2(SB), NOSPLIT, $0-48
-	MOVQ         codes+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         absmax+16(FP), DX
-	VMOVSS       least<>+0(SB), X0
-	VMOVSS       unit<>+0(SB), X1
-	MOVQ         t+24(FP), BX
-	VBROADCASTSS 328(BX), Y2
-	VMOVUPS      332(BX), Y3
-	VMOVUPS      364(BX), Y4
-	VMOVUPS      396(BX), Y5
-	MOVQ         blocks+32(FP), BX
-	MOVQ         chunks+40(FP), SI
+	MOVQ codes+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ absmax+16(FP), DX
+	MOVQ t+24(FP), BX
+	MOVQ blocks+32(FP), SI
+	MOVQ chunks+40(FP), DI
 
 block:
-	VMAXSS       (DX), X0, X6
-	VDIVSS       X6, X1, X6
-	VBROADCASTSS X6, Y6
-	MOVQ         SI, DI
+	VMOVSS       least<>+0(SB), X0
+	VMAXSS       (DX), X0, X0
+	VMOVSS       unit<>+0(SB), X1
+	VDIVSS       X0, X1, X0
+	VBROADCASTSS X0, Y0
+	MOVQ         DI, R8
 
 chunk:
-	VMULPS     (CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y8
-	VPSRLD     $0x1f, Y8, Y8
-	VPERMPS    Y3, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VPERMPS    Y4, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VPERMPS    Y5, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VMULPS     32(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y9
-	VPSRLD     $0x1f, Y9, Y9
-	VPERMPS    Y3, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VPERMPS    Y4, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VPERMPS    Y5, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VMULPS     64(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y10
-	VPSRLD     $0x1f, Y10, Y10
-	VPERMPS    Y3, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VPERMPS    Y4, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VPERMPS    Y5, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VMULPS     96(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y11
-	VPSRLD     $0x1f, Y11, Y11
-	VPERMPS    Y3, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPERMPS    Y4, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPERMPS    Y5, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPACKUSDW  Y9, Y8, Y8
-	VPACKUSDW  Y11, Y10, Y10
-	VPACKUSWB  Y10, Y8, Y8
-	VMOVUPS    order<>+0(SB), Y7
-	VPERMD     Y8, Y7, Y8
-	VPMADDUBSW pair<>+0(SB), Y8, Y8
-	VPACKUSWB  Y8, Y8, Y8
-	VPERMQ     $0xd8, Y8, Y8
-	VMOVDQU    X8, (AX)
-	VMULPS     128(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y8
-	VPSRLD     $0x1f, Y8, Y8
-	VPERMPS    Y3, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VPERMPS    Y4, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VPERMPS    Y5, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VMULPS     160(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y9
-	VPSRLD     $0x1f, Y9, Y9
-	VPERMPS    Y3, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VPERMPS    Y4, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VPERMPS    Y5, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VMULPS     192(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y10
-	VPSRLD     $0x1f, Y10, Y10
-	VPERMPS    Y3, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VPERMPS    Y4, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VPERMPS    Y5, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VMULPS     224(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y11
-	VPSRLD     $0x1f, Y11, Y11
-	VPERMPS    Y3, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPERMPS    Y4, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPERMPS    Y5, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPACKUSDW  Y9, Y8, Y8
-	VPACKUSDW  Y11, Y10, Y10
-	VPACKUSWB  Y10, Y8, Y8
-	VMOVUPS    order<>+0(SB), Y7
-	VPERMD     Y8, Y7, Y8
-	VPMADDUBSW pair<>+0(SB), Y8, Y8
-	VPACKUSWB  Y8, Y8, Y8
-	VPERMQ     $0xd8, Y8, Y8
-	VMOVDQU    X8, 16(AX)
+	VMULPS     (CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y2
+	VPSRLD     $0x1f, Y2, Y2
+	VPERMPS    296(BX), Y2, Y3
+	VCMPPS     $0x1e, Y3, Y1, Y3
+	VPADDD     Y2, Y2, Y2
+	VPSUBD     Y3, Y2, Y2
+	VPERMPS    328(BX), Y2, Y3
+	VCMPPS     $0x1e, Y3, Y1, Y3
+	VPADDD     Y2, Y2, Y2
+	VPSUBD     Y3, Y2, Y2
+	VPERMPS    360(BX), Y2, Y3
+	VCMPPS     $0x1e, Y3, Y1, Y3
+	VPADDD     Y2, Y2, Y2
+	VPSUBD     Y3, Y2, Y2
+	VMULPS     32(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y3
+	VPSRLD     $0x1f, Y3, Y3
+	VPERMPS    296(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    328(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    360(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPACKUSDW  Y3, Y2, Y2
+	VMULPS     64(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y3
+	VPSRLD     $0x1f, Y3, Y3
+	VPERMPS    296(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    328(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    360(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VMULPS     96(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y4
+	VPSRLD     $0x1f, Y4, Y4
+	VPERMPS    296(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    328(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    360(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPACKUSDW  Y4, Y3, Y3
+	VPACKUSWB  Y3, Y2, Y2
+	VMOVUPS    order<>+0(SB), Y1
+	VPERMD     Y2, Y1, Y2
+	VPMADDUBSW pair<>+0(SB), Y2, Y2
+	VMULPS     128(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y3
+	VPSRLD     $0x1f, Y3, Y3
+	VPERMPS    296(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    328(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    360(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VMULPS     160(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y4
+	VPSRLD     $0x1f, Y4, Y4
+	VPERMPS    296(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    328(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    360(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPACKUSDW  Y4, Y3, Y3
+	VMULPS     192(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y4
+	VPSRLD     $0x1f, Y4, Y4
+	VPERMPS    296(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    328(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    360(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VMULPS     224(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y5
+	VPSRLD     $0x1f, Y5, Y5
+	VPERMPS    296(BX), Y5, Y6
+	VCMPPS     $0x1e, Y6, Y1, Y6
+	VPADDD     Y5, Y5, Y5
+	VPSUBD     Y6, Y5, Y5
+	VPERMPS    328(BX), Y5, Y6
+	VCMPPS     $0x1e, Y6, Y1, Y6
+	VPADDD     Y5, Y5, Y5
+	VPSUBD     Y6, Y5, Y5
+	VPERMPS    360(BX), Y5, Y6
+	VCMPPS     $0x1e, Y6, Y1, Y6
+	VPADDD     Y5, Y5, Y5
+	VPSUBD     Y6, Y5, Y5
+	VPACKUSDW  Y5, Y4, Y4
+	VPACKUSWB  Y4, Y3, Y3
+	VMOVUPS    order<>+0(SB), Y1
+	VPERMD     Y3, Y1, Y3
+	VPMADDUBSW pair<>+0(SB), Y3, Y3
+	VPACKUSWB  Y3, Y2, Y2
+	VPERMQ     $0xd8, Y2, Y2
+	VMOVUPS    Y2, (AX)
 	ADDQ       $0x20, AX
 	ADDQ       $0x00000100, CX
-	DECQ       DI
+	DECQ       R8
 	JNZ        chunk
 	ADDQ       $0x04, DX
-	DECQ       BX
+	DECQ       SI
 	JNZ        block
 	VZEROUPPER
 	RET
@@ -1246,168 +1170,161 @@ GLOBL pair<>(SB), RODATA|NOPTR, $64
 // func quantizeFP4AVX2(codes *byte, src *float32, absmax *float32, t *float32, blocks int, chunks int)
 // Requires: AVX, AVX2
 TEXT ·quantizeFP4AVX2(SB), NOSPLIT, $0-48
-	MOVQ         codes+0(FP), AX
-	MOVQ         src+8(FP), CX
-	MOVQ         absmax+16(FP), DX
-	VMOVSS       least<>+0(SB), X0
-	VMOVSS       unit<>+0(SB), X1
-	MOVQ         t+24(FP), BX
-	VBROADCASTSS 328(BX), Y2
-	VMOVUPS      332(BX), Y3
-	VMOVUPS      364(BX), Y4
-	VMOVUPS      396(BX), Y5
-	MOVQ         blocks+32(FP), SI
-	MOVQ         chunks+40(FP), DI
+	MOVQ codes+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ absmax+16(FP), DX
+	MOVQ t+24(FP), BX
+	MOVQ blocks+32(FP), SI
+	MOVQ chunks+40(FP), DI
 
 block:
-	VMAXSS       (DX), X0, X6
-	VDIVSS       X6, X1, X6
-	VBROADCASTSS X6, Y6
+	VMOVSS       least<>+0(SB), X0
+	VMAXSS       (DX), X0, X0
+	VMOVSS       unit<>+0(SB), X1
+	VDIVSS       X0, X1, X0
+	VBROADCASTSS X0, Y0
 	MOVQ         DI, R8
 
 chunk:
-	VMULPS     (CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y8
-	VPSRLD     $0x1f, Y8, Y8
-	VPERMPS    Y3, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VPERMPS    Y4, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VPERMPS    Y5, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VMULPS     32(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y9
-	VPSRLD     $0x1f, Y9, Y9
-	VPERMPS    Y3, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VPERMPS    Y4, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VPERMPS    Y5, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VMULPS     64(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y10
-	VPSRLD     $0x1f, Y10, Y10
-	VPERMPS    Y3, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VPERMPS    Y4, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VPERMPS    Y5, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VMULPS     96(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y11
-	VPSRLD     $0x1f, Y11, Y11
-	VPERMPS    Y3, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPERMPS    Y4, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPERMPS    Y5, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPACKUSDW  Y9, Y8, Y8
-	VPACKUSDW  Y11, Y10, Y10
-	VPACKUSWB  Y10, Y8, Y8
-	VMOVUPS    order<>+0(SB), Y7
-	VPERMD     Y8, Y7, Y8
-	VMOVDQU    428(BX), Y9
-	VPSHUFB    Y8, Y9, Y8
-	VPMADDUBSW pair<>+0(SB), Y8, Y8
-	VPACKUSWB  Y8, Y8, Y8
-	VPERMQ     $0xd8, Y8, Y8
-	VMOVDQU    X8, (AX)
-	VMULPS     128(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y8
-	VPSRLD     $0x1f, Y8, Y8
-	VPERMPS    Y3, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VPERMPS    Y4, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VPERMPS    Y5, Y8, Y9
-	VCMPPS     $0x1e, Y9, Y7, Y9
-	VPADDD     Y8, Y8, Y8
-	VPSUBD     Y9, Y8, Y8
-	VMULPS     160(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y9
-	VPSRLD     $0x1f, Y9, Y9
-	VPERMPS    Y3, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VPERMPS    Y4, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VPERMPS    Y5, Y9, Y10
-	VCMPPS     $0x1e, Y10, Y7, Y10
-	VPADDD     Y9, Y9, Y9
-	VPSUBD     Y10, Y9, Y9
-	VMULPS     192(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y10
-	VPSRLD     $0x1f, Y10, Y10
-	VPERMPS    Y3, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VPERMPS    Y4, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VPERMPS    Y5, Y10, Y11
-	VCMPPS     $0x1e, Y11, Y7, Y11
-	VPADDD     Y10, Y10, Y10
-	VPSUBD     Y11, Y10, Y10
-	VMULPS     224(CX), Y6, Y7
-	VCMPPS     $0x1e, Y2, Y7, Y11
-	VPSRLD     $0x1f, Y11, Y11
-	VPERMPS    Y3, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPERMPS    Y4, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPERMPS    Y5, Y11, Y12
-	VCMPPS     $0x1e, Y12, Y7, Y12
-	VPADDD     Y11, Y11, Y11
-	VPSUBD     Y12, Y11, Y11
-	VPACKUSDW  Y9, Y8, Y8
-	VPACKUSDW  Y11, Y10, Y10
-	VPACKUSWB  Y10, Y8, Y8
-	VMOVUPS    order<>+0(SB), Y7
-	VPERMD     Y8, Y7, Y8
-	VMOVDQU    428(BX), Y9
-	VPSHUFB    Y8, Y9, Y8
-	VPMADDUBSW pair<>+0(SB), Y8, Y8
-	VPACKUSWB  Y8, Y8, Y8
-	VPERMQ     $0xd8, Y8, Y8
-	VMOVDQU    X8, 16(AX)
+	VMULPS     (CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y2
+	VPSRLD     $0x1f, Y2, Y2
+	VPERMPS    296(BX), Y2, Y3
+	VCMPPS     $0x1e, Y3, Y1, Y3
+	VPADDD     Y2, Y2, Y2
+	VPSUBD     Y3, Y2, Y2
+	VPERMPS    328(BX), Y2, Y3
+	VCMPPS     $0x1e, Y3, Y1, Y3
+	VPADDD     Y2, Y2, Y2
+	VPSUBD     Y3, Y2, Y2
+	VPERMPS    360(BX), Y2, Y3
+	VCMPPS     $0x1e, Y3, Y1, Y3
+	VPADDD     Y2, Y2, Y2
+	VPSUBD     Y3, Y2, Y2
+	VMULPS     32(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y3
+	VPSRLD     $0x1f, Y3, Y3
+	VPERMPS    296(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    328(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    360(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPACKUSDW  Y3, Y2, Y2
+	VMULPS     64(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y3
+	VPSRLD     $0x1f, Y3, Y3
+	VPERMPS    296(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    328(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    360(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VMULPS     96(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y4
+	VPSRLD     $0x1f, Y4, Y4
+	VPERMPS    296(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    328(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    360(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPACKUSDW  Y4, Y3, Y3
+	VPACKUSWB  Y3, Y2, Y2
+	VMOVUPS    order<>+0(SB), Y1
+	VPERMD     Y2, Y1, Y2
+	VMOVDQU    392(BX), Y1
+	VPSHUFB    Y2, Y1, Y2
+	VPMADDUBSW pair<>+0(SB), Y2, Y2
+	VMULPS     128(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y3
+	VPSRLD     $0x1f, Y3, Y3
+	VPERMPS    296(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    328(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VPERMPS    360(BX), Y3, Y4
+	VCMPPS     $0x1e, Y4, Y1, Y4
+	VPADDD     Y3, Y3, Y3
+	VPSUBD     Y4, Y3, Y3
+	VMULPS     160(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y4
+	VPSRLD     $0x1f, Y4, Y4
+	VPERMPS    296(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    328(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    360(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPACKUSDW  Y4, Y3, Y3
+	VMULPS     192(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y4
+	VPSRLD     $0x1f, Y4, Y4
+	VPERMPS    296(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    328(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VPERMPS    360(BX), Y4, Y5
+	VCMPPS     $0x1e, Y5, Y1, Y5
+	VPADDD     Y4, Y4, Y4
+	VPSUBD     Y5, Y4, Y4
+	VMULPS     224(CX), Y0, Y1
+	VCMPPS     $0x1e, 264(BX), Y1, Y5
+	VPSRLD     $0x1f, Y5, Y5
+	VPERMPS    296(BX), Y5, Y6
+	VCMPPS     $0x1e, Y6, Y1, Y6
+	VPADDD     Y5, Y5, Y5
+	VPSUBD     Y6, Y5, Y5
+	VPERMPS    328(BX), Y5, Y6
+	VCMPPS     $0x1e, Y6, Y1, Y6
+	VPADDD     Y5, Y5, Y5
+	VPSUBD     Y6, Y5, Y5
+	VPERMPS    360(BX), Y5, Y6
+	VCMPPS     $0x1e, Y6, Y1, Y6
+	VPADDD     Y5, Y5, Y5
+	VPSUBD     Y6, Y5, Y5
+	VPACKUSDW  Y5, Y4, Y4
+	VPACKUSWB  Y4, Y3, Y3
+	VMOVUPS    order<>+0(SB), Y1
+	VPERMD     Y3, Y1, Y3
+	VMOVDQU    392(BX), Y1
+	VPSHUFB    Y3, Y1, Y3
+	VPMADDUBSW pair<>+0(SB), Y3, Y3
+	VPACKUSWB  Y3, Y2, Y2
+	VPERMQ     $0xd8, Y2, Y2
+	VMOVUPS    Y2, (AX)
 	ADDQ       $0x20, AX
 	ADDQ       $0x00000100, CX
 	DECQ       R8
@@ -2071,6 +1988,1345 @@ chunk:
 	VZEROUPPER
 	RET
 
+// func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// Requires: AVX, AVX2
+TEXT ·target4F32AVX2(SB), NOSPLIT, $0-80
+	MOVQ    t+0(FP), AX
+	MOVQ    w+8(FP), CX
+	MOVQ    d+16(FP), DX
+	MOVQ    codes+24(FP), BX
+	MOVQ    absmax+32(FP), SI
+	MOVQ    next+48(FP), DI
+	MOVQ    sums+56(FP), R8
+	VMOVUPS nibbles<>+0(SB), Y0
+	MOVQ    table+40(FP), R9
+	MOVQ    blocks+64(FP), R10
+	MOVQ    chunks+72(FP), R11
+
+block:
+	VBROADCASTSS (SI), Y1
+	VMULPS       (R9), Y1, Y2
+	VMULPS       32(R9), Y1, Y1
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	MOVQ         R11, R12
+
+chunk:
+	VPBROADCASTD (BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, (CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      (DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, (AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 4(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 32(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      32(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 32(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 8(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 64(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      64(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, 64(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 12(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 96(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      96(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 96(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 16(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 128(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      128(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, 128(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 20(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 160(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      160(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 160(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 24(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 192(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      192(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, 192(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 28(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 224(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      224(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 224(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	ADDQ         $0x20, BX
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	DECQ         R12
+	JNZ          chunk
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X1
+	VADDPS       X1, X3, X3
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X1, X5, X5
+	VADDPS       Y8, Y7, Y7
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X1, X7, X7
+	VUNPCKLPD    X5, X3, X1
+	VUNPCKHPD    X5, X3, X2
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X7, X7, X2
+	VUNPCKHPD    X7, X7, X3
+	VADDPS       X3, X2, X2
+	VSHUFPS      $0x88, X2, X1, X3
+	VSHUFPS      $0xdd, X2, X1, X1
+	VADDPS       X1, X3, X3
+	VMOVUPS      X3, (R8)
+	VEXTRACTI128 $0x01, Y9, X1
+	VPMAXUD      X1, X9, X9
+	VPSHUFD      $0x4e, X9, X1
+	VPMAXUD      X1, X9, X9
+	VPSHUFD      $0xb1, X9, X1
+	VPMAXUD      X1, X9, X9
+	VMOVD        X9, (DI)
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x38, R8
+	DECQ         R10
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func target4F16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·target4F16AVX2(SB), NOSPLIT, $0-80
+	MOVQ    t+0(FP), AX
+	MOVQ    w+8(FP), CX
+	MOVQ    d+16(FP), DX
+	MOVQ    codes+24(FP), BX
+	MOVQ    absmax+32(FP), SI
+	MOVQ    next+48(FP), DI
+	MOVQ    sums+56(FP), R8
+	VMOVUPS nibbles<>+0(SB), Y0
+	MOVQ    table+40(FP), R9
+	MOVQ    blocks+64(FP), R10
+	MOVQ    chunks+72(FP), R11
+
+block:
+	VBROADCASTSS (SI), Y1
+	VMULPS       (R9), Y1, Y2
+	VCVTPS2PH    $0x00, Y2, X2
+	VCVTPH2PS    X2, Y2
+	VMULPS       32(R9), Y1, Y1
+	VCVTPS2PH    $0x00, Y1, X1
+	VCVTPH2PS    X1, Y1
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	MOVQ         R11, R12
+
+chunk:
+	VPBROADCASTD (BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, (CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      (DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, (AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 4(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 32(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      32(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 32(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 8(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 64(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      64(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, 64(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 12(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 96(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      96(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 96(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 16(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 128(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      128(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, 128(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 20(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 160(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      160(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 160(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 24(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 192(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      192(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, 192(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 28(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 224(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      224(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 224(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	ADDQ         $0x20, BX
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	DECQ         R12
+	JNZ          chunk
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X1
+	VADDPS       X1, X3, X3
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X1, X5, X5
+	VADDPS       Y8, Y7, Y7
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X1, X7, X7
+	VUNPCKLPD    X5, X3, X1
+	VUNPCKHPD    X5, X3, X2
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X7, X7, X2
+	VUNPCKHPD    X7, X7, X3
+	VADDPS       X3, X2, X2
+	VSHUFPS      $0x88, X2, X1, X3
+	VSHUFPS      $0xdd, X2, X1, X1
+	VADDPS       X1, X3, X3
+	VMOVUPS      X3, (R8)
+	VEXTRACTI128 $0x01, Y9, X1
+	VPMAXUD      X1, X9, X9
+	VPSHUFD      $0x4e, X9, X1
+	VPMAXUD      X1, X9, X9
+	VPSHUFD      $0xb1, X9, X1
+	VPMAXUD      X1, X9, X9
+	VMOVD        X9, (DI)
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x38, R8
+	DECQ         R10
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// Requires: AVX, AVX2
+TEXT ·target4BF16AVX2(SB), NOSPLIT, $0-80
+	MOVQ    t+0(FP), AX
+	MOVQ    w+8(FP), CX
+	MOVQ    d+16(FP), DX
+	MOVQ    codes+24(FP), BX
+	MOVQ    absmax+32(FP), SI
+	MOVQ    next+48(FP), DI
+	MOVQ    sums+56(FP), R8
+	VMOVUPS nibbles<>+0(SB), Y0
+	MOVQ    table+40(FP), R9
+	MOVQ    blocks+64(FP), R10
+	MOVQ    chunks+72(FP), R11
+
+block:
+	VBROADCASTSS (SI), Y1
+	VMULPS       (R9), Y1, Y2
+	VPSRLD       $0x10, Y2, Y3
+	VPAND        one<>+0(SB), Y3, Y3
+	VPADDD       bias<>+0(SB), Y2, Y2
+	VPADDD       Y3, Y2, Y2
+	VPAND        top<>+0(SB), Y2, Y2
+	VMULPS       32(R9), Y1, Y1
+	VPSRLD       $0x10, Y1, Y3
+	VPAND        one<>+0(SB), Y3, Y3
+	VPADDD       bias<>+0(SB), Y1, Y1
+	VPADDD       Y3, Y1, Y1
+	VPAND        top<>+0(SB), Y1, Y1
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	MOVQ         R11, R12
+
+chunk:
+	VPBROADCASTD (BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, (CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      (DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, (AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 4(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 32(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      32(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 32(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 8(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 64(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      64(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, 64(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 12(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 96(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      96(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 96(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 16(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 128(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      128(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, 128(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 20(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 160(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      160(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 160(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 24(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 192(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y3, Y3
+	VMOVUPS      192(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VMOVUPS      Y11, 192(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y7, Y7
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	VPBROADCASTD 28(BX), Y10
+	VPSRLVD      Y0, Y10, Y10
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y10
+	VBLENDVPS    Y10, Y12, Y11, Y11
+	VMOVUPS      Y11, 224(CX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y4, Y4
+	VMOVUPS      224(DX), Y10
+	VADDPS       Y10, Y11, Y11
+	VMULPS       Y10, Y10, Y10
+	VADDPS       Y10, Y6, Y6
+	VMOVUPS      Y11, 224(AX)
+	VMULPS       Y11, Y11, Y10
+	VADDPS       Y10, Y8, Y8
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y9, Y9
+	ADDQ         $0x20, BX
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	DECQ         R12
+	JNZ          chunk
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X1
+	VADDPS       X1, X3, X3
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X1
+	VADDPS       X1, X5, X5
+	VADDPS       Y8, Y7, Y7
+	VEXTRACTF128 $0x01, Y7, X1
+	VADDPS       X1, X7, X7
+	VUNPCKLPD    X5, X3, X1
+	VUNPCKHPD    X5, X3, X2
+	VADDPS       X2, X1, X1
+	VUNPCKLPD    X7, X7, X2
+	VUNPCKHPD    X7, X7, X3
+	VADDPS       X3, X2, X2
+	VSHUFPS      $0x88, X2, X1, X3
+	VSHUFPS      $0xdd, X2, X1, X1
+	VADDPS       X1, X3, X3
+	VMOVUPS      X3, (R8)
+	VEXTRACTI128 $0x01, Y9, X1
+	VPMAXUD      X1, X9, X9
+	VPSHUFD      $0x4e, X9, X1
+	VPMAXUD      X1, X9, X9
+	VPSHUFD      $0xb1, X9, X1
+	VPMAXUD      X1, X9, X9
+	VMOVD        X9, (DI)
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         $0x38, R8
+	DECQ         R10
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+// Requires: AVX, AVX2, POPCNT
+TEXT ·codeNF4AVX2(SB), NOSPLIT, $0-88
+	MOVQ codes+0(FP), AX
+	MOVQ old+8(FP), CX
+	MOVQ t+16(FP), DX
+	MOVQ w+24(FP), BX
+	MOVQ d+32(FP), SI
+	MOVQ absmax+40(FP), DI
+	MOVQ scales+48(FP), R8
+	MOVQ tables+56(FP), R9
+	MOVQ sums+64(FP), R10
+	MOVQ blocks+72(FP), R11
+	MOVQ chunks+80(FP), R12
+
+block:
+	VMOVSS       least<>+0(SB), X0
+	VMAXSS       (DI), X0, X0
+	VMOVSS       unit<>+0(SB), X1
+	VDIVSS       X0, X1, X0
+	VBROADCASTSS X0, Y0
+	VBROADCASTSS (R8), Y1
+	VMULPS       424(R9), Y1, Y2
+	VMULPS       456(R9), Y1, Y1
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	XORQ         R13, R13
+	MOVQ         R12, R14
+
+chunk:
+	VMULPS       (DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y9
+	VPSRLD       $0x1f, Y9, Y9
+	VPERMPS      296(R9), Y9, Y10
+	VCMPPS       $0x1e, Y10, Y8, Y10
+	VPADDD       Y9, Y9, Y9
+	VPSUBD       Y10, Y9, Y9
+	VPERMPS      328(R9), Y9, Y10
+	VCMPPS       $0x1e, Y10, Y8, Y10
+	VPADDD       Y9, Y9, Y9
+	VPSUBD       Y10, Y9, Y9
+	VPERMPS      360(R9), Y9, Y10
+	VCMPPS       $0x1e, Y10, Y8, Y10
+	VPADDD       Y9, Y9, Y9
+	VPSUBD       Y10, Y9, Y9
+	VPERMPS      Y2, Y9, Y8
+	VPERMPS      Y1, Y9, Y10
+	VPSLLD       $0x1c, Y9, Y11
+	VBLENDVPS    Y11, Y10, Y8, Y8
+	VSUBPS       (BX), Y8, Y8
+	VMOVUPS      (SI), Y10
+	VMULPS       Y8, Y10, Y11
+	VADDPS       Y11, Y3, Y3
+	VSUBPS       Y10, Y8, Y8
+	VMULPS       Y8, Y8, Y10
+	VADDPS       Y10, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMULPS       32(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VPSRLD       $0x1f, Y10, Y10
+	VPERMPS      296(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      328(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      360(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      Y2, Y10, Y8
+	VPERMPS      Y1, Y10, Y11
+	VPSLLD       $0x1c, Y10, Y12
+	VBLENDVPS    Y12, Y11, Y8, Y8
+	VSUBPS       32(BX), Y8, Y8
+	VMOVUPS      32(SI), Y11
+	VMULPS       Y8, Y11, Y12
+	VADDPS       Y12, Y4, Y4
+	VSUBPS       Y11, Y8, Y8
+	VMULPS       Y8, Y8, Y11
+	VADDPS       Y11, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPACKUSDW    Y10, Y9, Y9
+	VMULPS       64(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VPSRLD       $0x1f, Y10, Y10
+	VPERMPS      296(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      328(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      360(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      Y2, Y10, Y8
+	VPERMPS      Y1, Y10, Y11
+	VPSLLD       $0x1c, Y10, Y12
+	VBLENDVPS    Y12, Y11, Y8, Y8
+	VSUBPS       64(BX), Y8, Y8
+	VMOVUPS      64(SI), Y11
+	VMULPS       Y8, Y11, Y12
+	VADDPS       Y12, Y3, Y3
+	VSUBPS       Y11, Y8, Y8
+	VMULPS       Y8, Y8, Y11
+	VADDPS       Y11, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMULPS       96(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VPSRLD       $0x1f, Y11, Y11
+	VPERMPS      296(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      328(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      360(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      Y2, Y11, Y8
+	VPERMPS      Y1, Y11, Y12
+	VPSLLD       $0x1c, Y11, Y13
+	VBLENDVPS    Y13, Y12, Y8, Y8
+	VSUBPS       96(BX), Y8, Y8
+	VMOVUPS      96(SI), Y12
+	VMULPS       Y8, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VSUBPS       Y12, Y8, Y8
+	VMULPS       Y8, Y8, Y12
+	VADDPS       Y12, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPACKUSDW    Y11, Y10, Y10
+	VPACKUSWB    Y10, Y9, Y9
+	VMOVUPS      order<>+0(SB), Y8
+	VPERMD       Y9, Y8, Y9
+	VPMADDUBSW   pair<>+0(SB), Y9, Y9
+	VMULPS       128(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VPSRLD       $0x1f, Y10, Y10
+	VPERMPS      296(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      328(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      360(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      Y2, Y10, Y8
+	VPERMPS      Y1, Y10, Y11
+	VPSLLD       $0x1c, Y10, Y12
+	VBLENDVPS    Y12, Y11, Y8, Y8
+	VSUBPS       128(BX), Y8, Y8
+	VMOVUPS      128(SI), Y11
+	VMULPS       Y8, Y11, Y12
+	VADDPS       Y12, Y3, Y3
+	VSUBPS       Y11, Y8, Y8
+	VMULPS       Y8, Y8, Y11
+	VADDPS       Y11, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMULPS       160(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VPSRLD       $0x1f, Y11, Y11
+	VPERMPS      296(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      328(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      360(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      Y2, Y11, Y8
+	VPERMPS      Y1, Y11, Y12
+	VPSLLD       $0x1c, Y11, Y13
+	VBLENDVPS    Y13, Y12, Y8, Y8
+	VSUBPS       160(BX), Y8, Y8
+	VMOVUPS      160(SI), Y12
+	VMULPS       Y8, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VSUBPS       Y12, Y8, Y8
+	VMULPS       Y8, Y8, Y12
+	VADDPS       Y12, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPACKUSDW    Y11, Y10, Y10
+	VMULPS       192(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VPSRLD       $0x1f, Y11, Y11
+	VPERMPS      296(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      328(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      360(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      Y2, Y11, Y8
+	VPERMPS      Y1, Y11, Y12
+	VPSLLD       $0x1c, Y11, Y13
+	VBLENDVPS    Y13, Y12, Y8, Y8
+	VSUBPS       192(BX), Y8, Y8
+	VMOVUPS      192(SI), Y12
+	VMULPS       Y8, Y12, Y13
+	VADDPS       Y13, Y3, Y3
+	VSUBPS       Y12, Y8, Y8
+	VMULPS       Y8, Y8, Y12
+	VADDPS       Y12, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMULPS       224(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y12
+	VPSRLD       $0x1f, Y12, Y12
+	VPERMPS      296(R9), Y12, Y13
+	VCMPPS       $0x1e, Y13, Y8, Y13
+	VPADDD       Y12, Y12, Y12
+	VPSUBD       Y13, Y12, Y12
+	VPERMPS      328(R9), Y12, Y13
+	VCMPPS       $0x1e, Y13, Y8, Y13
+	VPADDD       Y12, Y12, Y12
+	VPSUBD       Y13, Y12, Y12
+	VPERMPS      360(R9), Y12, Y13
+	VCMPPS       $0x1e, Y13, Y8, Y13
+	VPADDD       Y12, Y12, Y12
+	VPSUBD       Y13, Y12, Y12
+	VPERMPS      Y2, Y12, Y8
+	VPERMPS      Y1, Y12, Y13
+	VPSLLD       $0x1c, Y12, Y14
+	VBLENDVPS    Y14, Y13, Y8, Y8
+	VSUBPS       224(BX), Y8, Y8
+	VMOVUPS      224(SI), Y13
+	VMULPS       Y8, Y13, Y14
+	VADDPS       Y14, Y4, Y4
+	VSUBPS       Y13, Y8, Y8
+	VMULPS       Y8, Y8, Y13
+	VADDPS       Y13, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPACKUSDW    Y12, Y11, Y11
+	VPACKUSWB    Y11, Y10, Y10
+	VMOVUPS      order<>+0(SB), Y8
+	VPERMD       Y10, Y8, Y10
+	VPMADDUBSW   pair<>+0(SB), Y10, Y10
+	VPACKUSWB    Y10, Y9, Y9
+	VPERMQ       $0xd8, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VPXOR        (CX), Y9, Y9
+	ADDQ         $0x40, R13
+	VPXOR        Y8, Y8, Y8
+	VPAND        low<>+0(SB), Y9, Y10
+	VPCMPEQB     Y8, Y10, Y10
+	VPMOVMSKB    Y10, R15
+	POPCNTL      R15, R15
+	SUBQ         R15, R13
+	VPXOR        Y8, Y8, Y8
+	VPAND        high<>+0(SB), Y9, Y9
+	VPCMPEQB     Y8, Y9, Y9
+	VPMOVMSKB    Y9, R15
+	POPCNTL      R15, R15
+	SUBQ         R15, R13
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000100, SI
+	DECQ         R14
+	JNZ          chunk
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X3
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPS       X0, X5, X5
+	VUNPCKLPD    X5, X3, X0
+	VUNPCKHPD    X5, X3, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0xb1, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, 12(R10)
+	VPERMILPS    $0x4e, X0, X0
+	VMOVSS       X0, 16(R10)
+	VEXTRACTI128 $0x01, Y7, X0
+	VPMAXUD      X0, X7, X7
+	VPSHUFD      $0x4e, X7, X0
+	VPMAXUD      X0, X7, X7
+	VPSHUFD      $0xb1, X7, X0
+	VPMAXUD      X0, X7, X7
+	VMOVD        X7, 20(R10)
+	MOVL         R13, 28(R10)
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	ADDQ         $0x38, R10
+	DECQ         R11
+	JNZ          block
+	VZEROUPPER
+	RET
+
+DATA low<>+0(SB)/4, $0x0f0f0f0f
+DATA low<>+4(SB)/4, $0x0f0f0f0f
+DATA low<>+8(SB)/4, $0x0f0f0f0f
+DATA low<>+12(SB)/4, $0x0f0f0f0f
+DATA low<>+16(SB)/4, $0x0f0f0f0f
+DATA low<>+20(SB)/4, $0x0f0f0f0f
+DATA low<>+24(SB)/4, $0x0f0f0f0f
+DATA low<>+28(SB)/4, $0x0f0f0f0f
+DATA low<>+32(SB)/4, $0x0f0f0f0f
+DATA low<>+36(SB)/4, $0x0f0f0f0f
+DATA low<>+40(SB)/4, $0x0f0f0f0f
+DATA low<>+44(SB)/4, $0x0f0f0f0f
+DATA low<>+48(SB)/4, $0x0f0f0f0f
+DATA low<>+52(SB)/4, $0x0f0f0f0f
+DATA low<>+56(SB)/4, $0x0f0f0f0f
+DATA low<>+60(SB)/4, $0x0f0f0f0f
+GLOBL low<>(SB), RODATA|NOPTR, $64
+
+DATA high<>+0(SB)/4, $0xf0f0f0f0
+DATA high<>+4(SB)/4, $0xf0f0f0f0
+DATA high<>+8(SB)/4, $0xf0f0f0f0
+DATA high<>+12(SB)/4, $0xf0f0f0f0
+DATA high<>+16(SB)/4, $0xf0f0f0f0
+DATA high<>+20(SB)/4, $0xf0f0f0f0
+DATA high<>+24(SB)/4, $0xf0f0f0f0
+DATA high<>+28(SB)/4, $0xf0f0f0f0
+DATA high<>+32(SB)/4, $0xf0f0f0f0
+DATA high<>+36(SB)/4, $0xf0f0f0f0
+DATA high<>+40(SB)/4, $0xf0f0f0f0
+DATA high<>+44(SB)/4, $0xf0f0f0f0
+DATA high<>+48(SB)/4, $0xf0f0f0f0
+DATA high<>+52(SB)/4, $0xf0f0f0f0
+DATA high<>+56(SB)/4, $0xf0f0f0f0
+DATA high<>+60(SB)/4, $0xf0f0f0f0
+GLOBL high<>(SB), RODATA|NOPTR, $64
+
+// func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+// Requires: AVX, AVX2, POPCNT
+TEXT ·codeFP4AVX2(SB), NOSPLIT, $0-88
+	MOVQ codes+0(FP), AX
+	MOVQ old+8(FP), CX
+	MOVQ t+16(FP), DX
+	MOVQ w+24(FP), BX
+	MOVQ d+32(FP), SI
+	MOVQ absmax+40(FP), DI
+	MOVQ scales+48(FP), R8
+	MOVQ tables+56(FP), R9
+	MOVQ sums+64(FP), R10
+	MOVQ blocks+72(FP), R11
+	MOVQ chunks+80(FP), R12
+
+block:
+	VMOVSS       least<>+0(SB), X0
+	VMAXSS       (DI), X0, X0
+	VMOVSS       unit<>+0(SB), X1
+	VDIVSS       X0, X1, X0
+	VBROADCASTSS X0, Y0
+	VBROADCASTSS (R8), Y1
+	VMULPS       424(R9), Y1, Y2
+	VMULPS       456(R9), Y1, Y1
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	XORQ         R13, R13
+	MOVQ         R12, R14
+
+chunk:
+	VMULPS       (DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y9
+	VPSRLD       $0x1f, Y9, Y9
+	VPERMPS      296(R9), Y9, Y10
+	VCMPPS       $0x1e, Y10, Y8, Y10
+	VPADDD       Y9, Y9, Y9
+	VPSUBD       Y10, Y9, Y9
+	VPERMPS      328(R9), Y9, Y10
+	VCMPPS       $0x1e, Y10, Y8, Y10
+	VPADDD       Y9, Y9, Y9
+	VPSUBD       Y10, Y9, Y9
+	VPERMPS      360(R9), Y9, Y10
+	VCMPPS       $0x1e, Y10, Y8, Y10
+	VPADDD       Y9, Y9, Y9
+	VPSUBD       Y10, Y9, Y9
+	VPERMPS      Y2, Y9, Y8
+	VPERMPS      Y1, Y9, Y10
+	VPSLLD       $0x1c, Y9, Y11
+	VBLENDVPS    Y11, Y10, Y8, Y8
+	VSUBPS       (BX), Y8, Y8
+	VMOVUPS      (SI), Y10
+	VMULPS       Y8, Y10, Y11
+	VADDPS       Y11, Y3, Y3
+	VSUBPS       Y10, Y8, Y8
+	VMULPS       Y8, Y8, Y10
+	VADDPS       Y10, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMULPS       32(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VPSRLD       $0x1f, Y10, Y10
+	VPERMPS      296(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      328(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      360(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      Y2, Y10, Y8
+	VPERMPS      Y1, Y10, Y11
+	VPSLLD       $0x1c, Y10, Y12
+	VBLENDVPS    Y12, Y11, Y8, Y8
+	VSUBPS       32(BX), Y8, Y8
+	VMOVUPS      32(SI), Y11
+	VMULPS       Y8, Y11, Y12
+	VADDPS       Y12, Y4, Y4
+	VSUBPS       Y11, Y8, Y8
+	VMULPS       Y8, Y8, Y11
+	VADDPS       Y11, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPACKUSDW    Y10, Y9, Y9
+	VMULPS       64(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VPSRLD       $0x1f, Y10, Y10
+	VPERMPS      296(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      328(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      360(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      Y2, Y10, Y8
+	VPERMPS      Y1, Y10, Y11
+	VPSLLD       $0x1c, Y10, Y12
+	VBLENDVPS    Y12, Y11, Y8, Y8
+	VSUBPS       64(BX), Y8, Y8
+	VMOVUPS      64(SI), Y11
+	VMULPS       Y8, Y11, Y12
+	VADDPS       Y12, Y3, Y3
+	VSUBPS       Y11, Y8, Y8
+	VMULPS       Y8, Y8, Y11
+	VADDPS       Y11, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMULPS       96(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VPSRLD       $0x1f, Y11, Y11
+	VPERMPS      296(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      328(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      360(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      Y2, Y11, Y8
+	VPERMPS      Y1, Y11, Y12
+	VPSLLD       $0x1c, Y11, Y13
+	VBLENDVPS    Y13, Y12, Y8, Y8
+	VSUBPS       96(BX), Y8, Y8
+	VMOVUPS      96(SI), Y12
+	VMULPS       Y8, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VSUBPS       Y12, Y8, Y8
+	VMULPS       Y8, Y8, Y12
+	VADDPS       Y12, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPACKUSDW    Y11, Y10, Y10
+	VPACKUSWB    Y10, Y9, Y9
+	VMOVUPS      order<>+0(SB), Y8
+	VPERMD       Y9, Y8, Y9
+	VMOVDQU      392(R9), Y8
+	VPSHUFB      Y9, Y8, Y9
+	VPMADDUBSW   pair<>+0(SB), Y9, Y9
+	VMULPS       128(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VPSRLD       $0x1f, Y10, Y10
+	VPERMPS      296(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      328(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      360(R9), Y10, Y11
+	VCMPPS       $0x1e, Y11, Y8, Y11
+	VPADDD       Y10, Y10, Y10
+	VPSUBD       Y11, Y10, Y10
+	VPERMPS      Y2, Y10, Y8
+	VPERMPS      Y1, Y10, Y11
+	VPSLLD       $0x1c, Y10, Y12
+	VBLENDVPS    Y12, Y11, Y8, Y8
+	VSUBPS       128(BX), Y8, Y8
+	VMOVUPS      128(SI), Y11
+	VMULPS       Y8, Y11, Y12
+	VADDPS       Y12, Y3, Y3
+	VSUBPS       Y11, Y8, Y8
+	VMULPS       Y8, Y8, Y11
+	VADDPS       Y11, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMULPS       160(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VPSRLD       $0x1f, Y11, Y11
+	VPERMPS      296(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      328(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      360(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      Y2, Y11, Y8
+	VPERMPS      Y1, Y11, Y12
+	VPSLLD       $0x1c, Y11, Y13
+	VBLENDVPS    Y13, Y12, Y8, Y8
+	VSUBPS       160(BX), Y8, Y8
+	VMOVUPS      160(SI), Y12
+	VMULPS       Y8, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VSUBPS       Y12, Y8, Y8
+	VMULPS       Y8, Y8, Y12
+	VADDPS       Y12, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPACKUSDW    Y11, Y10, Y10
+	VMULPS       192(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VPSRLD       $0x1f, Y11, Y11
+	VPERMPS      296(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      328(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      360(R9), Y11, Y12
+	VCMPPS       $0x1e, Y12, Y8, Y12
+	VPADDD       Y11, Y11, Y11
+	VPSUBD       Y12, Y11, Y11
+	VPERMPS      Y2, Y11, Y8
+	VPERMPS      Y1, Y11, Y12
+	VPSLLD       $0x1c, Y11, Y13
+	VBLENDVPS    Y13, Y12, Y8, Y8
+	VSUBPS       192(BX), Y8, Y8
+	VMOVUPS      192(SI), Y12
+	VMULPS       Y8, Y12, Y13
+	VADDPS       Y13, Y3, Y3
+	VSUBPS       Y12, Y8, Y8
+	VMULPS       Y8, Y8, Y12
+	VADDPS       Y12, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMULPS       224(DX), Y0, Y8
+	VCMPPS       $0x1e, 264(R9), Y8, Y12
+	VPSRLD       $0x1f, Y12, Y12
+	VPERMPS      296(R9), Y12, Y13
+	VCMPPS       $0x1e, Y13, Y8, Y13
+	VPADDD       Y12, Y12, Y12
+	VPSUBD       Y13, Y12, Y12
+	VPERMPS      328(R9), Y12, Y13
+	VCMPPS       $0x1e, Y13, Y8, Y13
+	VPADDD       Y12, Y12, Y12
+	VPSUBD       Y13, Y12, Y12
+	VPERMPS      360(R9), Y12, Y13
+	VCMPPS       $0x1e, Y13, Y8, Y13
+	VPADDD       Y12, Y12, Y12
+	VPSUBD       Y13, Y12, Y12
+	VPERMPS      Y2, Y12, Y8
+	VPERMPS      Y1, Y12, Y13
+	VPSLLD       $0x1c, Y12, Y14
+	VBLENDVPS    Y14, Y13, Y8, Y8
+	VSUBPS       224(BX), Y8, Y8
+	VMOVUPS      224(SI), Y13
+	VMULPS       Y8, Y13, Y14
+	VADDPS       Y14, Y4, Y4
+	VSUBPS       Y13, Y8, Y8
+	VMULPS       Y8, Y8, Y13
+	VADDPS       Y13, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VPACKUSDW    Y12, Y11, Y11
+	VPACKUSWB    Y11, Y10, Y10
+	VMOVUPS      order<>+0(SB), Y8
+	VPERMD       Y10, Y8, Y10
+	VMOVDQU      392(R9), Y8
+	VPSHUFB      Y10, Y8, Y10
+	VPMADDUBSW   pair<>+0(SB), Y10, Y10
+	VPACKUSWB    Y10, Y9, Y9
+	VPERMQ       $0xd8, Y9, Y9
+	VMOVUPS      Y9, (AX)
+	VPXOR        (CX), Y9, Y9
+	ADDQ         $0x40, R13
+	VPXOR        Y8, Y8, Y8
+	VPAND        low<>+0(SB), Y9, Y10
+	VPCMPEQB     Y8, Y10, Y10
+	VPMOVMSKB    Y10, R15
+	POPCNTL      R15, R15
+	SUBQ         R15, R13
+	VPXOR        Y8, Y8, Y8
+	VPAND        high<>+0(SB), Y9, Y9
+	VPCMPEQB     Y8, Y9, Y9
+	VPMOVMSKB    Y9, R15
+	POPCNTL      R15, R15
+	SUBQ         R15, R13
+	ADDQ         $0x20, AX
+	ADDQ         $0x20, CX
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000100, SI
+	DECQ         R14
+	JNZ          chunk
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X3
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPS       X0, X5, X5
+	VUNPCKLPD    X5, X3, X0
+	VUNPCKHPD    X5, X3, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0xb1, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, 12(R10)
+	VPERMILPS    $0x4e, X0, X0
+	VMOVSS       X0, 16(R10)
+	VEXTRACTI128 $0x01, Y7, X0
+	VPMAXUD      X0, X7, X7
+	VPSHUFD      $0x4e, X7, X0
+	VPMAXUD      X0, X7, X7
+	VPSHUFD      $0xb1, X7, X0
+	VPMAXUD      X0, X7, X7
+	VMOVD        X7, 20(R10)
+	MOVL         R13, 28(R10)
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	ADDQ         $0x38, R10
+	DECQ         R11
+	JNZ          block
+	VZEROUPPER
+	RET
+
 // func delta4AVX512(dst *float32, stride int, b *float32, rank int, a *float32, next int, k int, blocks int, scale float32, add int) (nan int)
 // Requires: AVX, AVX512F
 TEXT ·delta4AVX512(SB), NOSPLIT, $0-88
@@ -2373,47 +3629,43 @@ TEXT ·dequantize4F32AVX512(SB), NOSPLIT, $0-48
 	MOVQ    codes+8(FP), CX
 	MOVQ    absmax+16(FP), DX
 	MOVQ    table+24(FP), BX
-	VMOVUPS (BX), Z0
-	VMOVUPS halves<>+0(SB), Z1
-	VMOVUPS spread<>+0(SB), Z2
-	MOVQ    blocks+32(FP), BX
-	MOVQ    chunks+40(FP), SI
+	VMOVUPS halves<>+0(SB), Z0
+	VMOVUPS spread<>+0(SB), Z1
+	MOVQ    blocks+32(FP), SI
+	MOVQ    chunks+40(FP), DI
 
 block:
-	VBROADCASTSS (DX), Z3
-	MOVQ         SI, DI
+	VBROADCASTSS (DX), Z2
+	VMULPS       (BX), Z2, Z2
+	MOVQ         DI, R8
 
 chunk:
-	VPBROADCASTQ (CX), Z4
-	VPSHUFB      Z2, Z4, Z4
-	VPSRLVD      Z1, Z4, Z4
-	VPERMPS      Z0, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VMOVUPS      Z4, (AX)
-	VPBROADCASTQ 8(CX), Z4
-	VPSHUFB      Z2, Z4, Z4
-	VPSRLVD      Z1, Z4, Z4
-	VPERMPS      Z0, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VMOVUPS      Z4, 64(AX)
-	VPBROADCASTQ 16(CX), Z4
-	VPSHUFB      Z2, Z4, Z4
-	VPSRLVD      Z1, Z4, Z4
-	VPERMPS      Z0, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VMOVUPS      Z4, 128(AX)
-	VPBROADCASTQ 24(CX), Z4
-	VPSHUFB      Z2, Z4, Z4
-	VPSRLVD      Z1, Z4, Z4
-	VPERMPS      Z0, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VMOVUPS      Z4, 192(AX)
+	VPBROADCASTQ (CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, (AX)
+	VPBROADCASTQ 8(CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	VPBROADCASTQ 16(CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, 128(AX)
+	VPBROADCASTQ 24(CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x00000100, AX
-	DECQ         DI
+	DECQ         R8
 	JNZ          chunk
 	ADDQ         $0x04, DX
-	DECQ         BX
+	DECQ         SI
 	JNZ          block
 	VZEROUPPER
 	RET
@@ -2461,55 +3713,45 @@ TEXT ·dequantize4F16AVX512(SB), NOSPLIT, $0-48
 	MOVQ    codes+8(FP), CX
 	MOVQ    absmax+16(FP), DX
 	MOVQ    table+24(FP), BX
-	VMOVUPS (BX), Z0
-	VMOVUPS halves<>+0(SB), Z1
-	VMOVUPS spread<>+0(SB), Z2
-	MOVQ    blocks+32(FP), BX
-	MOVQ    chunks+40(FP), SI
+	VMOVUPS halves<>+0(SB), Z0
+	VMOVUPS spread<>+0(SB), Z1
+	MOVQ    blocks+32(FP), SI
+	MOVQ    chunks+40(FP), DI
 
 block:
-	VBROADCASTSS (DX), Z3
-	MOVQ         SI, DI
+	VBROADCASTSS (DX), Z2
+	VMULPS       (BX), Z2, Z2
+	VCVTPS2PH    $0x00, Z2, Y2
+	VCVTPH2PS    Y2, Z2
+	MOVQ         DI, R8
 
 chunk:
-	VPBROADCASTQ (CX), Z4
-	VPSHUFB      Z2, Z4, Z4
-	VPSRLVD      Z1, Z4, Z4
-	VPERMPS      Z0, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VCVTPS2PH    $0x00, Z4, Y4
-	VCVTPH2PS    Y4, Z4
-	VMOVUPS      Z4, (AX)
-	VPBROADCASTQ 8(CX), Z4
-	VPSHUFB      Z2, Z4, Z4
-	VPSRLVD      Z1, Z4, Z4
-	VPERMPS      Z0, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VCVTPS2PH    $0x00, Z4, Y4
-	VCVTPH2PS    Y4, Z4
-	VMOVUPS      Z4, 64(AX)
-	VPBROADCASTQ 16(CX), Z4
-	VPSHUFB      Z2, Z4, Z4
-	VPSRLVD      Z1, Z4, Z4
-	VPERMPS      Z0, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VCVTPS2PH    $0x00, Z4, Y4
-	VCVTPH2PS    Y4, Z4
-	VMOVUPS      Z4, 128(AX)
-	VPBROADCASTQ 24(CX), Z4
-	VPSHUFB      Z2, Z4, Z4
-	VPSRLVD      Z1, Z4, Z4
-	VPERMPS      Z0, Z4, Z4
-	VMULPS       Z3, Z4, Z4
-	VCVTPS2PH    $0x00, Z4, Y4
-	VCVTPH2PS    Y4, Z4
-	VMOVUPS      Z4, 192(AX)
+	VPBROADCASTQ (CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, (AX)
+	VPBROADCASTQ 8(CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	VPBROADCASTQ 16(CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, 128(AX)
+	VPBROADCASTQ 24(CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x00000100, AX
-	DECQ         DI
+	DECQ         R8
 	JNZ          chunk
 	ADDQ         $0x04, DX
-	DECQ         BX
+	DECQ         SI
 	JNZ          block
 	VZEROUPPER
 	RET
@@ -2521,70 +3763,48 @@ TEXT ·dequantize4BF16AVX512(SB), NOSPLIT, $0-48
 	MOVQ    codes+8(FP), CX
 	MOVQ    absmax+16(FP), DX
 	MOVQ    table+24(FP), BX
-	VMOVUPS (BX), Z0
-	VMOVUPS halves<>+0(SB), Z1
-	VMOVUPS spread<>+0(SB), Z2
-	MOVQ    blocks+32(FP), BX
-	MOVQ    chunks+40(FP), SI
-	VMOVUPS one<>+0(SB), Z3
-	VMOVUPS bias<>+0(SB), Z4
-	VMOVUPS top<>+0(SB), Z5
+	VMOVUPS halves<>+0(SB), Z0
+	VMOVUPS spread<>+0(SB), Z1
+	MOVQ    blocks+32(FP), SI
+	MOVQ    chunks+40(FP), DI
 
 block:
-	VBROADCASTSS (DX), Z6
-	MOVQ         SI, DI
+	VBROADCASTSS (DX), Z2
+	VMULPS       (BX), Z2, Z2
+	VPSRLD       $0x10, Z2, Z3
+	VPANDD       one<>+0(SB), Z3, Z3
+	VPADDD       bias<>+0(SB), Z2, Z2
+	VPADDD       Z3, Z2, Z2
+	VPANDD       top<>+0(SB), Z2, Z2
+	MOVQ         DI, R8
 
 chunk:
-	VPBROADCASTQ (CX), Z7
-	VPSHUFB      Z2, Z7, Z7
-	VPSRLVD      Z1, Z7, Z7
-	VPERMPS      Z0, Z7, Z7
-	VMULPS       Z6, Z7, Z7
-	VPSRLD       $0x10, Z7, Z8
-	VPANDD       Z3, Z8, Z8
-	VPADDD       Z4, Z7, Z7
-	VPADDD       Z8, Z7, Z7
-	VPANDD       Z5, Z7, Z7
-	VMOVUPS      Z7, (AX)
-	VPBROADCASTQ 8(CX), Z7
-	VPSHUFB      Z2, Z7, Z7
-	VPSRLVD      Z1, Z7, Z7
-	VPERMPS      Z0, Z7, Z7
-	VMULPS       Z6, Z7, Z7
-	VPSRLD       $0x10, Z7, Z8
-	VPANDD       Z3, Z8, Z8
-	VPADDD       Z4, Z7, Z7
-	VPADDD       Z8, Z7, Z7
-	VPANDD       Z5, Z7, Z7
-	VMOVUPS      Z7, 64(AX)
-	VPBROADCASTQ 16(CX), Z7
-	VPSHUFB      Z2, Z7, Z7
-	VPSRLVD      Z1, Z7, Z7
-	VPERMPS      Z0, Z7, Z7
-	VMULPS       Z6, Z7, Z7
-	VPSRLD       $0x10, Z7, Z8
-	VPANDD       Z3, Z8, Z8
-	VPADDD       Z4, Z7, Z7
-	VPADDD       Z8, Z7, Z7
-	VPANDD       Z5, Z7, Z7
-	VMOVUPS      Z7, 128(AX)
-	VPBROADCASTQ 24(CX), Z7
-	VPSHUFB      Z2, Z7, Z7
-	VPSRLVD      Z1, Z7, Z7
-	VPERMPS      Z0, Z7, Z7
-	VMULPS       Z6, Z7, Z7
-	VPSRLD       $0x10, Z7, Z8
-	VPANDD       Z3, Z8, Z8
-	VPADDD       Z4, Z7, Z7
-	VPADDD       Z8, Z7, Z7
-	VPANDD       Z5, Z7, Z7
-	VMOVUPS      Z7, 192(AX)
+	VPBROADCASTQ (CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, (AX)
+	VPBROADCASTQ 8(CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, 64(AX)
+	VPBROADCASTQ 16(CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, 128(AX)
+	VPBROADCASTQ 24(CX), Z3
+	VPSHUFB      Z1, Z3, Z3
+	VPSRLVD      Z0, Z3, Z3
+	VPERMPS      Z2, Z3, Z3
+	VMOVUPS      Z3, 192(AX)
 	ADDQ         $0x20, CX
 	ADDQ         $0x00000100, AX
-	DECQ         DI
+	DECQ         R8
 	JNZ          chunk
 	ADDQ         $0x04, DX
-	DECQ         BX
+	DECQ         SI
 	JNZ          block
 	VZEROUPPER
 	RET
@@ -2627,237 +3847,230 @@ chunk:
 	RET
 
 // func quantizeNF4AVX512(codes *byte, src *float32, absmax *float32, t *float32, blocks int, chunks int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512BW, AVX512F
 TEXT ·quantizeNF4AVX512(SB), NOSPLIT, $0-48
 	MOVQ    codes+0(FP), AX
 	MOVQ    src+8(FP), CX
 	MOVQ    absmax+16(FP), DX
-	VMOVSS  least<>+0(SB), X0
-	VMOVSS  unit<>+0(SB), X1
 	MOVQ    t+24(FP), BX
-	VMOVUPS cells<>+0(SB), Z2
-	VMOVUPS middle<>+0(SB), Z3
-	VMOVUPS one<>+0(SB), Z4
-	VMOVUPS (BX), Z5
-	VMOVUPS 128(BX), Z6
-	VMOVUPS 64(BX), Z7
-	VMOVUPS 192(BX), Z8
+	VMOVUPS cells<>+0(SB), Z0
+	VMOVUPS middle<>+0(SB), Z1
+	VMOVUPS one<>+0(SB), Z2
+	VMOVUPS (BX), Z3
+	VMOVUPS 128(BX), Z4
+	VMOVUPS 64(BX), Z5
+	VMOVUPS 192(BX), Z6
 	MOVQ    blocks+32(FP), BX
 	MOVQ    chunks+40(FP), SI
 
 block:
-	VMAXSS       (DX), X0, X9
-	VDIVSS       X9, X1, X9
-	VBROADCASTSS X9, Z9
+	VMOVSS       least<>+0(SB), X7
+	VMAXSS       (DX), X7, X7
+	VMOVSS       unit<>+0(SB), X8
+	VDIVSS       X7, X8, X7
+	VBROADCASTSS X7, Z7
 	MOVQ         SI, DI
 
 chunk:
-	VMULPS     (CX), Z9, Z10
-	VMULPS     Z2, Z10, Z11
-	VADDPS     Z3, Z11, Z11
-	VCVTTPS2DQ Z11, Z11
-	VMOVDQA32  Z11, Z12
-	VPERMI2PS  Z7, Z5, Z12
-	VPERMI2D   Z8, Z6, Z11
-	VCMPPS     $0x1e, Z12, Z10, K1
-	VPADDD     Z4, Z11, K1, Z11
-	VMULPS     64(CX), Z9, Z10
-	VMULPS     Z2, Z10, Z12
-	VADDPS     Z3, Z12, Z12
-	VCVTTPS2DQ Z12, Z12
-	VMOVDQA32  Z12, Z13
-	VPERMI2PS  Z7, Z5, Z13
-	VPERMI2D   Z8, Z6, Z12
-	VCMPPS     $0x1e, Z13, Z10, K1
-	VPADDD     Z4, Z12, K1, Z12
-	VMULPS     128(CX), Z9, Z10
-	VMULPS     Z2, Z10, Z13
-	VADDPS     Z3, Z13, Z13
-	VCVTTPS2DQ Z13, Z13
-	VMOVDQA32  Z13, Z14
-	VPERMI2PS  Z7, Z5, Z14
-	VPERMI2D   Z8, Z6, Z13
-	VCMPPS     $0x1e, Z14, Z10, K1
-	VPADDD     Z4, Z13, K1, Z13
-	VMULPS     192(CX), Z9, Z10
-	VMULPS     Z2, Z10, Z14
-	VADDPS     Z3, Z14, Z14
-	VCVTTPS2DQ Z14, Z14
-	VMOVDQA32  Z14, Z15
-	VPERMI2PS  Z7, Z5, Z15
-	VPERMI2D   Z8, Z6, Z14
-	VCMPPS     $0x1e, Z15, Z10, K1
-	VPADDD     Z4, Z14, K1, Z14
-	VPSRLQ     $0x20, Z11, Z10
-	VPSLLQ     $0x04, Z11, Z11
-	VPORQ      Z10, Z11, Z11
-	VPMOVQB    Z11, (AX)
-	VPSRLQ     $0x20, Z12, Z10
-	VPSLLQ     $0x04, Z12, Z12
-	VPORQ      Z10, Z12, Z12
-	VPMOVQB    Z12, 8(AX)
-	VPSRLQ     $0x20, Z13, Z10
-	VPSLLQ     $0x04, Z13, Z13
-	VPORQ      Z10, Z13, Z13
-	VPMOVQB    Z13, 16(AX)
-	VPSRLQ     $0x20, Z14, Z10
-	VPSLLQ     $0x04, Z14, Z14
-	VPORQ      Z10, Z14, Z14
-	VPMOVQB    Z14, 24(AX)
-	ADDQ       $0x20, AX
-	ADDQ       $0x00000100, CX
-	DECQ       DI
-	JNZ        chunk
-	ADDQ       $0x04, DX
-	DECQ       BX
-	JNZ        block
+	VMULPS      (CX), Z7, Z8
+	VMOVAPS     Z8, Z9
+	VFMADD213PS Z1, Z0, Z9
+	VMOVDQA32   Z9, Z10
+	VPERMI2PS   Z5, Z3, Z10
+	VPERMI2D    Z6, Z4, Z9
+	VCMPPS      $0x1e, Z10, Z8, K1
+	VPADDD      Z2, Z9, K1, Z9
+	VMULPS      64(CX), Z7, Z8
+	VMOVAPS     Z8, Z10
+	VFMADD213PS Z1, Z0, Z10
+	VMOVDQA32   Z10, Z11
+	VPERMI2PS   Z5, Z3, Z11
+	VPERMI2D    Z6, Z4, Z10
+	VCMPPS      $0x1e, Z11, Z8, K1
+	VPADDD      Z2, Z10, K1, Z10
+	VPACKUSDW   Z10, Z9, Z9
+	VMULPS      128(CX), Z7, Z8
+	VMOVAPS     Z8, Z10
+	VFMADD213PS Z1, Z0, Z10
+	VMOVDQA32   Z10, Z11
+	VPERMI2PS   Z5, Z3, Z11
+	VPERMI2D    Z6, Z4, Z10
+	VCMPPS      $0x1e, Z11, Z8, K1
+	VPADDD      Z2, Z10, K1, Z10
+	VMULPS      192(CX), Z7, Z8
+	VMOVAPS     Z8, Z11
+	VFMADD213PS Z1, Z0, Z11
+	VMOVDQA32   Z11, Z12
+	VPERMI2PS   Z5, Z3, Z12
+	VPERMI2D    Z6, Z4, Z11
+	VCMPPS      $0x1e, Z12, Z8, K1
+	VPADDD      Z2, Z11, K1, Z11
+	VPACKUSDW   Z11, Z10, Z10
+	VPACKUSWB   Z10, Z9, Z9
+	VMOVUPS     order4<>+0(SB), Z8
+	VPERMD      Z9, Z8, Z9
+	VMOVUPS     pair<>+0(SB), Z8
+	VPMADDUBSW  Z8, Z9, Z9
+	VPMOVWB     Z9, Y9
+	VMOVUPS     Y9, (AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x00000100, CX
+	DECQ        DI
+	JNZ         chunk
+	ADDQ        $0x04, DX
+	DECQ        BX
+	JNZ         block
 	VZEROUPPER
 	RET
 
-DATA cells<>+0(SB)/4, $0x41780000
-DATA cells<>+4(SB)/4, $0x41780000
-DATA cells<>+8(SB)/4, $0x41780000
-DATA cells<>+12(SB)/4, $0x41780000
-DATA cells<>+16(SB)/4, $0x41780000
-DATA cells<>+20(SB)/4, $0x41780000
-DATA cells<>+24(SB)/4, $0x41780000
-DATA cells<>+28(SB)/4, $0x41780000
-DATA cells<>+32(SB)/4, $0x41780000
-DATA cells<>+36(SB)/4, $0x41780000
-DATA cells<>+40(SB)/4, $0x41780000
-DATA cells<>+44(SB)/4, $0x41780000
-DATA cells<>+48(SB)/4, $0x41780000
-DATA cells<>+52(SB)/4, $0x41780000
-DATA cells<>+56(SB)/4, $0x41780000
-DATA cells<>+60(SB)/4, $0x41780000
+DATA cells<>+0(SB)/4, $0x41700000
+DATA cells<>+4(SB)/4, $0x41700000
+DATA cells<>+8(SB)/4, $0x41700000
+DATA cells<>+12(SB)/4, $0x41700000
+DATA cells<>+16(SB)/4, $0x41700000
+DATA cells<>+20(SB)/4, $0x41700000
+DATA cells<>+24(SB)/4, $0x41700000
+DATA cells<>+28(SB)/4, $0x41700000
+DATA cells<>+32(SB)/4, $0x41700000
+DATA cells<>+36(SB)/4, $0x41700000
+DATA cells<>+40(SB)/4, $0x41700000
+DATA cells<>+44(SB)/4, $0x41700000
+DATA cells<>+48(SB)/4, $0x41700000
+DATA cells<>+52(SB)/4, $0x41700000
+DATA cells<>+56(SB)/4, $0x41700000
+DATA cells<>+60(SB)/4, $0x41700000
 GLOBL cells<>(SB), RODATA|NOPTR, $64
 
-DATA middle<>+0(SB)/4, $0x41800000
-DATA middle<>+4(SB)/4, $0x41800000
-DATA middle<>+8(SB)/4, $0x41800000
-DATA middle<>+12(SB)/4, $0x41800000
-DATA middle<>+16(SB)/4, $0x41800000
-DATA middle<>+20(SB)/4, $0x41800000
-DATA middle<>+24(SB)/4, $0x41800000
-DATA middle<>+28(SB)/4, $0x41800000
-DATA middle<>+32(SB)/4, $0x41800000
-DATA middle<>+36(SB)/4, $0x41800000
-DATA middle<>+40(SB)/4, $0x41800000
-DATA middle<>+44(SB)/4, $0x41800000
-DATA middle<>+48(SB)/4, $0x41800000
-DATA middle<>+52(SB)/4, $0x41800000
-DATA middle<>+56(SB)/4, $0x41800000
-DATA middle<>+60(SB)/4, $0x41800000
+DATA middle<>+0(SB)/4, $0x4b000010
+DATA middle<>+4(SB)/4, $0x4b000010
+DATA middle<>+8(SB)/4, $0x4b000010
+DATA middle<>+12(SB)/4, $0x4b000010
+DATA middle<>+16(SB)/4, $0x4b000010
+DATA middle<>+20(SB)/4, $0x4b000010
+DATA middle<>+24(SB)/4, $0x4b000010
+DATA middle<>+28(SB)/4, $0x4b000010
+DATA middle<>+32(SB)/4, $0x4b000010
+DATA middle<>+36(SB)/4, $0x4b000010
+DATA middle<>+40(SB)/4, $0x4b000010
+DATA middle<>+44(SB)/4, $0x4b000010
+DATA middle<>+48(SB)/4, $0x4b000010
+DATA middle<>+52(SB)/4, $0x4b000010
+DATA middle<>+56(SB)/4, $0x4b000010
+DATA middle<>+60(SB)/4, $0x4b000010
 GLOBL middle<>(SB), RODATA|NOPTR, $64
 
+DATA order4<>+0(SB)/4, $0x00000000
+DATA order4<>+4(SB)/4, $0x00000004
+DATA order4<>+8(SB)/4, $0x00000008
+DATA order4<>+12(SB)/4, $0x0000000c
+DATA order4<>+16(SB)/4, $0x00000001
+DATA order4<>+20(SB)/4, $0x00000005
+DATA order4<>+24(SB)/4, $0x00000009
+DATA order4<>+28(SB)/4, $0x0000000d
+DATA order4<>+32(SB)/4, $0x00000002
+DATA order4<>+36(SB)/4, $0x00000006
+DATA order4<>+40(SB)/4, $0x0000000a
+DATA order4<>+44(SB)/4, $0x0000000e
+DATA order4<>+48(SB)/4, $0x00000003
+DATA order4<>+52(SB)/4, $0x00000007
+DATA order4<>+56(SB)/4, $0x0000000b
+DATA order4<>+60(SB)/4, $0x0000000f
+GLOBL order4<>(SB), RODATA|NOPTR, $64
+
 // func quantizeFP4AVX512(codes *byte, src *float32, absmax *float32, t *float32, blocks int, chunks int)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512BW, AVX512F
 TEXT ·quantizeFP4AVX512(SB), NOSPLIT, $0-48
 	MOVQ         codes+0(FP), AX
 	MOVQ         src+8(FP), CX
 	MOVQ         absmax+16(FP), DX
-	VMOVSS       least<>+0(SB), X0
-	VMOVSS       unit<>+0(SB), X1
 	MOVQ         t+24(FP), BX
-	VMOVUPS      cells<>+0(SB), Z2
-	VMOVUPS      middle<>+0(SB), Z3
-	VMOVUPS      one<>+0(SB), Z4
-	VMOVUPS      (BX), Z5
-	VMOVUPS      128(BX), Z6
-	VMOVUPS      64(BX), Z7
-	VMOVUPS      192(BX), Z8
-	VBROADCASTSS 256(BX), Z9
-	VBROADCASTSS 260(BX), Z10
-	VMOVUPS      264(BX), Z11
-	MOVQ         blocks+32(FP), BX
-	MOVQ         chunks+40(FP), SI
+	VMOVUPS      cells<>+0(SB), Z0
+	VMOVUPS      middle<>+0(SB), Z1
+	VMOVUPS      one<>+0(SB), Z2
+	VMOVUPS      (BX), Z3
+	VMOVUPS      128(BX), Z4
+	VMOVUPS      64(BX), Z5
+	VMOVUPS      192(BX), Z6
+	VBROADCASTSS 256(BX), Z7
+	VBROADCASTSS 260(BX), Z8
+	MOVQ         blocks+32(FP), SI
+	MOVQ         chunks+40(FP), DI
 
 block:
-	VMAXSS       (DX), X0, X12
-	VDIVSS       X12, X1, X12
-	VBROADCASTSS X12, Z12
-	MOVQ         SI, DI
+	VMOVSS       least<>+0(SB), X9
+	VMAXSS       (DX), X9, X9
+	VMOVSS       unit<>+0(SB), X10
+	VDIVSS       X9, X10, X9
+	VBROADCASTSS X9, Z9
+	MOVQ         DI, R8
 
 chunk:
-	VMULPS     (CX), Z12, Z13
-	VMULPS     Z2, Z13, Z14
-	VADDPS     Z3, Z14, Z14
-	VCVTTPS2DQ Z14, Z14
-	VMOVDQA32  Z14, Z15
-	VPERMI2PS  Z7, Z5, Z15
-	VPERMI2D   Z8, Z6, Z14
-	VCMPPS     $0x1e, Z15, Z13, K1
-	VPADDD     Z4, Z14, K1, Z14
-	VCMPPS     $0x1e, Z9, Z13, K1
-	VPADDD     Z4, Z14, K1, Z14
-	VCMPPS     $0x1e, Z10, Z13, K1
-	VPADDD     Z4, Z14, K1, Z14
-	VPERMD     Z11, Z14, Z14
-	VMULPS     64(CX), Z12, Z13
-	VMULPS     Z2, Z13, Z15
-	VADDPS     Z3, Z15, Z15
-	VCVTTPS2DQ Z15, Z15
-	VMOVDQA32  Z15, Z16
-	VPERMI2PS  Z7, Z5, Z16
-	VPERMI2D   Z8, Z6, Z15
-	VCMPPS     $0x1e, Z16, Z13, K1
-	VPADDD     Z4, Z15, K1, Z15
-	VCMPPS     $0x1e, Z9, Z13, K1
-	VPADDD     Z4, Z15, K1, Z15
-	VCMPPS     $0x1e, Z10, Z13, K1
-	VPADDD     Z4, Z15, K1, Z15
-	VPERMD     Z11, Z15, Z15
-	VMULPS     128(CX), Z12, Z13
-	VMULPS     Z2, Z13, Z16
-	VADDPS     Z3, Z16, Z16
-	VCVTTPS2DQ Z16, Z16
-	VMOVDQA32  Z16, Z17
-	VPERMI2PS  Z7, Z5, Z17
-	VPERMI2D   Z8, Z6, Z16
-	VCMPPS     $0x1e, Z17, Z13, K1
-	VPADDD     Z4, Z16, K1, Z16
-	VCMPPS     $0x1e, Z9, Z13, K1
-	VPADDD     Z4, Z16, K1, Z16
-	VCMPPS     $0x1e, Z10, Z13, K1
-	VPADDD     Z4, Z16, K1, Z16
-	VPERMD     Z11, Z16, Z16
-	VMULPS     192(CX), Z12, Z13
-	VMULPS     Z2, Z13, Z17
-	VADDPS     Z3, Z17, Z17
-	VCVTTPS2DQ Z17, Z17
-	VMOVDQA32  Z17, Z18
-	VPERMI2PS  Z7, Z5, Z18
-	VPERMI2D   Z8, Z6, Z17
-	VCMPPS     $0x1e, Z18, Z13, K1
-	VPADDD     Z4, Z17, K1, Z17
-	VCMPPS     $0x1e, Z9, Z13, K1
-	VPADDD     Z4, Z17, K1, Z17
-	VCMPPS     $0x1e, Z10, Z13, K1
-	VPADDD     Z4, Z17, K1, Z17
-	VPERMD     Z11, Z17, Z17
-	VPSRLQ     $0x20, Z14, Z13
-	VPSLLQ     $0x04, Z14, Z14
-	VPORQ      Z13, Z14, Z14
-	VPMOVQB    Z14, (AX)
-	VPSRLQ     $0x20, Z15, Z13
-	VPSLLQ     $0x04, Z15, Z15
-	VPORQ      Z13, Z15, Z15
-	VPMOVQB    Z15, 8(AX)
-	VPSRLQ     $0x20, Z16, Z13
-	VPSLLQ     $0x04, Z16, Z16
-	VPORQ      Z13, Z16, Z16
-	VPMOVQB    Z16, 16(AX)
-	VPSRLQ     $0x20, Z17, Z13
-	VPSLLQ     $0x04, Z17, Z17
-	VPORQ      Z13, Z17, Z17
-	VPMOVQB    Z17, 24(AX)
-	ADDQ       $0x20, AX
-	ADDQ       $0x00000100, CX
-	DECQ       DI
-	JNZ        chunk
-	ADDQ       $0x04, DX
-	DECQ       BX
-	JNZ        block
+	VMULPS          (CX), Z9, Z10
+	VMOVAPS         Z10, Z11
+	VFMADD213PS     Z1, Z0, Z11
+	VMOVDQA32       Z11, Z12
+	VPERMI2PS       Z5, Z3, Z12
+	VPERMI2D        Z6, Z4, Z11
+	VCMPPS          $0x1e, Z12, Z10, K1
+	VPADDD          Z2, Z11, K1, Z11
+	VCMPPS          $0x1e, Z7, Z10, K1
+	VPADDD          Z2, Z11, K1, Z11
+	VCMPPS          $0x1e, Z8, Z10, K1
+	VPADDD          Z2, Z11, K1, Z11
+	VMULPS          64(CX), Z9, Z10
+	VMOVAPS         Z10, Z12
+	VFMADD213PS     Z1, Z0, Z12
+	VMOVDQA32       Z12, Z13
+	VPERMI2PS       Z5, Z3, Z13
+	VPERMI2D        Z6, Z4, Z12
+	VCMPPS          $0x1e, Z13, Z10, K1
+	VPADDD          Z2, Z12, K1, Z12
+	VCMPPS          $0x1e, Z7, Z10, K1
+	VPADDD          Z2, Z12, K1, Z12
+	VCMPPS          $0x1e, Z8, Z10, K1
+	VPADDD          Z2, Z12, K1, Z12
+	VPACKUSDW       Z12, Z11, Z11
+	VMULPS          128(CX), Z9, Z10
+	VMOVAPS         Z10, Z12
+	VFMADD213PS     Z1, Z0, Z12
+	VMOVDQA32       Z12, Z13
+	VPERMI2PS       Z5, Z3, Z13
+	VPERMI2D        Z6, Z4, Z12
+	VCMPPS          $0x1e, Z13, Z10, K1
+	VPADDD          Z2, Z12, K1, Z12
+	VCMPPS          $0x1e, Z7, Z10, K1
+	VPADDD          Z2, Z12, K1, Z12
+	VCMPPS          $0x1e, Z8, Z10, K1
+	VPADDD          Z2, Z12, K1, Z12
+	VMULPS          192(CX), Z9, Z10
+	VMOVAPS         Z10, Z13
+	VFMADD213PS     Z1, Z0, Z13
+	VMOVDQA32       Z13, Z14
+	VPERMI2PS       Z5, Z3, Z14
+	VPERMI2D        Z6, Z4, Z13
+	VCMPPS          $0x1e, Z14, Z10, K1
+	VPADDD          Z2, Z13, K1, Z13
+	VCMPPS          $0x1e, Z7, Z10, K1
+	VPADDD          Z2, Z13, K1, Z13
+	VCMPPS          $0x1e, Z8, Z10, K1
+	VPADDD          Z2, Z13, K1, Z13
+	VPACKUSDW       Z13, Z12, Z12
+	VPACKUSWB       Z12, Z11, Z11
+	VMOVUPS         order4<>+0(SB), Z10
+	VPERMD          Z11, Z10, Z11
+	VBROADCASTI32X4 392(BX), Z10
+	VPSHUFB         Z11, Z10, Z11
+	VMOVUPS         pair<>+0(SB), Z10
+	VPMADDUBSW      Z10, Z11, Z11
+	VPMOVWB         Z11, Y11
+	VMOVUPS         Y11, (AX)
+	ADDQ            $0x20, AX
+	ADDQ            $0x00000100, CX
+	DECQ            R8
+	JNZ             chunk
+	ADDQ            $0x04, DX
+	DECQ            SI
+	JNZ             block
 	VZEROUPPER
 	RET
 
@@ -3122,7 +4335,7 @@ chunk:
 	RET
 
 // func measureAVX512(sums *float32, w *float32, d *float32, t *float32, out *float32, blocks int, chunks int)
-// Requires: AVX, AVX2, AVX512F, AVX512VL
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, AVX512VL
 TEXT ·measureAVX512(SB), NOSPLIT, $0-56
 	MOVQ sums+0(FP), AX
 	MOVQ w+8(FP), CX
@@ -3158,8 +4371,7 @@ chunk:
 	VADDPS        Z7, Z3, Z3
 	VMULPS        Z6, Z6, Z7
 	VADDPS        Z7, Z5, Z5
-	VPANDD        magnitude<>+0(SB), Z6, Z6
-	VPMAXUD       Z6, Z0, Z0
+	VRANGEPS      $0x0b, Z6, Z0, Z0
 	VMOVUPS       64(SI), Z6
 	VMOVUPS       64(CX), Z7
 	VSUBPS        Z7, Z6, Z6
@@ -3176,8 +4388,7 @@ chunk:
 	VADDPS        Z7, Z3, Z3
 	VMULPS        Z6, Z6, Z7
 	VADDPS        Z7, Z5, Z5
-	VPANDD        magnitude<>+0(SB), Z6, Z6
-	VPMAXUD       Z6, Z0, Z0
+	VRANGEPS      $0x0b, Z6, Z0, Z0
 	VMOVUPS       128(SI), Z6
 	VMOVUPS       128(CX), Z7
 	VSUBPS        Z7, Z6, Z6
@@ -3194,8 +4405,7 @@ chunk:
 	VADDPS        Z7, Z3, Z3
 	VMULPS        Z6, Z6, Z7
 	VADDPS        Z7, Z5, Z5
-	VPANDD        magnitude<>+0(SB), Z6, Z6
-	VPMAXUD       Z6, Z0, Z0
+	VRANGEPS      $0x0b, Z6, Z0, Z0
 	VMOVUPS       192(SI), Z6
 	VMOVUPS       192(CX), Z7
 	VSUBPS        Z7, Z6, Z6
@@ -3212,8 +4422,7 @@ chunk:
 	VADDPS        Z7, Z3, Z3
 	VMULPS        Z6, Z6, Z7
 	VADDPS        Z7, Z5, Z5
-	VPANDD        magnitude<>+0(SB), Z6, Z6
-	VPMAXUD       Z6, Z0, Z0
+	VRANGEPS      $0x0b, Z6, Z0, Z0
 	ADDQ          $0x00000100, CX
 	ADDQ          $0x00000100, DX
 	ADDQ          $0x00000100, BX
@@ -3267,5 +4476,753 @@ chunk:
 	ADDQ          $0x38, AX
 	DECQ          DI
 	JNZ           block
+	VZEROUPPER
+	RET
+
+// func target4F32AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
+TEXT ·target4F32AVX512(SB), NOSPLIT, $0-80
+	MOVQ    t+0(FP), AX
+	MOVQ    w+8(FP), CX
+	MOVQ    d+16(FP), DX
+	MOVQ    codes+24(FP), BX
+	MOVQ    absmax+32(FP), SI
+	MOVQ    next+48(FP), DI
+	MOVQ    sums+56(FP), R8
+	VMOVUPS halves<>+0(SB), Z0
+	VMOVUPS spread<>+0(SB), Z1
+	MOVQ    table+40(FP), R9
+	MOVQ    blocks+64(FP), R10
+	MOVQ    chunks+72(FP), R11
+
+block:
+	VBROADCASTSS (SI), Z2
+	VMULPS       (R9), Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	MOVQ         R11, R12
+
+chunk:
+	VPBROADCASTQ  (BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, (CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       (DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, (AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	VPBROADCASTQ  8(BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, 64(CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       64(DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, 64(AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	VPBROADCASTQ  16(BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, 128(CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       128(DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, 128(AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	VPBROADCASTQ  24(BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, 192(CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       192(DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, 192(AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	ADDQ          $0x20, BX
+	ADDQ          $0x00000100, AX
+	ADDQ          $0x00000100, CX
+	ADDQ          $0x00000100, DX
+	DECQ          R12
+	JNZ           chunk
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VADDPS        Y2, Y3, Y3
+	VEXTRACTF32X4 $0x01, Y3, X2
+	VADDPS        X2, X3, X3
+	VEXTRACTF64X4 $0x01, Z4, Y2
+	VADDPS        Y2, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X2
+	VADDPS        X2, X4, X4
+	VEXTRACTF64X4 $0x01, Z5, Y2
+	VADDPS        Y2, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X2
+	VADDPS        X2, X5, X5
+	VUNPCKLPD     X4, X3, X2
+	VUNPCKHPD     X4, X3, X7
+	VADDPS        X7, X2, X2
+	VUNPCKLPD     X5, X5, X7
+	VUNPCKHPD     X5, X5, X8
+	VADDPS        X8, X7, X7
+	VSHUFPS       $0x88, X7, X2, X8
+	VSHUFPS       $0xdd, X7, X2, X2
+	VADDPS        X2, X8, X8
+	VMOVUPS       X8, (R8)
+	VEXTRACTI64X4 $0x01, Z6, Y2
+	VPMAXUD       Y2, Y6, Y6
+	VEXTRACTI32X4 $0x01, Y6, X2
+	VPMAXUD       X2, X6, X6
+	VPSHUFD       $0x4e, X6, X2
+	VPMAXUD       X2, X6, X6
+	VPSHUFD       $0xb1, X6, X2
+	VPMAXUD       X2, X6, X6
+	VMOVD         X6, (DI)
+	ADDQ          $0x04, SI
+	ADDQ          $0x04, DI
+	ADDQ          $0x38, R8
+	DECQ          R10
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func target4F16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
+TEXT ·target4F16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    t+0(FP), AX
+	MOVQ    w+8(FP), CX
+	MOVQ    d+16(FP), DX
+	MOVQ    codes+24(FP), BX
+	MOVQ    absmax+32(FP), SI
+	MOVQ    next+48(FP), DI
+	MOVQ    sums+56(FP), R8
+	VMOVUPS halves<>+0(SB), Z0
+	VMOVUPS spread<>+0(SB), Z1
+	MOVQ    table+40(FP), R9
+	MOVQ    blocks+64(FP), R10
+	MOVQ    chunks+72(FP), R11
+
+block:
+	VBROADCASTSS (SI), Z2
+	VMULPS       (R9), Z2, Z2
+	VCVTPS2PH    $0x00, Z2, Y2
+	VCVTPH2PS    Y2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	MOVQ         R11, R12
+
+chunk:
+	VPBROADCASTQ  (BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, (CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       (DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, (AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	VPBROADCASTQ  8(BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, 64(CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       64(DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, 64(AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	VPBROADCASTQ  16(BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, 128(CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       128(DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, 128(AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	VPBROADCASTQ  24(BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, 192(CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       192(DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, 192(AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	ADDQ          $0x20, BX
+	ADDQ          $0x00000100, AX
+	ADDQ          $0x00000100, CX
+	ADDQ          $0x00000100, DX
+	DECQ          R12
+	JNZ           chunk
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VADDPS        Y2, Y3, Y3
+	VEXTRACTF32X4 $0x01, Y3, X2
+	VADDPS        X2, X3, X3
+	VEXTRACTF64X4 $0x01, Z4, Y2
+	VADDPS        Y2, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X2
+	VADDPS        X2, X4, X4
+	VEXTRACTF64X4 $0x01, Z5, Y2
+	VADDPS        Y2, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X2
+	VADDPS        X2, X5, X5
+	VUNPCKLPD     X4, X3, X2
+	VUNPCKHPD     X4, X3, X7
+	VADDPS        X7, X2, X2
+	VUNPCKLPD     X5, X5, X7
+	VUNPCKHPD     X5, X5, X8
+	VADDPS        X8, X7, X7
+	VSHUFPS       $0x88, X7, X2, X8
+	VSHUFPS       $0xdd, X7, X2, X2
+	VADDPS        X2, X8, X8
+	VMOVUPS       X8, (R8)
+	VEXTRACTI64X4 $0x01, Z6, Y2
+	VPMAXUD       Y2, Y6, Y6
+	VEXTRACTI32X4 $0x01, Y6, X2
+	VPMAXUD       X2, X6, X6
+	VPSHUFD       $0x4e, X6, X2
+	VPMAXUD       X2, X6, X6
+	VPSHUFD       $0xb1, X6, X2
+	VPMAXUD       X2, X6, X6
+	VMOVD         X6, (DI)
+	ADDQ          $0x04, SI
+	ADDQ          $0x04, DI
+	ADDQ          $0x38, R8
+	DECQ          R10
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
+TEXT ·target4BF16AVX512(SB), NOSPLIT, $0-80
+	MOVQ    t+0(FP), AX
+	MOVQ    w+8(FP), CX
+	MOVQ    d+16(FP), DX
+	MOVQ    codes+24(FP), BX
+	MOVQ    absmax+32(FP), SI
+	MOVQ    next+48(FP), DI
+	MOVQ    sums+56(FP), R8
+	VMOVUPS halves<>+0(SB), Z0
+	VMOVUPS spread<>+0(SB), Z1
+	MOVQ    table+40(FP), R9
+	MOVQ    blocks+64(FP), R10
+	MOVQ    chunks+72(FP), R11
+
+block:
+	VBROADCASTSS (SI), Z2
+	VMULPS       (R9), Z2, Z2
+	VPSRLD       $0x10, Z2, Z7
+	VPANDD       one<>+0(SB), Z7, Z7
+	VPADDD       bias<>+0(SB), Z2, Z2
+	VPADDD       Z7, Z2, Z2
+	VPANDD       top<>+0(SB), Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	MOVQ         R11, R12
+
+chunk:
+	VPBROADCASTQ  (BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, (CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       (DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, (AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	VPBROADCASTQ  8(BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, 64(CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       64(DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, 64(AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	VPBROADCASTQ  16(BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, 128(CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       128(DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, 128(AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	VPBROADCASTQ  24(BX), Z7
+	VPSHUFB       Z1, Z7, Z7
+	VPSRLVD       Z0, Z7, Z7
+	VPERMPS       Z2, Z7, Z7
+	VMOVUPS       Z7, 192(CX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z3, Z3
+	VMOVUPS       192(DX), Z8
+	VADDPS        Z8, Z7, Z7
+	VMULPS        Z8, Z8, Z8
+	VADDPS        Z8, Z4, Z4
+	VMOVUPS       Z7, 192(AX)
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z5, Z5
+	VRANGEPS      $0x0b, Z7, Z6, Z6
+	ADDQ          $0x20, BX
+	ADDQ          $0x00000100, AX
+	ADDQ          $0x00000100, CX
+	ADDQ          $0x00000100, DX
+	DECQ          R12
+	JNZ           chunk
+	VEXTRACTF64X4 $0x01, Z3, Y2
+	VADDPS        Y2, Y3, Y3
+	VEXTRACTF32X4 $0x01, Y3, X2
+	VADDPS        X2, X3, X3
+	VEXTRACTF64X4 $0x01, Z4, Y2
+	VADDPS        Y2, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X2
+	VADDPS        X2, X4, X4
+	VEXTRACTF64X4 $0x01, Z5, Y2
+	VADDPS        Y2, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X2
+	VADDPS        X2, X5, X5
+	VUNPCKLPD     X4, X3, X2
+	VUNPCKHPD     X4, X3, X7
+	VADDPS        X7, X2, X2
+	VUNPCKLPD     X5, X5, X7
+	VUNPCKHPD     X5, X5, X8
+	VADDPS        X8, X7, X7
+	VSHUFPS       $0x88, X7, X2, X8
+	VSHUFPS       $0xdd, X7, X2, X2
+	VADDPS        X2, X8, X8
+	VMOVUPS       X8, (R8)
+	VEXTRACTI64X4 $0x01, Z6, Y2
+	VPMAXUD       Y2, Y6, Y6
+	VEXTRACTI32X4 $0x01, Y6, X2
+	VPMAXUD       X2, X6, X6
+	VPSHUFD       $0x4e, X6, X2
+	VPMAXUD       X2, X6, X6
+	VPSHUFD       $0xb1, X6, X2
+	VPMAXUD       X2, X6, X6
+	VMOVD         X6, (DI)
+	ADDQ          $0x04, SI
+	ADDQ          $0x04, DI
+	ADDQ          $0x38, R8
+	DECQ          R10
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func codeNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
+TEXT ·codeNF4AVX512(SB), NOSPLIT, $0-88
+	MOVQ    codes+0(FP), AX
+	MOVQ    old+8(FP), CX
+	MOVQ    t+16(FP), DX
+	MOVQ    w+24(FP), BX
+	MOVQ    d+32(FP), SI
+	MOVQ    absmax+40(FP), DI
+	MOVQ    scales+48(FP), R8
+	MOVQ    tables+56(FP), R9
+	VMOVUPS cells<>+0(SB), Z0
+	VMOVUPS middle<>+0(SB), Z1
+	VMOVUPS one<>+0(SB), Z2
+	VMOVUPS (R9), Z3
+	VMOVUPS 128(R9), Z4
+	VMOVUPS 64(R9), Z5
+	VMOVUPS 192(R9), Z6
+	MOVQ    sums+64(FP), R10
+	MOVQ    blocks+72(FP), R11
+	MOVQ    chunks+80(FP), R12
+
+block:
+	VMOVSS       least<>+0(SB), X7
+	VMAXSS       (DI), X7, X7
+	VMOVSS       unit<>+0(SB), X8
+	VDIVSS       X7, X8, X7
+	VBROADCASTSS X7, Z7
+	VBROADCASTSS (R8), Z8
+	VMULPS       424(R9), Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	XORQ         R13, R13
+	MOVQ         R12, R14
+
+chunk:
+	VMULPS        (DX), Z7, Z12
+	VMOVAPS       Z12, Z13
+	VFMADD213PS   Z1, Z0, Z13
+	VMOVDQA32     Z13, Z14
+	VPERMI2PS     Z5, Z3, Z14
+	VPERMI2D      Z6, Z4, Z13
+	VCMPPS        $0x1e, Z14, Z12, K1
+	VPADDD        Z2, Z13, K1, Z13
+	VPERMPS       Z8, Z13, Z12
+	VSUBPS        (BX), Z12, Z12
+	VMOVUPS       (SI), Z14
+	VMULPS        Z12, Z14, Z15
+	VADDPS        Z15, Z9, Z9
+	VSUBPS        Z14, Z12, Z12
+	VMULPS        Z12, Z12, Z14
+	VADDPS        Z14, Z10, Z10
+	VRANGEPS      $0x0b, Z12, Z11, Z11
+	VMULPS        64(DX), Z7, Z12
+	VMOVAPS       Z12, Z14
+	VFMADD213PS   Z1, Z0, Z14
+	VMOVDQA32     Z14, Z15
+	VPERMI2PS     Z5, Z3, Z15
+	VPERMI2D      Z6, Z4, Z14
+	VCMPPS        $0x1e, Z15, Z12, K1
+	VPADDD        Z2, Z14, K1, Z14
+	VPERMPS       Z8, Z14, Z12
+	VSUBPS        64(BX), Z12, Z12
+	VMOVUPS       64(SI), Z15
+	VMULPS        Z12, Z15, Z16
+	VADDPS        Z16, Z9, Z9
+	VSUBPS        Z15, Z12, Z12
+	VMULPS        Z12, Z12, Z15
+	VADDPS        Z15, Z10, Z10
+	VRANGEPS      $0x0b, Z12, Z11, Z11
+	VPACKUSDW     Z14, Z13, Z13
+	VMULPS        128(DX), Z7, Z12
+	VMOVAPS       Z12, Z14
+	VFMADD213PS   Z1, Z0, Z14
+	VMOVDQA32     Z14, Z15
+	VPERMI2PS     Z5, Z3, Z15
+	VPERMI2D      Z6, Z4, Z14
+	VCMPPS        $0x1e, Z15, Z12, K1
+	VPADDD        Z2, Z14, K1, Z14
+	VPERMPS       Z8, Z14, Z12
+	VSUBPS        128(BX), Z12, Z12
+	VMOVUPS       128(SI), Z15
+	VMULPS        Z12, Z15, Z16
+	VADDPS        Z16, Z9, Z9
+	VSUBPS        Z15, Z12, Z12
+	VMULPS        Z12, Z12, Z15
+	VADDPS        Z15, Z10, Z10
+	VRANGEPS      $0x0b, Z12, Z11, Z11
+	VMULPS        192(DX), Z7, Z12
+	VMOVAPS       Z12, Z15
+	VFMADD213PS   Z1, Z0, Z15
+	VMOVDQA32     Z15, Z16
+	VPERMI2PS     Z5, Z3, Z16
+	VPERMI2D      Z6, Z4, Z15
+	VCMPPS        $0x1e, Z16, Z12, K1
+	VPADDD        Z2, Z15, K1, Z15
+	VPERMPS       Z8, Z15, Z12
+	VSUBPS        192(BX), Z12, Z12
+	VMOVUPS       192(SI), Z16
+	VMULPS        Z12, Z16, Z17
+	VADDPS        Z17, Z9, Z9
+	VSUBPS        Z16, Z12, Z12
+	VMULPS        Z12, Z12, Z16
+	VADDPS        Z16, Z10, Z10
+	VRANGEPS      $0x0b, Z12, Z11, Z11
+	VPACKUSDW     Z15, Z14, Z14
+	VPACKUSWB     Z14, Z13, Z13
+	VMOVUPS       order4<>+0(SB), Z12
+	VPERMD        Z13, Z12, Z13
+	VMOVUPS       pair<>+0(SB), Z12
+	VPMADDUBSW    Z12, Z13, Z13
+	VPMOVWB       Z13, Y13
+	VMOVUPS       Y13, (AX)
+	VPXORD        (CX), Y13, Y13
+	VPTESTMB      low<>+0(SB), Y13, K1
+	KMOVD         K1, R15
+	POPCNTL       R15, R15
+	ADDQ          R15, R13
+	VPTESTMB      high<>+0(SB), Y13, K1
+	KMOVD         K1, R15
+	POPCNTL       R15, R15
+	ADDQ          R15, R13
+	ADDQ          $0x20, AX
+	ADDQ          $0x20, CX
+	ADDQ          $0x00000100, DX
+	ADDQ          $0x00000100, BX
+	ADDQ          $0x00000100, SI
+	DECQ          R14
+	JNZ           chunk
+	VEXTRACTF64X4 $0x01, Z9, Y7
+	VADDPS        Y7, Y9, Y9
+	VEXTRACTF32X4 $0x01, Y9, X7
+	VADDPS        X7, X9, X9
+	VEXTRACTF64X4 $0x01, Z10, Y7
+	VADDPS        Y7, Y10, Y10
+	VEXTRACTF32X4 $0x01, Y10, X7
+	VADDPS        X7, X10, X10
+	VUNPCKLPD     X10, X9, X7
+	VUNPCKHPD     X10, X9, X8
+	VADDPS        X8, X7, X7
+	VPERMILPS     $0xb1, X7, X8
+	VADDPS        X8, X7, X7
+	VMOVSS        X7, 12(R10)
+	VPERMILPS     $0x4e, X7, X7
+	VMOVSS        X7, 16(R10)
+	VEXTRACTI64X4 $0x01, Z11, Y7
+	VPMAXUD       Y7, Y11, Y11
+	VEXTRACTI32X4 $0x01, Y11, X7
+	VPMAXUD       X7, X11, X11
+	VPSHUFD       $0x4e, X11, X7
+	VPMAXUD       X7, X11, X11
+	VPSHUFD       $0xb1, X11, X7
+	VPMAXUD       X7, X11, X11
+	VMOVD         X11, 20(R10)
+	MOVL          R13, 28(R10)
+	ADDQ          $0x04, DI
+	ADDQ          $0x04, R8
+	ADDQ          $0x38, R10
+	DECQ          R11
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
+TEXT ·codeFP4AVX512(SB), NOSPLIT, $0-88
+	MOVQ         codes+0(FP), AX
+	MOVQ         old+8(FP), CX
+	MOVQ         t+16(FP), DX
+	MOVQ         w+24(FP), BX
+	MOVQ         d+32(FP), SI
+	MOVQ         absmax+40(FP), DI
+	MOVQ         scales+48(FP), R8
+	MOVQ         tables+56(FP), R9
+	VMOVUPS      cells<>+0(SB), Z0
+	VMOVUPS      middle<>+0(SB), Z1
+	VMOVUPS      one<>+0(SB), Z2
+	VMOVUPS      (R9), Z3
+	VMOVUPS      128(R9), Z4
+	VMOVUPS      64(R9), Z5
+	VMOVUPS      192(R9), Z6
+	VBROADCASTSS 256(R9), Z7
+	VBROADCASTSS 260(R9), Z8
+	MOVQ         sums+64(FP), R10
+	MOVQ         blocks+72(FP), R11
+	MOVQ         chunks+80(FP), R12
+
+block:
+	VMOVSS       least<>+0(SB), X9
+	VMAXSS       (DI), X9, X9
+	VMOVSS       unit<>+0(SB), X10
+	VDIVSS       X9, X10, X9
+	VBROADCASTSS X9, Z9
+	VBROADCASTSS (R8), Z10
+	VMULPS       424(R9), Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	XORQ         R13, R13
+	MOVQ         R12, R14
+
+chunk:
+	VMULPS          (DX), Z9, Z14
+	VMOVAPS         Z14, Z15
+	VFMADD213PS     Z1, Z0, Z15
+	VMOVDQA32       Z15, Z16
+	VPERMI2PS       Z5, Z3, Z16
+	VPERMI2D        Z6, Z4, Z15
+	VCMPPS          $0x1e, Z16, Z14, K1
+	VPADDD          Z2, Z15, K1, Z15
+	VCMPPS          $0x1e, Z7, Z14, K1
+	VPADDD          Z2, Z15, K1, Z15
+	VCMPPS          $0x1e, Z8, Z14, K1
+	VPADDD          Z2, Z15, K1, Z15
+	VPERMPS         Z10, Z15, Z14
+	VSUBPS          (BX), Z14, Z14
+	VMOVUPS         (SI), Z16
+	VMULPS          Z14, Z16, Z17
+	VADDPS          Z17, Z11, Z11
+	VSUBPS          Z16, Z14, Z14
+	VMULPS          Z14, Z14, Z16
+	VADDPS          Z16, Z12, Z12
+	VRANGEPS        $0x0b, Z14, Z13, Z13
+	VMULPS          64(DX), Z9, Z14
+	VMOVAPS         Z14, Z16
+	VFMADD213PS     Z1, Z0, Z16
+	VMOVDQA32       Z16, Z17
+	VPERMI2PS       Z5, Z3, Z17
+	VPERMI2D        Z6, Z4, Z16
+	VCMPPS          $0x1e, Z17, Z14, K1
+	VPADDD          Z2, Z16, K1, Z16
+	VCMPPS          $0x1e, Z7, Z14, K1
+	VPADDD          Z2, Z16, K1, Z16
+	VCMPPS          $0x1e, Z8, Z14, K1
+	VPADDD          Z2, Z16, K1, Z16
+	VPERMPS         Z10, Z16, Z14
+	VSUBPS          64(BX), Z14, Z14
+	VMOVUPS         64(SI), Z17
+	VMULPS          Z14, Z17, Z18
+	VADDPS          Z18, Z11, Z11
+	VSUBPS          Z17, Z14, Z14
+	VMULPS          Z14, Z14, Z17
+	VADDPS          Z17, Z12, Z12
+	VRANGEPS        $0x0b, Z14, Z13, Z13
+	VPACKUSDW       Z16, Z15, Z15
+	VMULPS          128(DX), Z9, Z14
+	VMOVAPS         Z14, Z16
+	VFMADD213PS     Z1, Z0, Z16
+	VMOVDQA32       Z16, Z17
+	VPERMI2PS       Z5, Z3, Z17
+	VPERMI2D        Z6, Z4, Z16
+	VCMPPS          $0x1e, Z17, Z14, K1
+	VPADDD          Z2, Z16, K1, Z16
+	VCMPPS          $0x1e, Z7, Z14, K1
+	VPADDD          Z2, Z16, K1, Z16
+	VCMPPS          $0x1e, Z8, Z14, K1
+	VPADDD          Z2, Z16, K1, Z16
+	VPERMPS         Z10, Z16, Z14
+	VSUBPS          128(BX), Z14, Z14
+	VMOVUPS         128(SI), Z17
+	VMULPS          Z14, Z17, Z18
+	VADDPS          Z18, Z11, Z11
+	VSUBPS          Z17, Z14, Z14
+	VMULPS          Z14, Z14, Z17
+	VADDPS          Z17, Z12, Z12
+	VRANGEPS        $0x0b, Z14, Z13, Z13
+	VMULPS          192(DX), Z9, Z14
+	VMOVAPS         Z14, Z17
+	VFMADD213PS     Z1, Z0, Z17
+	VMOVDQA32       Z17, Z18
+	VPERMI2PS       Z5, Z3, Z18
+	VPERMI2D        Z6, Z4, Z17
+	VCMPPS          $0x1e, Z18, Z14, K1
+	VPADDD          Z2, Z17, K1, Z17
+	VCMPPS          $0x1e, Z7, Z14, K1
+	VPADDD          Z2, Z17, K1, Z17
+	VCMPPS          $0x1e, Z8, Z14, K1
+	VPADDD          Z2, Z17, K1, Z17
+	VPERMPS         Z10, Z17, Z14
+	VSUBPS          192(BX), Z14, Z14
+	VMOVUPS         192(SI), Z18
+	VMULPS          Z14, Z18, Z19
+	VADDPS          Z19, Z11, Z11
+	VSUBPS          Z18, Z14, Z14
+	VMULPS          Z14, Z14, Z18
+	VADDPS          Z18, Z12, Z12
+	VRANGEPS        $0x0b, Z14, Z13, Z13
+	VPACKUSDW       Z17, Z16, Z16
+	VPACKUSWB       Z16, Z15, Z15
+	VMOVUPS         order4<>+0(SB), Z14
+	VPERMD          Z15, Z14, Z15
+	VBROADCASTI32X4 392(R9), Z14
+	VPSHUFB         Z15, Z14, Z15
+	VMOVUPS         pair<>+0(SB), Z14
+	VPMADDUBSW      Z14, Z15, Z15
+	VPMOVWB         Z15, Y15
+	VMOVUPS         Y15, (AX)
+	VPXORD          (CX), Y15, Y15
+	VPTESTMB        low<>+0(SB), Y15, K1
+	KMOVD           K1, R15
+	POPCNTL         R15, R15
+	ADDQ            R15, R13
+	VPTESTMB        high<>+0(SB), Y15, K1
+	KMOVD           K1, R15
+	POPCNTL         R15, R15
+	ADDQ            R15, R13
+	ADDQ            $0x20, AX
+	ADDQ            $0x20, CX
+	ADDQ            $0x00000100, DX
+	ADDQ            $0x00000100, BX
+	ADDQ            $0x00000100, SI
+	DECQ            R14
+	JNZ             chunk
+	VEXTRACTF64X4   $0x01, Z11, Y9
+	VADDPS          Y9, Y11, Y11
+	VEXTRACTF32X4   $0x01, Y11, X9
+	VADDPS          X9, X11, X11
+	VEXTRACTF64X4   $0x01, Z12, Y9
+	VADDPS          Y9, Y12, Y12
+	VEXTRACTF32X4   $0x01, Y12, X9
+	VADDPS          X9, X12, X12
+	VUNPCKLPD       X12, X11, X9
+	VUNPCKHPD       X12, X11, X10
+	VADDPS          X10, X9, X9
+	VPERMILPS       $0xb1, X9, X10
+	VADDPS          X10, X9, X9
+	VMOVSS          X9, 12(R10)
+	VPERMILPS       $0x4e, X9, X9
+	VMOVSS          X9, 16(R10)
+	VEXTRACTI64X4   $0x01, Z13, Y9
+	VPMAXUD         Y9, Y13, Y13
+	VEXTRACTI32X4   $0x01, Y13, X9
+	VPMAXUD         X9, X13, X13
+	VPSHUFD         $0x4e, X13, X9
+	VPMAXUD         X9, X13, X13
+	VPSHUFD         $0xb1, X13, X9
+	VPMAXUD         X9, X13, X13
+	VMOVD           X13, 20(R10)
+	MOVL            R13, 28(R10)
+	ADDQ            $0x04, DI
+	ADDQ            $0x04, R8
+	ADDQ            $0x38, R10
+	DECQ            R11
+	JNZ             block
 	VZEROUPPER
 	RET

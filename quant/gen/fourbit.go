@@ -8,48 +8,63 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// decoder looks packed codes up in a table of 16 values.
+// decoder looks packed codes up.
 type decoder struct {
 	unit
 	shift, spread reg.VecVirtual
-	table         [2]reg.VecVirtual
 }
 
-// newDecoder loads the table at p.
-func (u unit) newDecoder(p reg.Register) decoder {
+func (u unit) newDecoder() decoder {
 	d := decoder{unit: u}
-	d.table[0] = u.vec()
-	VMOVUPS(at(p, 0), d.table[0])
 	if u.wide() {
 		d.shift = u.set("halves", 4, 0)
 		d.spread = u.set("spread",
 			0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7)
 		return d
 	}
-	d.table[1] = u.vec()
-	VMOVUPS(at(p, u.bytes()), d.table[1])
 	d.shift = u.set("nibbles", 4, 0, 12, 8, 20, 16, 28, 24)
 	return d
 }
 
+// table are the 16 values that the codes of a block stand for.
+type table []reg.VecVirtual
+
+// newTable returns the code points at p times the scale at mem, rounded: 16
+// products instead of one for each weight.
+func (u unit) newTable(p reg.Register, off int, scale operand.Mem, to rounding) table {
+	s := u.vec()
+	VBROADCASTSS(scale, s)
+	t := table(u.vecs(16 / u.lanes))
+	for i, v := range t {
+		VMULPS(at(p, off+i*u.bytes()), s, v)
+		u.round32(to, v)
+	}
+	return t
+}
+
 // decode returns the values of the codes at mem, one for each lane.
-func (d decoder) decode(mem operand.Mem) reg.VecVirtual {
+func (d decoder) decode(t table, mem operand.Mem) reg.VecVirtual {
 	v := d.vec()
 	if d.wide() {
 		VPBROADCASTQ(mem, v)
 		VPSHUFB(d.spread, v, v)
-		VPSRLVD(d.shift, v, v)
-		VPERMPS(d.table[0], v, v)
-		return v
+	} else {
+		VPBROADCASTD(mem, v)
 	}
-	high := d.vec()
-	VPBROADCASTD(mem, v)
 	VPSRLVD(d.shift, v, v)
-	VPERMPS(d.table[1], v, high)
-	low := d.vec()
-	VPERMPS(d.table[0], v, low)
-	VPSLLD(operand.U8(28), v, v)
-	VBLENDVPS(v, high, low, low)
+	return d.lookUp(t, v)
+}
+
+// lookUp returns the values of the codes in the low 4 bits of v.
+func (u unit) lookUp(t table, v reg.VecVirtual) reg.VecVirtual {
+	low := u.vec()
+	VPERMPS(t[0], v, low)
+	if !u.wide() {
+		high, top := u.vec(), u.vec()
+		VPERMPS(t[1], v, high)
+		VPSLLD(operand.U8(28), v, top)
+		VBLENDVPS(top, high, low, low)
+	}
 	return low
 }
 
@@ -57,21 +72,16 @@ func (d decoder) decode(mem operand.Mem) reg.VecVirtual {
 func (u unit) dequantize4(to rounding) {
 	u.text("dequantize4"+string(to), "dst *float32, codes *byte, absmax *float32, table *[16]float32, blocks int, chunks int)",
 		"decodes blocks of 64*chunks packed codes. absmax must be finite.")
-	dst, codes, absmax := load("dst"), load("codes"), load("absmax")
-	d := u.newDecoder(load("table"))
+	dst, codes, absmax, points := load("dst"), load("codes"), load("absmax"), load("table")
+	d := u.newDecoder()
 	blocks, chunks := load("blocks"), load("chunks")
-	r := u.newRounder(to)
 	loop("block", blocks, func() {
-		scale := u.vec()
-		VBROADCASTSS(at(absmax, 0), scale)
+		t := u.newTable(points, 0, at(absmax, 0), to)
 		n := GP64()
 		MOVQ(chunks, n)
 		loop("chunk", n, func() {
 			for i := range chunk / u.lanes {
-				v := d.decode(at(codes, i*u.lanes/2))
-				VMULPS(scale, v, v)
-				r.round(v)
-				VMOVUPS(v, at(dst, i*u.bytes()))
+				VMOVUPS(d.decode(t, at(codes, i*u.lanes/2)), at(dst, i*u.bytes()))
 			}
 			ADDQ(operand.U8(chunk/2), codes)
 			ADDQ(operand.U32(4*chunk), dst)
@@ -86,118 +96,79 @@ const (
 	gridBound = 0
 	gridRank  = 128
 	near      = 256
-	codesD    = 264
-	level1    = 328
-	level2    = 332
-	level3    = 364
-	level4    = 396
-	codesB    = 428
+	root      = 264
+	tree      = root + 32
+	codes     = tree + 96
+	values    = codes + 32
 )
 
 // coder finds codes of values in [-1, 1].
-type coder interface {
-	// rank returns how many bounds are below each lane of x, or its code.
-	rank(x reg.VecVirtual) reg.VecVirtual
-	// pack stores the codes of a chunk of ranks.
-	pack(ranks []reg.VecVirtual, mem func(off int) operand.Mem)
-}
-
-func (u unit) newCoder(p reg.Register, format string) coder {
-	if u.wide() {
-		return newGridCoder(u, p, format)
-	}
-	return newTreeCoder(u, p, format)
-}
-
-// gridCoder cuts [-1, 1] into cells with one bound each.
-type gridCoder struct {
+type coder struct {
 	unit
 	format      string
-	half, mid   reg.VecVirtual
+	p           reg.Register // tables
+	cells, mid  reg.VecVirtual
 	bound, base [2]reg.VecVirtual
-	near        [2]reg.VecVirtual // FP4 has three bounds in the middle, two of which are no part of the grid
-	codes, one  reg.VecVirtual
+	near        [2]reg.VecVirtual
+	one         reg.VecVirtual
 }
 
-func newGridCoder(u unit, p reg.Register, format string) *gridCoder {
-	g := &gridCoder{unit: u, format: format}
-	g.half = u.set("cells", math.Float32bits(15.5))
-	g.mid = u.set("middle", math.Float32bits(16))
-	g.one = u.set("one", 1)
+// newCoder loads from the tables at p what fits into registers.
+func (u unit) newCoder(p reg.Register, format string) coder {
+	c := coder{unit: u, format: format, p: p}
+	if !u.wide() {
+		return c
+	}
+	c.cells = u.set("cells", math.Float32bits(15))
+	c.mid = u.set("middle", math.Float32bits(1<<23+16))
+	c.one = u.set("one", 1)
 	for i := range 2 {
-		g.bound[i], g.base[i] = u.vec(), u.vec()
-		VMOVUPS(at(p, gridBound+64*i), g.bound[i])
-		VMOVUPS(at(p, gridRank+64*i), g.base[i])
+		c.bound[i], c.base[i] = u.vec(), u.vec()
+		VMOVUPS(at(p, gridBound+64*i), c.bound[i])
+		VMOVUPS(at(p, gridRank+64*i), c.base[i])
 	}
 	if format == "FP4" {
-		for i := range g.near {
-			g.near[i] = u.vec()
-			VBROADCASTSS(at(p, near+4*i), g.near[i])
+		for i := range c.near {
+			c.near[i] = u.vec()
+			VBROADCASTSS(at(p, near+4*i), c.near[i])
 		}
-		g.codes = u.vec()
-		VMOVUPS(at(p, codesD), g.codes)
 	}
-	return g
+	return c
 }
 
-func (g *gridCoder) rank(x reg.VecVirtual) reg.VecVirtual {
-	const greater = 30
-	cell, bound := g.vec(), g.vec()
-	VMULPS(g.half, x, cell)
-	VADDPS(g.mid, cell, cell)
-	VCVTTPS2DQ(cell, cell)
+const greater = 30
+
+// rank returns how many bounds are below each lane of x.
+func (c coder) rank(x reg.VecVirtual) reg.VecVirtual {
+	if !c.wide() {
+		return c.search(x)
+	}
+	cell, bound := c.vec(), c.vec()
+	VMOVAPS(x, cell)
+	VFMADD213PS(c.mid, c.cells, cell) // the low bits now count cells
 	VMOVDQA32(cell, bound)
-	VPERMI2PS(g.bound[1], g.bound[0], bound)
-	VPERMI2D(g.base[1], g.base[0], cell)
-	k := K()
-	VCMPPS(operand.U8(greater), bound, x, k)
-	VPADDD(g.one, cell, k, cell)
-	if g.format == "FP4" {
-		for _, b := range g.near {
-			k := K()
-			VCMPPS(operand.U8(greater), b, x, k)
-			VPADDD(g.one, cell, k, cell)
-		}
-		VPERMD(g.codes, cell, cell)
+	VPERMI2PS(c.bound[1], c.bound[0], bound)
+	VPERMI2D(c.base[1], c.base[0], cell)
+	bounds := []reg.VecVirtual{bound}
+	if c.format == "FP4" { // three bounds are close to 0, two of which are no part of the grid
+		bounds = append(bounds, c.near[:]...)
+	}
+	for _, b := range bounds {
+		k := K()
+		VCMPPS(operand.U8(greater), b, x, k)
+		VPADDD(c.one, cell, k, cell)
 	}
 	return cell
 }
 
-func (g *gridCoder) pack(codes []reg.VecVirtual, mem func(off int) operand.Mem) {
-	for i, q := range codes {
-		odd := g.vec()
-		VPSRLQ(operand.U8(32), q, odd)
-		VPSLLQ(operand.U8(4), q, q)
-		VPORQ(odd, q, q)
-		VPMOVQB(q, mem(8*i))
-	}
-}
-
-// treeCoder searches the bounds as a balanced tree.
-type treeCoder struct {
-	unit
-	format string
-	p      reg.Register
-	level  [4]reg.VecVirtual
-}
-
-func newTreeCoder(u unit, p reg.Register, format string) *treeCoder {
-	t := &treeCoder{unit: u, format: format, p: p, level: [4]reg.VecVirtual(u.vecs(4))}
-	VBROADCASTSS(at(p, level1), t.level[0])
-	for i, off := range []int{level2, level3, level4} {
-		VMOVUPS(at(p, off), t.level[i+1])
-	}
-	return t
-}
-
-func (t *treeCoder) rank(x reg.VecVirtual) reg.VecVirtual {
-	const greater = 30
-	rank := t.vec()
-	VCMPPS(operand.U8(greater), t.level[0], x, rank)
+// search finds the rank in a balanced tree.
+func (c coder) search(x reg.VecVirtual) reg.VecVirtual {
+	rank := c.vec()
+	VCMPPS(operand.U8(greater), at(c.p, root), x, rank)
 	VPSRLD(operand.U8(31), rank, rank)
-	for _, bounds := range t.level[1:] {
-		b := t.vec()
-		VPERMPS(bounds, rank, b)
+	for level := range 3 {
+		b := c.vec()
+		VPERMPS(at(c.p, tree+32*level), rank, b)
 		VCMPPS(operand.U8(greater), b, x, b)
 		VPADDD(rank, rank, rank)
 		VPSUBD(b, rank, rank)
@@ -205,26 +176,72 @@ func (t *treeCoder) rank(x reg.VecVirtual) reg.VecVirtual {
 	return rank
 }
 
-func (t *treeCoder) pack(ranks []reg.VecVirtual, mem func(off int) operand.Mem) {
-	for i := 0; i < len(ranks); i += 4 {
-		q := ranks[i : i+4]
-		VPACKUSDW(q[1], q[0], q[0])
-		VPACKUSDW(q[3], q[2], q[2])
-		VPACKUSWB(q[2], q[0], q[0])
-		VPERMD(q[0], t.order(), q[0])
-		if t.format == "FP4" {
-			VMOVDQU(at(t.p, codesB), q[1])
-			VPSHUFB(q[0], q[1], q[0])
+// words turns four registers of ranks, pairs of which are packed, into one of
+// codes, two a 16-bit word.
+func (c coder) words(q []reg.VecVirtual) reg.VecVirtual {
+	VPACKUSWB(q[2], q[0], q[0])
+	VPERMD(q[0], c.order(), q[0])
+	if c.format == "FP4" {
+		v := c.vec()
+		if c.wide() {
+			VBROADCASTI32X4(at(c.p, codes), v)
+		} else {
+			VMOVDQU(at(c.p, codes), v)
 		}
-		VPMADDUBSW(constant("pair", 0x01100110), q[0], q[0])
-		VPACKUSWB(q[0], q[0], q[0])
-		VPERMQ(operand.U8(0xd8), q[0], q[0])
-		VMOVDQU(q[0].AsX(), mem(4*i))
+		VPSHUFB(q[0], v, q[0])
 	}
+	if c.wide() {
+		VPMADDUBSW(c.set("pair", 0x01100110), q[0], q[0])
+	} else {
+		VPMADDUBSW(constant("pair", 0x01100110), q[0], q[0])
+	}
+	return q[0]
 }
 
 // order undoes the interleaving of packing within 128 bits.
-func (u unit) order() reg.VecVirtual { return u.set("order", 0, 4, 1, 5, 2, 6, 3, 7) }
+func (u unit) order() reg.VecVirtual {
+	if u.wide() {
+		return u.set("order4", 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
+	}
+	return u.set("order", 0, 4, 1, 5, 2, 6, 3, 7)
+}
+
+// chunk packs the codes of 64 values, of which value returns a register each
+// time it is called with its number; seen gets the ranks before they are packed.
+func (c coder) chunk(value func(i int) reg.VecVirtual, seen func(i int, rank reg.VecVirtual)) reg.Register {
+	var words []reg.VecVirtual
+	for g := 0; g < chunk/c.lanes; g += 4 {
+		var ranks []reg.VecVirtual
+		for i := g; i < g+4; i++ {
+			rank := c.rank(value(i))
+			seen(i, rank)
+			ranks = append(ranks, rank)
+			if n := len(ranks); n%2 == 0 {
+				VPACKUSDW(ranks[n-1], ranks[n-2], ranks[n-2])
+			}
+		}
+		words = append(words, c.words(ranks))
+	}
+	if c.wide() {
+		VPMOVWB(words[0], words[0].AsY())
+		return words[0].AsY()
+	}
+	VPACKUSWB(words[1], words[0], words[0])
+	VPERMQ(operand.U8(0xd8), words[0], words[0])
+	return words[0]
+}
+
+// inverse returns the reciprocal of the absmax at mem, as scaler does for whole
+// blocks under the CPU profile.
+func (u unit) inverse(mem operand.Mem) reg.VecVirtual {
+	v, one := u.vec(), XMM()
+	VMOVSS(constant("least", 0x006ce3ee), v.AsX()) // 1e-38
+	VMAXSS(mem, v.AsX(), v.AsX())
+	VMOVSS(constant("unit", math.Float32bits(1)), one)
+	VDIVSS(v.AsX(), one, v.AsX())
+	VBROADCASTSS(v.AsX(), v)
+	return v
+}
 
 // quantize4 codes whole blocks.
 func (u unit) quantize4(format string) {
@@ -232,29 +249,19 @@ func (u unit) quantize4(format string) {
 		"codes blocks of 64*chunks finite values under the CPU profile. absmax holds\n"+
 			"their largest magnitudes, t the tables of the format.")
 	codes, src, absmax := load("codes"), load("src"), load("absmax")
-	least, one := XMM(), XMM()
-	VMOVSS(constant("least", 0x006ce3ee), least) // 1e-38
-	VMOVSS(constant("unit", math.Float32bits(1)), one)
 	c := u.newCoder(load("t"), format)
 	blocks, chunks := load("blocks"), load("chunks")
 	loop("block", blocks, func() {
-		scale := u.vec()
-		VMAXSS(at(absmax, 0), least, scale.AsX())
-		VDIVSS(scale.AsX(), one, scale.AsX())
-		VBROADCASTSS(scale.AsX(), scale)
+		inverse := u.inverse(at(absmax, 0))
 		n := GP64()
 		MOVQ(chunks, n)
 		loop("chunk", n, func() {
-			group := 4 // registers packed at a time
-			for g := 0; g < chunk/u.lanes; g += group {
-				var ranks []reg.VecVirtual
-				for i := g; i < g+group; i++ {
-					x := u.vec()
-					VMULPS(at(src, i*u.bytes()), scale, x)
-					ranks = append(ranks, c.rank(x))
-				}
-				c.pack(ranks, func(off int) operand.Mem { return at(codes, g*u.lanes/2+off) })
-			}
+			v := c.chunk(func(i int) reg.VecVirtual {
+				x := u.vec()
+				VMULPS(at(src, i*u.bytes()), inverse, x)
+				return x
+			}, func(int, reg.VecVirtual) {})
+			VMOVUPS(v, at(codes, 0))
 			ADDQ(operand.U8(chunk/2), codes)
 			ADDQ(operand.U32(4*chunk), src)
 		})

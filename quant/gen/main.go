@@ -34,6 +34,11 @@ func main() {
 		u.encode(toF16)
 		u.encode(toBF16)
 		u.measure()
+		for _, r := range []rounding{toF32, toF16, toBF16} {
+			u.target4(r)
+		}
+		u.code4("NF4")
+		u.code4("FP4")
 	}
 	Generate()
 }

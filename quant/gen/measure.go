@@ -51,8 +51,25 @@ func (s sums) take(half int, w, d, t operand.Mem, out reg.VecVirtual) {
 	VMOVUPS(t, z)
 	add(2, z, z)
 	add(4, out, out)
-	s.and(constant("magnitude", 0x7fffffff), out, out)
-	VPMAXUD(out, s.max, s.max)
+	s.maxMagnitude(out, s.max)
+}
+
+// foldPair adds lanes 2 and 3 of a and b to 0 and 1: a0, a1, b0, b1.
+func (u unit) foldPair(a, b reg.VecVirtual) reg.Register {
+	lo, hi := u.vec(), u.vec()
+	VUNPCKLPD(b.AsX(), a.AsX(), lo.AsX())
+	VUNPCKHPD(b.AsX(), a.AsX(), hi.AsX())
+	VADDPS(hi.AsX(), lo.AsX(), lo.AsX())
+	return lo.AsX()
+}
+
+// foldPairs adds neighbours: p0+p1, p2+p3, q0+q1, q2+q3.
+func (u unit) foldPairs(p, q reg.Register) reg.Register {
+	even, odd := u.vec(), u.vec()
+	VSHUFPS(operand.U8(0x88), q, p, even.AsX())
+	VSHUFPS(operand.U8(0xdd), q, p, odd.AsX())
+	VADDPS(odd.AsX(), even.AsX(), even.AsX())
+	return even.AsX()
 }
 
 // fold adds lane l+8 to lane l, then +4, +2 and +1, and stores the block.
@@ -61,20 +78,7 @@ func (s sums) fold(dst reg.Register) {
 	for i, a := range s.acc {
 		x[i] = s.foldTo4(a)
 	}
-	// Pairs of sums share the last steps.
-	pair := func(a, b reg.VecVirtual) reg.VecVirtual {
-		lo, hi := s.vec(), s.vec()
-		VUNPCKLPD(b.AsX(), a.AsX(), lo.AsX())
-		VUNPCKHPD(b.AsX(), a.AsX(), hi.AsX())
-		VADDPS(hi.AsX(), lo.AsX(), lo.AsX())
-		return lo
-	}
-	p, q := pair(x[0], x[1]), pair(x[2], x[3])
-	even, odd := s.vec(), s.vec()
-	VSHUFPS(operand.U8(0x88), q.AsX(), p.AsX(), even.AsX())
-	VSHUFPS(operand.U8(0xdd), q.AsX(), p.AsX(), odd.AsX())
-	VADDPS(odd.AsX(), even.AsX(), even.AsX())
-	VMOVUPS(even.AsX(), at(dst, 0))
+	VMOVUPS(s.foldPairs(s.foldPair(x[0], x[1]), s.foldPair(x[2], x[3])), at(dst, 0))
 	e, h := x[4].AsX(), s.vec()
 	VPERMILPS(operand.U8(0x4e), e, h.AsX())
 	VADDPS(h.AsX(), e, e)
@@ -86,7 +90,7 @@ func (s sums) fold(dst reg.Register) {
 }
 
 // foldTo4 adds the 16 lanes of an accumulator to 4.
-func (s sums) foldTo4(a []reg.VecVirtual) reg.VecVirtual {
+func (s unit) foldTo4(a []reg.VecVirtual) reg.VecVirtual {
 	v, h := a[0], s.vec()
 	if s.wide() {
 		VEXTRACTF64X4(operand.U8(1), v, h.AsY())

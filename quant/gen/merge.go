@@ -1,0 +1,196 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of package quant's BlockSum.
+const (
+	sumWW    = 0 // then DD and TT
+	sumRD    = 12
+	sumEE    = 16
+	sumMaxE  = 20
+	sumCodes = 28
+)
+
+// lane16 are the 16 partial sums of a figure.
+type lane16 []reg.VecVirtual
+
+func (u unit) newLanes() lane16 {
+	l := u.vecs(16 / u.lanes)
+	for _, v := range l {
+		u.zero(v)
+	}
+	return l
+}
+
+// addProduct adds a*b to the part of the lanes that register i of a chunk holds.
+func (u unit) addProduct(l lane16, i int, a, b operand.Op) {
+	p := u.vec()
+	VMULPS(a, b, p)
+	half := l[i%len(l)]
+	VADDPS(p, half, half)
+}
+
+// target4 is the first half of a merge of 4-bit blocks: all that can be known
+// before the new absmax is.
+func (u unit) target4(to rounding) {
+	u.text("target4"+string(to),
+		"t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)",
+		"decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest\n"+
+			"magnitudes of t, and WW, DD and TT. absmax must be finite.")
+	t, w, d, codes := load("t"), load("w"), load("d"), load("codes")
+	absmax, next, dst := load("absmax"), load("next"), load("sums")
+	dec, points := u.newDecoder(), load("table")
+	blocks, chunks := load("blocks"), load("chunks")
+	loop("block", blocks, func() {
+		values := u.newTable(points, 0, at(absmax, 0), to)
+		ww, dd, tt, largest := u.newLanes(), u.newLanes(), u.newLanes(), u.vec()
+		u.zero(largest)
+		n := GP64()
+		MOVQ(chunks, n)
+		loop("chunk", n, func() {
+			for i := range chunk / u.lanes {
+				v := dec.decode(values, at(codes, i*u.lanes/2))
+				VMOVUPS(v, at(w, i*u.bytes()))
+				u.addProduct(ww, i, v, v)
+				x := u.vec()
+				VMOVUPS(at(d, i*u.bytes()), x)
+				VADDPS(x, v, v)
+				u.addProduct(dd, i, x, x)
+				VMOVUPS(v, at(t, i*u.bytes()))
+				u.addProduct(tt, i, v, v)
+				u.maxMagnitude(v, largest)
+			}
+			ADDQ(operand.U8(chunk/2), codes)
+			for _, p := range []reg.Register{t, w, d} {
+				ADDQ(operand.U32(4*chunk), p)
+			}
+		})
+		a, b, c := u.foldTo4(ww), u.foldTo4(dd), u.foldTo4(tt)
+		VMOVUPS(u.foldPairs(u.foldPair(a, b), u.foldPair(c, c)), at(dst, sumWW))
+		u.foldMax(largest)
+		VMOVD(largest.AsX(), at(next, 0))
+		ADDQ(operand.U8(4), absmax)
+		ADDQ(operand.U8(4), next)
+		ADDQ(operand.U8(blockSum), dst)
+	})
+	end()
+}
+
+// maxMagnitude sets each lane of m, none of which is negative, to the larger of
+// it and |v|. It overwrites v, and may lose NaN.
+func (u unit) maxMagnitude(v, m reg.VecVirtual) {
+	if u.wide() {
+		const largestMagnitude = 0b1011 // of two, without its sign
+		VRANGEPS(operand.U8(largestMagnitude), v, m, m)
+		return
+	}
+	u.and(constant("magnitude", 0x7fffffff), v, v)
+	VPMAXUD(v, m, m)
+}
+
+// round32 is rounder.round with constants from memory.
+func (u unit) round32(to rounding, v reg.VecVirtual) {
+	if to != toBF16 {
+		rounder{unit: u, to: to}.round(v)
+		return
+	}
+	x := u.vec()
+	VPSRLD(operand.U8(16), v, x)
+	u.and(constant("one", 1), x, x)
+	VPADDD(constant("bias", 0x7fff), v, v)
+	VPADDD(x, v, v)
+	u.and(constant("top", 0xffff0000), v, v)
+}
+
+// code4 is the second half: codes and what they leave of the delta.
+func (u unit) code4(format string) {
+	u.text("code"+format,
+		"codes, old *byte, t, w, d, absmax, scales *float32, tables *float32, sums *float32, blocks int, chunks int)",
+		"codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets\n"+
+			"RD, EE, MaxE and Codes of the results, decoded by scales.")
+	codes, old := load("codes"), load("old")
+	t, w, d := load("t"), load("w"), load("d")
+	absmax, scales := load("absmax"), load("scales")
+	c := u.newCoder(load("tables"), format)
+	dst, blocks, chunks := load("sums"), load("blocks"), load("chunks")
+	loop("block", blocks, func() {
+		inverse := u.inverse(at(absmax, 0))
+		results := u.newTable(c.p, values, at(scales, 0), toF32)
+		rd, ee, largest := u.newLanes(), u.newLanes(), u.vec()
+		u.zero(largest)
+		changed, n := GP64(), GP64()
+		XORQ(changed, changed)
+		MOVQ(chunks, n)
+		loop("chunk", n, func() {
+			packed := c.chunk(func(i int) reg.VecVirtual {
+				x := u.vec()
+				VMULPS(at(t, i*u.bytes()), inverse, x)
+				return x
+			}, func(i int, rank reg.VecVirtual) {
+				v := u.lookUp(results, rank)
+				VSUBPS(at(w, i*u.bytes()), v, v)
+				x := u.vec()
+				VMOVUPS(at(d, i*u.bytes()), x)
+				u.addProduct(rd, i, v, x)
+				VSUBPS(x, v, v)
+				u.addProduct(ee, i, v, v)
+				u.maxMagnitude(v, largest)
+			})
+			VMOVUPS(packed, at(codes, 0))
+			u.countChanged(changed, packed, at(old, 0))
+			ADDQ(operand.U8(chunk/2), codes)
+			ADDQ(operand.U8(chunk/2), old)
+			for _, p := range []reg.Register{t, w, d} {
+				ADDQ(operand.U32(4*chunk), p)
+			}
+		})
+		p := u.foldPair(u.foldTo4(rd), u.foldTo4(ee))
+		h := u.vec()
+		VPERMILPS(operand.U8(0xb1), p, h.AsX())
+		VADDPS(h.AsX(), p, p)
+		VMOVSS(p, at(dst, sumRD))
+		VPERMILPS(operand.U8(0x4e), p, p)
+		VMOVSS(p, at(dst, sumEE))
+		u.foldMax(largest)
+		VMOVD(largest.AsX(), at(dst, sumMaxE))
+		MOVL(changed.As32(), at(dst, sumCodes))
+		ADDQ(operand.U8(4), absmax)
+		ADDQ(operand.U8(4), scales)
+		ADDQ(operand.U8(blockSum), dst)
+	})
+	end()
+}
+
+// countChanged adds to n how many nibbles of packed, 32 bytes, differ from those
+// at old. It overwrites packed.
+func (u unit) countChanged(n reg.GPVirtual, packed reg.Register, old operand.Mem) {
+	for i, mask := range []operand.Mem{constant("low", 0x0f0f0f0f), constant("high", 0xf0f0f0f0)} {
+		bits := GP32()
+		if u.wide() {
+			if i == 0 {
+				VPXORD(old, packed, packed)
+			}
+			differ := K()
+			VPTESTMB(mask, packed, differ)
+			KMOVD(differ, bits)
+			POPCNTL(bits, bits)
+			ADDQ(bits.As64(), n)
+			continue
+		}
+		zero, half := YMM(), YMM()
+		if i == 0 {
+			VPXOR(old, packed, packed)
+			ADDQ(operand.U8(chunk), n)
+		}
+		VPXOR(zero, zero, zero)
+		VPAND(mask, packed, half)
+		VPCMPEQB(zero, half, half)
+		VPMOVMSKB(half, bits)
+		POPCNTL(bits, bits)
+		SUBQ(bits.As64(), n)
+	}
+}

@@ -1,0 +1,136 @@
+//go:build amd64 && gc && !noasm
+
+package quant
+
+// mergeKernels are the two halves of a merge of 4-bit blocks, by dtype of the
+// state from F32 on and by format from NF4 on.
+type mergeKernels struct {
+	target [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, blocks, chunks int)
+	code   [2]func(codes, old *byte, t, w, d, absmax, scales, tables, sums *float32, blocks, chunks int)
+}
+
+var (
+	mergeAVX2 = mergeKernels{
+		target: [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, blocks, chunks int){
+			target4F32AVX2, target4F16AVX2, target4BF16AVX2,
+		},
+		code: [2]func(codes, old *byte, t, w, d, absmax, scales, tables, sums *float32, blocks, chunks int){
+			codeNF4AVX2, codeFP4AVX2,
+		},
+	}
+	mergeAVX512 = mergeKernels{
+		target: [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, blocks, chunks int){
+			target4F32AVX512, target4F16AVX512, target4BF16AVX512,
+		},
+		code: [2]func(codes, old *byte, t, w, d, absmax, scales, tables, sums *float32, blocks, chunks int){
+			codeNF4AVX512, codeFP4AVX512,
+		},
+	}
+)
+
+// tileChunks is about how many chunks of 64 columns a tile of four rows has: its
+// delta, base and target take 24 KiB, which leaves room for factors in a first-level cache
+// of 32 or 48 KiB.
+const tileChunks = 16
+
+// mergeVector is MergeWith by tiles that stay in the first-level cache. It
+// reports false, having done nothing that counts, if something is not finite or
+// the kernels do not cover the panel's kind.
+func (p *Panel) mergeVector(b []float32, f *Factor, scale float32, scales []float32) bool {
+	level, s := Kernels(), p.Spec
+	if level == Go || !s.Format.Is4Bit() || s.Blocksize%chunk != 0 || p.Cols%s.Blocksize != 0 ||
+		p.Profile != CPU || p.Ref != nil || p.OutDtype != Unknown && p.OutDtype != F32 ||
+		f.tiles == nil || f.Cols != p.Cols || len(b) != p.Rows*f.Rank {
+		return false
+	}
+	check4(p.Len(), p.Codes, p.Absmax, s)
+	for _, v := range p.Absmax {
+		if !finite(v) {
+			return false
+		}
+	}
+	m := merge4{p: p, b: b, f: f, scale: scale, level: level, tables: &nf4Tables}
+	if s.Format == FP4 {
+		m.tables = &fp4Tables
+	}
+	p.NewCodes, p.NewAbsmax, p.Sums = grow(p.NewCodes, len(p.Codes)), grow(p.NewAbsmax, len(p.Absmax)), grow(p.Sums, len(p.Absmax))
+	if m.scales = scales; scales == nil {
+		m.scales = p.NewAbsmax
+	}
+	if len(m.scales) != len(p.Absmax) {
+		panic(badLength)
+	}
+	kernels := &mergeAVX2
+	if level == AVX512 {
+		kernels = &mergeAVX512
+	}
+	m.target, m.code = kernels.target[0], kernels.code[s.Format-NF4]
+	if s.Dtype != Unknown {
+		m.target = kernels.target[s.Dtype-F32]
+	}
+	if !m.run() {
+		return false
+	}
+	p.W, p.D, p.T = p.W[:0], p.D[:0], p.T[:0]
+	return true
+}
+
+// merge4 is a merge of a panel of 4-bit blocks none of which straddles two rows.
+type merge4 struct {
+	p      *Panel
+	b      []float32
+	f      *Factor
+	scale  float32
+	scales []float32
+	level  Level
+	tables *tables
+	target func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, blocks, chunks int)
+	code   func(codes, old *byte, t, w, d, absmax, scales, tables, sums *float32, blocks, chunks int)
+}
+
+// run reports whether all results are finite.
+func (m *merge4) run() bool {
+	p := m.p
+	width := max(tileChunks*chunk/p.Spec.Blocksize, 1) * p.Spec.Blocksize
+	p.tile = grow(p.tile, 6*width)
+	for lo := 0; lo < p.Cols; lo += width {
+		n := min(width, p.Cols-lo)
+		for o := 0; o < p.Rows; {
+			h := 1
+			if p.Rows-o >= 4 {
+				h = 4
+			}
+			d := deltaTileOf{f: m.f, level: m.level, rows: h, block: lo / chunk, blocks: n / chunk, scale: m.scale}
+			if d.run(p.tile, n, m.b[o*m.f.Rank:]) {
+				return false
+			}
+			for r := range h {
+				if !m.row((o+r)*p.Cols+lo, p.tile[r*n:(r+1)*n], p.tile[4*width:]) {
+					return false
+				}
+			}
+			o += h
+		}
+	}
+	return true
+}
+
+// row merges d, the delta of weights from flat index at on, by way of scratch
+// memory for W and T.
+func (m *merge4) row(at int, d, scratch []float32) bool {
+	p, bs := m.p, m.p.Spec.Blocksize
+	b, n, chunks := at/bs, len(d)/bs, bs/chunk
+	w, t := scratch[:len(d)], scratch[len(d):2*len(d)]
+	sums := p.Sums[b : b+n]
+	m.target(&t[0], &w[0], &d[0], &p.Codes[at/2], &p.Absmax[b], valuesOf(p.Spec.Format), &p.NewAbsmax[b], &sums[0].WW, n, chunks)
+	m.code(&p.NewCodes[at/2], &p.Codes[at/2], &t[0], &w[0], &d[0], &p.NewAbsmax[b], &m.scales[b], &m.tables.bound[0], &sums[0].WW, n, chunks)
+	for i := range sums {
+		s := &sums[i]
+		if !finite(s.DD + s.TT + s.EE + s.RD) {
+			return false
+		}
+		s.N, s.Delta, s.Sum, s.Output, s.Ambiguous = uint32(bs), 0, 0, 0, 0
+		s.OldAbsmax, s.NewAbsmax = p.Absmax[b+i], m.scales[b+i]
+	}
+	return true
+}
