@@ -42,10 +42,10 @@ type vectorKernels struct {
 	dequantize8 func(dst *float32, codes *byte, chunks int, scb float32)
 	quantize8   func(codes *byte, src *float32, chunks int, factor float32)
 	measure     func(sums, w, d, t, out *float32, blocks, chunks int)
+	changed     [4]func(sums *float32, old, now *byte, blocks int)
 }
 
-// Kernels by float format follow f-F16 or, where F32 has one too, f-F32; those
-// by 4-bit format f-NF4.
+// Kernels by format begin with F16, or with F32, NF4 or Int8 if these have one.
 var (
 	avx2 = vectorKernels{
 		add:         addAVX2,
@@ -58,6 +58,7 @@ var (
 		dequantize8: dequantize8AVX2,
 		quantize8:   quantize8AVX2,
 		measure:     measureAVX2,
+		changed:     [4]func(*float32, *byte, *byte, int){changedInt8AVX2, changedF32AVX2, changedF16AVX2, changedBF16AVX2},
 	}
 	avx512 = vectorKernels{
 		add:         addAVX512,
@@ -70,6 +71,7 @@ var (
 		dequantize8: dequantize8AVX512,
 		quantize8:   quantize8AVX512,
 		measure:     measureAVX512,
+		changed:     [4]func(*float32, *byte, *byte, int){changedInt8AVX512, changedF32AVX512, changedF16AVX512, changedBF16AVX512},
 	}
 )
 
@@ -281,6 +283,21 @@ func measureVector(sums []BlockSum, w, d, t, out []float32, blocksize int) (n in
 			continue
 		}
 		s.N, s.Delta, s.Sum, s.Output = uint32(blocksize), 0, 0, 0
+	}
+	return n
+}
+
+// changedVector sets Codes of the first n blocks of 64 stored elements and
+// returns n. 4-bit formats have no such blocks.
+func changedVector(sums []BlockSum, old, now []byte, f Format) (n int) {
+	k := inUse()
+	if k == nil || f.Is4Bit() {
+		return 0
+	}
+	size := int(f.Bytes(chunk))
+	n = min(len(old)/size, len(sums)) // of a span, which is short enough for a call
+	if n > 0 {
+		k.changed[f-Int8](&sums[0].WW, &old[0], &now[0], n)
 	}
 	return n
 }

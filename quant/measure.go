@@ -53,9 +53,14 @@ func (p *Panel) Measure(scales []float32) {
 		p.out = grow(p.out, hi-lo)
 		p.result(p.out, b, end, scales)
 		measureBlocks(p.Sums[b:end], ref[lo:hi], p.D[lo:hi], p.T[lo:hi], p.out, p.blocksize())
+		f := p.Spec.Format
+		from, to := f.Bytes(int64(lo)), f.Bytes(int64(hi))
+		counted := b + changedVector(p.Sums[b:end], p.Codes[from:to], p.NewCodes[from:to], f)
 		for ; b < end; b++ {
 			s := &p.Sums[b]
-			s.Codes = p.changed(p.Block(b))
+			if b >= counted {
+				s.Codes = p.changed(p.Block(b))
+			}
 			s.Ambiguous = p.ambiguous[b]
 			s.OldAbsmax, s.NewAbsmax = p.scale(b, p.Absmax), p.scale(b, scales)
 		}

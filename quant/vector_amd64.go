@@ -104,6 +104,26 @@ func encodeBF16AVX2(dst *byte, src *float32, chunks int)
 //go:noescape
 func measureAVX2(sums *float32, w *float32, d *float32, t *float32, out *float32, blocks int, chunks int)
 
+// changedInt8AVX2 sets Codes of blocks of 64 elements that are stored as Int8.
+//
+//go:noescape
+func changedInt8AVX2(sums *float32, old *byte, now *byte, blocks int)
+
+// changedF32AVX2 sets Codes of blocks of 64 elements that are stored as F32.
+//
+//go:noescape
+func changedF32AVX2(sums *float32, old *byte, now *byte, blocks int)
+
+// changedF16AVX2 sets Codes of blocks of 64 elements that are stored as F16.
+//
+//go:noescape
+func changedF16AVX2(sums *float32, old *byte, now *byte, blocks int)
+
+// changedBF16AVX2 sets Codes of blocks of 64 elements that are stored as BF16.
+//
+//go:noescape
+func changedBF16AVX2(sums *float32, old *byte, now *byte, blocks int)
+
 // target4F32AVX2 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
 // magnitudes of t, and WW, DD and TT. absmax must be finite.
 //
@@ -233,6 +253,26 @@ func encodeBF16AVX512(dst *byte, src *float32, chunks int)
 //
 //go:noescape
 func measureAVX512(sums *float32, w *float32, d *float32, t *float32, out *float32, blocks int, chunks int)
+
+// changedInt8AVX512 sets Codes of blocks of 64 elements that are stored as Int8.
+//
+//go:noescape
+func changedInt8AVX512(sums *float32, old *byte, now *byte, blocks int)
+
+// changedF32AVX512 sets Codes of blocks of 64 elements that are stored as F32.
+//
+//go:noescape
+func changedF32AVX512(sums *float32, old *byte, now *byte, blocks int)
+
+// changedF16AVX512 sets Codes of blocks of 64 elements that are stored as F16.
+//
+//go:noescape
+func changedF16AVX512(sums *float32, old *byte, now *byte, blocks int)
+
+// changedBF16AVX512 sets Codes of blocks of 64 elements that are stored as BF16.
+//
+//go:noescape
+func changedBF16AVX512(sums *float32, old *byte, now *byte, blocks int)
 
 // target4F32AVX512 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
 // magnitudes of t, and WW, DD and TT. absmax must be finite.

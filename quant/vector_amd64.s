@@ -1988,6 +1988,349 @@ chunk:
 	VZEROUPPER
 	RET
 
+// func changedInt8AVX2(sums *float32, old *byte, now *byte, blocks int)
+// Requires: AVX, AVX2, POPCNT
+TEXT ·changedInt8AVX2(SB), NOSPLIT, $0-32
+	MOVQ sums+0(FP), AX
+	MOVQ old+8(FP), CX
+	MOVQ now+16(FP), DX
+	MOVQ blocks+24(FP), BX
+
+block:
+	XORQ      SI, SI
+	ADDQ      $0x40, SI
+	VMOVDQU   (CX), Y0
+	VPCMPEQB  (DX), Y0, Y0
+	VPMOVMSKB Y0, DI
+	POPCNTL   DI, DI
+	SUBQ      DI, SI
+	VMOVDQU   32(CX), Y0
+	VPCMPEQB  32(DX), Y0, Y0
+	VPMOVMSKB Y0, DI
+	POPCNTL   DI, DI
+	SUBQ      DI, SI
+	MOVL      SI, 28(AX)
+	ADDQ      $0x00000040, CX
+	ADDQ      $0x00000040, DX
+	ADDQ      $0x38, AX
+	DECQ      BX
+	JNZ       block
+	VZEROUPPER
+	RET
+
+// func changedF32AVX2(sums *float32, old *byte, now *byte, blocks int)
+// Requires: AVX, AVX2, POPCNT
+TEXT ·changedF32AVX2(SB), NOSPLIT, $0-32
+	MOVQ sums+0(FP), AX
+	MOVQ old+8(FP), CX
+	MOVQ now+16(FP), DX
+	MOVQ blocks+24(FP), BX
+
+block:
+	XORQ      SI, SI
+	VMOVUPS   (CX), Y0
+	VMOVUPS   (DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VMOVUPS   32(CX), Y0
+	VMOVUPS   32(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VMOVUPS   64(CX), Y0
+	VMOVUPS   64(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VMOVUPS   96(CX), Y0
+	VMOVUPS   96(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VMOVUPS   128(CX), Y0
+	VMOVUPS   128(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VMOVUPS   160(CX), Y0
+	VMOVUPS   160(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VMOVUPS   192(CX), Y0
+	VMOVUPS   192(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VMOVUPS   224(CX), Y0
+	VMOVUPS   224(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	MOVL      SI, 28(AX)
+	ADDQ      $0x00000100, CX
+	ADDQ      $0x00000100, DX
+	ADDQ      $0x38, AX
+	DECQ      BX
+	JNZ       block
+	VZEROUPPER
+	RET
+
+// func changedF16AVX2(sums *float32, old *byte, now *byte, blocks int)
+// Requires: AVX, AVX2, F16C, POPCNT
+TEXT ·changedF16AVX2(SB), NOSPLIT, $0-32
+	MOVQ sums+0(FP), AX
+	MOVQ old+8(FP), CX
+	MOVQ now+16(FP), DX
+	MOVQ blocks+24(FP), BX
+
+block:
+	XORQ      SI, SI
+	VCVTPH2PS (CX), Y0
+	VCVTPH2PS (DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VCVTPH2PS 16(CX), Y0
+	VCVTPH2PS 16(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VCVTPH2PS 32(CX), Y0
+	VCVTPH2PS 32(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VCVTPH2PS 48(CX), Y0
+	VCVTPH2PS 48(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VCVTPH2PS 64(CX), Y0
+	VCVTPH2PS 64(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VCVTPH2PS 80(CX), Y0
+	VCVTPH2PS 80(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VCVTPH2PS 96(CX), Y0
+	VCVTPH2PS 96(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VCVTPH2PS 112(CX), Y0
+	VCVTPH2PS 112(DX), Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	MOVL      SI, 28(AX)
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x00000080, DX
+	ADDQ      $0x38, AX
+	DECQ      BX
+	JNZ       block
+	VZEROUPPER
+	RET
+
+// func changedBF16AVX2(sums *float32, old *byte, now *byte, blocks int)
+// Requires: AVX, AVX2, POPCNT
+TEXT ·changedBF16AVX2(SB), NOSPLIT, $0-32
+	MOVQ sums+0(FP), AX
+	MOVQ old+8(FP), CX
+	MOVQ now+16(FP), DX
+	MOVQ blocks+24(FP), BX
+
+block:
+	XORQ      SI, SI
+	VPMOVZXWD (CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD (DX), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VPMOVZXWD 16(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 16(DX), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VPMOVZXWD 32(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 32(DX), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VPMOVZXWD 48(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 48(DX), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VPMOVZXWD 64(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 64(DX), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VPMOVZXWD 80(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 80(DX), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VPMOVZXWD 96(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 96(DX), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VPMOVZXWD 112(CX), Y0
+	VPSLLD    $0x10, Y0, Y0
+	VPMOVZXWD 112(DX), Y1
+	VPSLLD    $0x10, Y1, Y1
+	VCMPPS    $0x04, Y0, Y1, Y2
+	VCMPPS    $0x03, Y0, Y0, Y0
+	VCMPPS    $0x03, Y1, Y1, Y1
+	VPAND     Y0, Y1, Y1
+	VPANDN    Y2, Y1, Y2
+	VMOVMSKPS Y2, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	MOVL      SI, 28(AX)
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x00000080, DX
+	ADDQ      $0x38, AX
+	DECQ      BX
+	JNZ       block
+	VZEROUPPER
+	RET
+
 // func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
 // Requires: AVX, AVX2
 TEXT ·target4F32AVX2(SB), NOSPLIT, $0-80
@@ -4476,6 +4819,203 @@ chunk:
 	ADDQ          $0x38, AX
 	DECQ          DI
 	JNZ           block
+	VZEROUPPER
+	RET
+
+// func changedInt8AVX512(sums *float32, old *byte, now *byte, blocks int)
+// Requires: AVX, AVX512BW, POPCNT
+TEXT ·changedInt8AVX512(SB), NOSPLIT, $0-32
+	MOVQ sums+0(FP), AX
+	MOVQ old+8(FP), CX
+	MOVQ now+16(FP), DX
+	MOVQ blocks+24(FP), BX
+
+block:
+	XORQ     SI, SI
+	VMOVDQU8 (CX), Z0
+	VPCMPB   $0x04, (DX), Z0, K1
+	KMOVQ    K1, DI
+	POPCNTQ  DI, DI
+	ADDQ     DI, SI
+	MOVL     SI, 28(AX)
+	ADDQ     $0x00000040, CX
+	ADDQ     $0x00000040, DX
+	ADDQ     $0x38, AX
+	DECQ     BX
+	JNZ      block
+	VZEROUPPER
+	RET
+
+// func changedF32AVX512(sums *float32, old *byte, now *byte, blocks int)
+// Requires: AVX, AVX512F, POPCNT
+TEXT ·changedF32AVX512(SB), NOSPLIT, $0-32
+	MOVQ sums+0(FP), AX
+	MOVQ old+8(FP), CX
+	MOVQ now+16(FP), DX
+	MOVQ blocks+24(FP), BX
+
+block:
+	XORQ    SI, SI
+	VMOVUPS (CX), Z0
+	VMOVUPS (DX), Z1
+	VCMPPS  $0x04, Z0, Z1, K1
+	VCMPPS  $0x03, Z0, Z0, K2
+	VCMPPS  $0x03, Z1, Z1, K2, K2
+	KANDNW  K1, K2, K1
+	KMOVW   K1, DI
+	POPCNTL DI, DI
+	ADDQ    DI, SI
+	VMOVUPS 64(CX), Z0
+	VMOVUPS 64(DX), Z1
+	VCMPPS  $0x04, Z0, Z1, K1
+	VCMPPS  $0x03, Z0, Z0, K2
+	VCMPPS  $0x03, Z1, Z1, K2, K2
+	KANDNW  K1, K2, K1
+	KMOVW   K1, DI
+	POPCNTL DI, DI
+	ADDQ    DI, SI
+	VMOVUPS 128(CX), Z0
+	VMOVUPS 128(DX), Z1
+	VCMPPS  $0x04, Z0, Z1, K1
+	VCMPPS  $0x03, Z0, Z0, K2
+	VCMPPS  $0x03, Z1, Z1, K2, K2
+	KANDNW  K1, K2, K1
+	KMOVW   K1, DI
+	POPCNTL DI, DI
+	ADDQ    DI, SI
+	VMOVUPS 192(CX), Z0
+	VMOVUPS 192(DX), Z1
+	VCMPPS  $0x04, Z0, Z1, K1
+	VCMPPS  $0x03, Z0, Z0, K2
+	VCMPPS  $0x03, Z1, Z1, K2, K2
+	KANDNW  K1, K2, K1
+	KMOVW   K1, DI
+	POPCNTL DI, DI
+	ADDQ    DI, SI
+	MOVL    SI, 28(AX)
+	ADDQ    $0x00000100, CX
+	ADDQ    $0x00000100, DX
+	ADDQ    $0x38, AX
+	DECQ    BX
+	JNZ     block
+	VZEROUPPER
+	RET
+
+// func changedF16AVX512(sums *float32, old *byte, now *byte, blocks int)
+// Requires: AVX, AVX512F, POPCNT
+TEXT ·changedF16AVX512(SB), NOSPLIT, $0-32
+	MOVQ sums+0(FP), AX
+	MOVQ old+8(FP), CX
+	MOVQ now+16(FP), DX
+	MOVQ blocks+24(FP), BX
+
+block:
+	XORQ      SI, SI
+	VCVTPH2PS (CX), Z0
+	VCVTPH2PS (DX), Z1
+	VCMPPS    $0x04, Z0, Z1, K1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VCMPPS    $0x03, Z1, Z1, K2, K2
+	KANDNW    K1, K2, K1
+	KMOVW     K1, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VCVTPH2PS 32(CX), Z0
+	VCVTPH2PS 32(DX), Z1
+	VCMPPS    $0x04, Z0, Z1, K1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VCMPPS    $0x03, Z1, Z1, K2, K2
+	KANDNW    K1, K2, K1
+	KMOVW     K1, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VCVTPH2PS 64(CX), Z0
+	VCVTPH2PS 64(DX), Z1
+	VCMPPS    $0x04, Z0, Z1, K1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VCMPPS    $0x03, Z1, Z1, K2, K2
+	KANDNW    K1, K2, K1
+	KMOVW     K1, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VCVTPH2PS 96(CX), Z0
+	VCVTPH2PS 96(DX), Z1
+	VCMPPS    $0x04, Z0, Z1, K1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VCMPPS    $0x03, Z1, Z1, K2, K2
+	KANDNW    K1, K2, K1
+	KMOVW     K1, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	MOVL      SI, 28(AX)
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x00000080, DX
+	ADDQ      $0x38, AX
+	DECQ      BX
+	JNZ       block
+	VZEROUPPER
+	RET
+
+// func changedBF16AVX512(sums *float32, old *byte, now *byte, blocks int)
+// Requires: AVX, AVX512F, POPCNT
+TEXT ·changedBF16AVX512(SB), NOSPLIT, $0-32
+	MOVQ sums+0(FP), AX
+	MOVQ old+8(FP), CX
+	MOVQ now+16(FP), DX
+	MOVQ blocks+24(FP), BX
+
+block:
+	XORQ      SI, SI
+	VPMOVZXWD (CX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD (DX), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VCMPPS    $0x04, Z0, Z1, K1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VCMPPS    $0x03, Z1, Z1, K2, K2
+	KANDNW    K1, K2, K1
+	KMOVW     K1, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VPMOVZXWD 32(CX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD 32(DX), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VCMPPS    $0x04, Z0, Z1, K1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VCMPPS    $0x03, Z1, Z1, K2, K2
+	KANDNW    K1, K2, K1
+	KMOVW     K1, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VPMOVZXWD 64(CX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD 64(DX), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VCMPPS    $0x04, Z0, Z1, K1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VCMPPS    $0x03, Z1, Z1, K2, K2
+	KANDNW    K1, K2, K1
+	KMOVW     K1, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	VPMOVZXWD 96(CX), Z0
+	VPSLLD    $0x10, Z0, Z0
+	VPMOVZXWD 96(DX), Z1
+	VPSLLD    $0x10, Z1, Z1
+	VCMPPS    $0x04, Z0, Z1, K1
+	VCMPPS    $0x03, Z0, Z0, K2
+	VCMPPS    $0x03, Z1, Z1, K2, K2
+	KANDNW    K1, K2, K1
+	KMOVW     K1, DI
+	POPCNTL   DI, DI
+	ADDQ      DI, SI
+	MOVL      SI, 28(AX)
+	ADDQ      $0x00000080, CX
+	ADDQ      $0x00000080, DX
+	ADDQ      $0x38, AX
+	DECQ      BX
+	JNZ       block
 	VZEROUPPER
 	RET
 

@@ -34,6 +34,10 @@ func main() {
 		u.encode(toF16)
 		u.encode(toBF16)
 		u.measure()
+		u.changed("Int8", 1)
+		u.changed("F32", 4)
+		u.changed("F16", 2)
+		u.changed("BF16", 2)
 		for _, r := range []rounding{toF32, toF16, toBF16} {
 			u.target4(r)
 		}

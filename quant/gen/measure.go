@@ -131,3 +131,91 @@ func (u unit) measure() {
 	})
 	end()
 }
+
+// changed counts differing elements of blocks of 64, which are not in the sums
+// that measure makes.
+func (u unit) changed(f string, size int) {
+	u.text("changed"+f, "sums *float32, old, now *byte, blocks int)",
+		"sets Codes of blocks of 64 elements that are stored as "+f+".")
+	dst, old, now, blocks := load("sums"), load("old"), load("now"), load("blocks")
+	loop("block", blocks, func() {
+		n := GP64()
+		XORQ(n, n)
+		if f == "Int8" {
+			u.differingBytes(n, old, now)
+		} else {
+			for i := range chunk / u.lanes {
+				off := i * u.lanes * size
+				u.differing(n, u.widened(f, at(old, off)), u.widened(f, at(now, off)))
+			}
+		}
+		MOVL(n.As32(), at(dst, sumCodes))
+		ADDQ(operand.U32(chunk*uint32(size)), old)
+		ADDQ(operand.U32(chunk*uint32(size)), now)
+		ADDQ(operand.U8(blockSum), dst)
+	})
+	end()
+}
+
+// widened returns float numbers at mem as float32.
+func (u unit) widened(f string, mem operand.Mem) reg.VecVirtual {
+	v := u.vec()
+	switch rounding(f) {
+	case toF16:
+		VCVTPH2PS(mem, v)
+	case toBF16:
+		VPMOVZXWD(mem, v)
+		VPSLLD(operand.U8(16), v, v)
+	default:
+		VMOVUPS(mem, v)
+	}
+	return v
+}
+
+// differing adds to n how many lanes of a and b are different numbers. NaN is
+// one number.
+func (u unit) differing(n reg.GPVirtual, a, b reg.VecVirtual) {
+	const notEqual, unordered = 4, 3
+	bits := GP32()
+	if u.wide() {
+		differ, nanA, nanB := K(), K(), K()
+		VCMPPS(operand.U8(notEqual), a, b, differ)
+		VCMPPS(operand.U8(unordered), a, a, nanA)
+		VCMPPS(operand.U8(unordered), b, b, nanA, nanB)
+		KANDNW(differ, nanB, differ)
+		KMOVW(differ, bits)
+	} else {
+		differ, nan := u.vec(), u.vec()
+		VCMPPS(operand.U8(notEqual), a, b, differ)
+		VCMPPS(operand.U8(unordered), a, a, nan)
+		VCMPPS(operand.U8(unordered), b, b, b)
+		VPAND(nan, b, b)
+		VPANDN(differ, b, differ)
+		VMOVMSKPS(differ, bits)
+	}
+	POPCNTL(bits, bits)
+	ADDQ(bits.As64(), n)
+}
+
+// differingBytes adds to n how many of 64 bytes differ.
+func (u unit) differingBytes(n reg.GPVirtual, old, now reg.Register) {
+	bits := GP64()
+	if u.wide() {
+		v, differ := u.vec(), K()
+		VMOVDQU8(at(old, 0), v)
+		VPCMPB(operand.U8(4), at(now, 0), v, differ)
+		KMOVQ(differ, bits)
+		POPCNTQ(bits, bits)
+		ADDQ(bits, n)
+		return
+	}
+	ADDQ(operand.U8(chunk), n)
+	for off := 0; off < chunk; off += u.bytes() {
+		v := u.vec()
+		VMOVDQU(at(old, off), v)
+		VPCMPEQB(at(now, off), v, v)
+		VPMOVMSKB(v, bits.As32())
+		POPCNTL(bits.As32(), bits.As32())
+		SUBQ(bits, n)
+	}
+}
