@@ -107,7 +107,9 @@ func (f *flight) compute(w *work, pass, panel int) error {
 		return err
 	}
 	if s.nested() && pass < len(s.updates) {
-		s.apply(w, r0, pass)
+		if pass > 0 || !s.fused(w, r0, nil) {
+			s.apply(w, r0, pass)
+		}
 		lo, hi := s.scaleRange(r0, w.p.Rows)
 		copy(f.absmax[lo:hi], w.p.NewAbsmax)
 		if pass < len(s.updates)-1 {
@@ -115,8 +117,7 @@ func (f *flight) compute(w *work, pass, panel int) error {
 		}
 		return f.write(w, r0)
 	}
-	s.apply(w, r0, len(s.updates)-1)
-	s.measure(w, r0)
+	s.process(w, r0)
 	if !s.nested() {
 		if err := f.write(w, r0); err != nil {
 			return err
