@@ -62,7 +62,7 @@ func (p *alertsPane) set(alerts []merge.Alert) {
 	}
 	slices.SortStableFunc(p.alerts, func(a, b merge.Alert) int {
 		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(urgency(a.Code), urgency(b.Code)), cmp.Compare(a.Code, b.Code),
-			cmp.Compare(p.book.index(a.Layer), p.book.index(b.Layer)))
+			cmp.Compare(p.book.index(a.Layer), p.book.index(b.Layer)), cmp.Compare(a.Message, b.Message))
 	})
 	p.rebuild()
 }

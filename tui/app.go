@@ -155,9 +155,9 @@ func (a *app) handle(msg tea.Msg) tea.Cmd {
 	case lookMsg:
 		return a.look(msg)
 	case examinedMsg:
-		return a.examined(msg)
+		a.examined(msg)
 	case tracedMsg:
-		return a.traced(msg)
+		a.traced(msg)
 	case openedMsg:
 		return a.adapterOpened(msg)
 	case savedMsg:

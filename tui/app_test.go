@@ -184,9 +184,9 @@ func TestStaleAnswersAreIgnored(t *testing.T) {
 	r := demoRig(t, 120, 36, nil)
 	want := r.text()
 	r.send(jobDoneMsg{gen: r.a.job.gen - 1, err: errors.New("late")})
-	r.send(tracedMsg{gen: r.a.sight.gen - 1, err: errors.New("late")})
-	r.send(examinedMsg{gen: r.a.sight.gen - 1, err: errors.New("late")})
-	r.send(lookMsg{gen: r.a.sight.gen - 1})
+	r.send(tracedMsg{gen: r.a.sight.ask.gen - 1, err: errors.New("late")})
+	r.send(examinedMsg{gen: r.a.sight.tile.gen - 1, err: errors.New("late")})
+	r.send(lookMsg{gen: r.a.sight.rest.gen - 1})
 	if got := r.text(); got != want {
 		t.Errorf("a late answer changed the screen:\n%s", cmp.Diff(want, got))
 	}
@@ -312,5 +312,49 @@ func TestCopyAsCommandLine(t *testing.T) {
 	r.a.opt.PlanFile = "it's mine.json"
 	if line, file = r.a.commandLine(); !file || !strings.Contains(line, `--plan 'it'\''s mine.json'`) {
 		t.Errorf("command %q", line)
+	}
+}
+
+func TestBrokenAdapterIsRememberedAsBroken(t *testing.T) {
+	r := demoRig(t, 120, 36, nil)
+	r.press("B")
+	want := r.a.feed.counts()
+	if want[merge.Error] == 0 {
+		t.Fatal("no errors")
+	}
+	r.press("B")
+	if n := r.a.feed.counts(); n[merge.Error] != 0 {
+		t.Errorf("the light adapter has %d errors", n[merge.Error])
+	}
+	r.press("B")
+	if got := r.a.feed.counts(); got != want {
+		t.Errorf("the second time there are %v alerts, the first time %v", got, want)
+	}
+	r.press("z", "z")
+	if got := r.a.feed.counts(); got != want {
+		t.Errorf("after undo there are %v alerts, the first time %v", got, want)
+	}
+}
+
+func TestTwoAdaptersOnALayer(t *testing.T) {
+	r := demoRig(t, 120, 36, nil)
+	name := r.a.book.layers[r.a.tree.current()].Weight.Name
+	steps := func() (out []string) {
+		for _, s := range r.a.book.layers[r.a.tree.current()].Steps {
+			out = append(out, s.Adapter.Name)
+		}
+		return out
+	}
+	r.press("a", "down", "down", "space") // gocode-light, broken, gocode
+	if diff := cmp.Diff([]string{"gocode-light", "gocode"}, steps()); diff != "" {
+		t.Errorf("space on a second adapter of %s:\n%s", name, diff)
+	}
+	r.press("a", "space") // gocode-light again
+	if diff := cmp.Diff([]string{"gocode"}, steps()); diff != "" {
+		t.Errorf("space on an adapter that is on:\n%s", diff)
+	}
+	r.press("a", "enter")
+	if diff := cmp.Diff([]string{"gocode-light"}, steps()); diff != "" {
+		t.Errorf("enter on an adapter:\n%s", diff)
 	}
 }

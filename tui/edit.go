@@ -8,7 +8,6 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
-	"mergescope/loader"
 	"mergescope/merge"
 	"mergescope/themes"
 )
@@ -129,113 +128,12 @@ func (a *app) clearChosen() tea.Cmd {
 	return a.apply(a.history.Now().Clear(names...), "cleared "+plural(len(names), "layer"))
 }
 
-// assignChosen offers the adapters for the chosen layers.
-func (a *app) assignChosen() tea.Cmd {
-	names := a.targets()
-	on := map[string]bool{}
-	for _, i := range a.tree.chosen() {
-		for _, st := range a.book.layers[i].Steps {
-			on[adapterName(st.Adapter)] = true
-		}
-	}
-	a.push(a.adapterPicker("adapter for "+a.describe(names), on,
-		func(a *app, ad *loader.Adapter) tea.Cmd { return a.assignOnly(ad, names) },
-		item{text: "none", note: "take adapters off", run: (*app).clearChosen}))
-	return nil
-}
-
-// assignAll offers the adapters for every layer they target.
-func (a *app) assignAll() tea.Cmd {
-	a.push(a.adapterPicker("adapter for all targets", nil, (*app).useAdapter,
-		item{text: "none", note: "take adapters off all layers", run: func(a *app) tea.Cmd {
-			return a.apply(a.history.Now().ClearAll(), "cleared all layers")
-		}}))
-	return nil
-}
-
 // describe names layers for a title.
 func (a *app) describe(names []string) string {
 	if len(names) == 1 {
 		return clean(a.book.short(names[0]))
 	}
 	return plural(len(names), "layer")
-}
-
-// adapterPicker lists the open adapters, the demo's, and a way to open others.
-func (a *app) adapterPicker(title string, on map[string]bool, use func(*app, *loader.Adapter) tea.Cmd, more ...item) *picker {
-	var items []item
-	open := map[string]bool{}
-	for _, ad := range a.eng.adapters() {
-		open[ad.Name] = true
-		note := adapterNote(ad)
-		if on[ad.Name] {
-			note = "on · " + note
-		}
-		items = append(items, item{text: ad.Name, note: note, run: func(a *app) tea.Cmd { return use(a, ad) }})
-	}
-	for _, name := range a.demo {
-		if !open[name] {
-			items = append(items, item{text: name, note: "demo", run: func(a *app) tea.Cmd { return a.openAdapter("demo:"+name, use) }})
-		}
-	}
-	items = append(items, item{text: "open adapter…", note: "directory, file or cache name", run: func(a *app) tea.Cmd {
-		return a.promptAdapter(use)
-	}})
-	items = append(items, more...)
-	return newPicker(title, "enter chooses · esc back", false, items)
-}
-
-// adapterNote says what an adapter is made of.
-func adapterNote(ad *loader.Adapter) string {
-	s := fmt.Sprintf("r %d · alpha %g · %s", ad.Config.R, ad.Config.Alpha, plural(len(ad.Modules), "module"))
-	if ad.Config.UseDoRA {
-		s += " · DoRA"
-	}
-	if ad.Config.UseRSLoRA {
-		s += " · rsLoRA"
-	}
-	return s
-}
-
-// assignOnly puts one adapter on layers in place of what is there.
-func (a *app) assignOnly(ad *loader.Adapter, names []string) tea.Cmd {
-	plan := a.history.Now()
-	if _, ok := plan.Adapter(ad.Name); !ok {
-		plan = plan.WithAdapter(merge.AdapterRef{Name: ad.Name, Path: ad.Path})
-	}
-	if names = a.takers(plan, ad, names); len(names) == 0 {
-		return a.say(themes.Warn, ad.Name+" has no module for this")
-	}
-	for _, other := range plan.Adapters {
-		if other.Name != ad.Name {
-			plan = plan.Assign(other.Name, 0, names...)
-		}
-	}
-	plan = plan.Assign(ad.Name, 1, names...)
-	return a.apply(plan, ad.Name+" on "+a.describe(names))
-}
-
-// takers keeps the layers that an adapter has a module for, so that plans hold
-// no rules without effect.
-func (a *app) takers(plan merge.Plan, ad *loader.Adapter, names []string) []string {
-	all, _ := a.eng.layers(plan.ClearAll().AssignAll(ad.Name, 1))
-	takes := map[string]bool{}
-	for i := range all {
-		takes[all[i].Weight.Name] = len(all[i].Steps) > 0
-	}
-	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !takes[n] })
-}
-
-// useAdapter puts one adapter on every layer it targets in place of all others.
-func (a *app) useAdapter(ad *loader.Adapter) tea.Cmd {
-	plan := a.history.Now()
-	for _, other := range plan.Adapters {
-		if other.Name != ad.Name {
-			plan = plan.WithoutAdapter(other.Name)
-		}
-	}
-	plan = plan.WithAdapter(merge.AdapterRef{Name: ad.Name, Path: ad.Path}).AssignAll(ad.Name, 1)
-	return a.apply(plan, ad.Name+" on all its targets")
 }
 
 // chooseOutput offers the forms in which the chosen layers can be written.

@@ -29,7 +29,6 @@ type runner interface {
 	Tile(layer int) *merge.Tile
 	Pause()
 	Resume()
-	SetWorkers(int)
 }
 
 // projectEngine is the real engine. The project it holds never changes, so

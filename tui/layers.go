@@ -209,7 +209,8 @@ func (p *layersPane) current() int {
 	return best
 }
 
-// inside yields the layers of a node: itself, or all of a group.
+// inside yields the layers of a node: itself, or all of a group, hidden ones
+// included.
 func (p *layersPane) inside(i int) func(func(int) bool) {
 	return func(yield func(int) bool) {
 		for _, n := range p.nodes[i:max(i+1, p.nodes[i].end)] {
@@ -227,6 +228,23 @@ func (p *layersPane) move(d int) {
 	p.top = between(p.top, 0, max(0, len(p.rows)-p.height))
 }
 
+// step goes to the next layer in the order shown, whatever group hides it.
+func (p *layersPane) step(d int) {
+	if orders[p.order].figure != nil {
+		p.move(d)
+		return
+	}
+	if p.node() == nil {
+		return
+	}
+	for i := p.rows[p.cur] + d; i >= 0 && i < len(p.nodes); i += d {
+		if l := p.nodes[i].layer; l >= 0 && p.filter.match(p.book, l) {
+			p.reveal(p.nodes[i].path)
+			return
+		}
+	}
+}
+
 // setFilter filters by the text of the filter line.
 func (p *layersPane) setFilter(text string) {
 	f := p.facts
@@ -237,11 +255,14 @@ func (p *layersPane) setFilter(text string) {
 
 // refresh follows new figures where rows depend on them.
 func (p *layersPane) refresh() {
-	if p.filter.live || orders[p.order].figure != nil {
-		anchor := p.anchor
+	anchor := p.anchor
+	switch {
+	case p.filter.live:
+		p.setFilter(p.filter.text)
+	case orders[p.order].figure != nil:
 		p.rebuild()
-		p.anchor = anchor
 	}
+	p.anchor = anchor
 }
 
 func (p *layersPane) title(int) (left, right string) {

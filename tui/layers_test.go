@@ -204,6 +204,11 @@ func TestMarks(t *testing.T) {
 	if diff := cmp.Diff([]int{0, 2}, p.chosen()); diff != "" {
 		t.Error(diff)
 	}
+	p.markAll(false)
+	p.find("l.1")
+	if diff := cmp.Diff([]int{2}, p.chosen()); diff != "" {
+		t.Error("an edit of a group reaches what the filter hides:", diff)
+	}
 }
 
 func TestShortNamesDiffer(t *testing.T) {

@@ -80,8 +80,12 @@ func (b *ledger) remember(i int, sig string, r *merge.LayerReport) {
 	if b.known == nil || len(b.known) >= maxKnown {
 		b.known = map[string]*merge.LayerReport{}
 	}
+	fits := i < len(b.sigs) && b.sigs[i] == sig
+	if fits && b.reports[i] == r {
+		return
+	}
 	b.known[sig] = r
-	if i < len(b.sigs) && b.sigs[i] == sig {
+	if fits {
 		b.reports[i] = r
 	}
 }
@@ -119,6 +123,11 @@ func (b *ledger) layer(i int) *merge.Layer {
 
 // planned reports whether the plan has an adapter for layer i.
 func (b *ledger) planned(i int) bool { return len(b.layers[i].Steps) > 0 }
+
+// has reports whether the plan has an adapter of that name for layer i.
+func (b *ledger) has(i int, adapter string) bool {
+	return slices.ContainsFunc(b.layers[i].Steps, func(s merge.Step) bool { return adapterName(s.Adapter) == adapter })
+}
 
 // countPlanned returns how many layers have an adapter.
 func (b *ledger) countPlanned() int {

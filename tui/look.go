@@ -15,21 +15,18 @@ import (
 const lookAfter = 40 * time.Millisecond
 
 // sight is what the panes on the right show and what is being computed for
-// them. A generation tells late answers from the one that is waited for.
+// them.
 type sight struct {
 	layer int    // index of the layer shown, -1 for none
 	sig   string // what the plan did with it
 
-	gen      int // of the last look, raised whenever something else is wanted
-	resting  bool
-	cancel   context.CancelFunc
-	span     span // wanted by the blocks pane
-	spanBusy bool
-	failed   span // could not be computed, so it is not tried again
-
-	block     blockKey // shown or being computed
-	blockBusy bool
-	trace     *quant.Trace
+	rest   inquiry // the cursor rests
+	tile   inquiry // the map of the blocks
+	span   span    // of tile
+	failed span    // could not be computed, so it is not tried again
+	ask    inquiry // the block under the cursor
+	block  blockKey
+	trace  *quant.Trace // of the last block that was computed
 }
 
 // blockKey is the block under the cursor.
@@ -38,7 +35,41 @@ type blockKey struct {
 	row, col int
 }
 
-func (s *sight) pending() bool { return s.resting || s.spanBusy || s.blockBusy }
+// inquiry is something asked of a command. Its generation tells the answer that
+// is waited for from late ones.
+type inquiry struct {
+	gen    int
+	busy   bool
+	cancel context.CancelFunc
+}
+
+// begin gives up what was asked before. The context ends with the inquiry.
+func (q *inquiry) begin(ctx context.Context) (context.Context, int) {
+	q.stop()
+	ctx, q.cancel = context.WithCancel(ctx)
+	q.busy = true
+	return ctx, q.gen
+}
+
+// answered reports whether the answer of that generation is waited for, and if
+// so ends the inquiry.
+func (q *inquiry) answered(gen int) bool {
+	if gen != q.gen || !q.busy {
+		return false
+	}
+	q.stop()
+	return true
+}
+
+func (q *inquiry) stop() {
+	if q.cancel != nil {
+		q.cancel()
+	}
+	q.gen++
+	q.busy, q.cancel = false, nil
+}
+
+func (s *sight) pending() bool { return s.rest.busy || s.tile.busy || s.ask.busy }
 
 type (
 	lookMsg     struct{ gen int }
@@ -59,13 +90,14 @@ type (
 // weights is asked for once the cursor rests.
 func (a *app) follow() tea.Cmd {
 	a.followLayer()
-	a.followReport()
-	if !a.wanting() || a.sight.resting {
+	a.blocks.setReport(a.book.report(a.sight.layer))
+	_, span := a.nextSpan()
+	_, block := a.nextBlock()
+	if a.sight.rest.busy || !span && !block {
 		return nil
 	}
-	a.sight.resting = true
-	a.sight.gen++
-	return a.after(lookAfter, lookMsg{a.sight.gen})
+	_, gen := a.sight.rest.begin(a.ctx)
+	return a.after(lookAfter, lookMsg{gen})
 }
 
 // followLayer shows the layer under the cursor.
@@ -80,7 +112,9 @@ func (a *app) followLayer() {
 	if i == s.layer && sig == s.sig {
 		return
 	}
-	s.stop()
+	s.rest.stop()
+	s.tile.stop()
+	s.ask.stop()
 	s.layer, s.sig = i, sig
 	s.failed, s.block, s.trace = span{}, blockKey{}, nil
 	a.blocks.setLayer(l)
@@ -106,110 +140,86 @@ func noDelta(l *merge.Layer) string {
 	return "no adapter here; a puts one on"
 }
 
-// followReport gives the blocks pane the layer's figures.
-func (a *app) followReport() { a.blocks.setReport(a.book.report(a.sight.layer)) }
+// computed reports whether there is anything to compute for the layer shown.
+func (a *app) computed() bool {
+	l := a.book.layer(a.sight.layer)
+	return l != nil && l.Merges() && l.Weight.Problem == nil
+}
 
-// wanting reports whether a pane needs something computed, and notes what.
-func (a *app) wanting() bool {
+// nextSpan returns what the blocks pane lacks and has not asked for.
+func (a *app) nextSpan() (span, bool) {
 	s := &a.sight
-	l := a.book.layer(s.layer)
-	if l == nil || !l.Merges() || l.Weight.Problem != nil {
-		return false
+	slot, shown := a.lay.slot(blocksID)
+	if !shown || !a.computed() {
+		return span{}, false
 	}
-	want := false
-	if slot, ok := a.lay.slot(blocksID); ok && !s.spanBusy {
-		if sp, need := a.blocks.want(slot.inside.w, slot.inside.h); need && sp != s.failed {
-			s.span, want = sp, true
-		}
-	}
+	sp, need := a.blocks.want(slot.inside.w, slot.inside.h)
+	asked := s.tile.busy && sp == s.span
+	return sp, need && !asked && sp != s.failed
+}
+
+// nextBlock returns the block under the cursor if it has not been asked for.
+func (a *app) nextBlock() (blockKey, bool) {
 	row, col := a.blocks.cursor()
-	if key := (blockKey{s.sig, row, col}); key != s.block {
-		want = true
-	}
-	return want
+	key := blockKey{a.sight.sig, row, col}
+	return key, a.computed() && key != a.sight.block
 }
 
 // look computes what the panes want now that the cursor rests.
 func (a *app) look(msg lookMsg) tea.Cmd {
 	s := &a.sight
-	if msg.gen != s.gen {
+	if !s.rest.answered(msg.gen) {
 		return nil
 	}
-	s.resting = false
-	l := a.book.layer(s.layer)
-	if l == nil || !a.wanting() {
-		return nil
-	}
-	s.stop()
-	ctx, cancel := context.WithCancel(a.ctx)
-	s.cancel = cancel
 	var cmds []tea.Cmd
-	if slot, ok := a.lay.slot(blocksID); ok {
-		if sp, need := a.blocks.want(slot.inside.w, slot.inside.h); need && sp != s.failed {
-			s.span, s.spanBusy = sp, true
-			cmds = append(cmds, a.examine(ctx, sp))
-		}
+	if sp, ok := a.nextSpan(); ok {
+		s.span = sp
+		cmds = append(cmds, a.examine(sp))
 	}
-	row, col := a.blocks.cursor()
-	if key := (blockKey{s.sig, row, col}); key != s.block {
-		s.block, s.blockBusy = key, true
-		cmds = append(cmds, a.explain(ctx, l.Weight.Name, row, col))
+	if key, ok := a.nextBlock(); ok {
+		s.block = key
+		cmds = append(cmds, a.explain(a.book.layers[s.layer].Weight.Name, key.row, key.col))
 	}
 	return tea.Batch(cmds...)
 }
 
-// stop gives up what is being computed.
-func (s *sight) stop() {
-	if s.cancel != nil {
-		s.cancel()
-		s.cancel = nil
-	}
-	if s.blockBusy {
-		s.block = blockKey{}
-	}
-	s.gen++
-	s.resting, s.spanBusy, s.blockBusy = false, false, false
-}
-
-func (a *app) examine(ctx context.Context, sp span) tea.Cmd {
-	gen, eng, plan := a.sight.gen, a.eng, a.history.Now()
+func (a *app) examine(sp span) tea.Cmd {
+	ctx, gen := a.sight.tile.begin(a.ctx)
+	eng, plan := a.eng, a.history.Now()
 	return a.work(func() tea.Msg {
 		ex, err := eng.examine(ctx, plan, sp)
 		return examinedMsg{gen, sp, ex, err}
 	})
 }
 
-func (a *app) explain(ctx context.Context, layer string, row, col int) tea.Cmd {
-	gen, eng, plan := a.sight.gen, a.eng, a.history.Now()
+func (a *app) explain(layer string, row, col int) tea.Cmd {
+	ctx, gen := a.sight.ask.begin(a.ctx)
+	eng, plan := a.eng, a.history.Now()
 	return a.work(func() tea.Msg {
 		t, err := eng.explain(ctx, plan, layer, row, col)
 		return tracedMsg{gen, t, err}
 	})
 }
 
-func (a *app) examined(msg examinedMsg) tea.Cmd {
+func (a *app) examined(msg examinedMsg) {
 	s := &a.sight
-	if msg.gen != s.gen {
-		return nil
-	}
-	s.spanBusy = false
-	if msg.err != nil || msg.ex == nil {
+	switch {
+	case !s.tile.answered(msg.gen):
+	case msg.err != nil:
 		s.failed = msg.span
-		if msg.err != nil {
-			a.blocks.setProblem(clean(msg.err.Error()))
-		}
-		return nil
+		a.blocks.setProblem(clean(msg.err.Error()))
+	case msg.ex == nil:
+		s.failed = msg.span
+	default:
+		a.blocks.setTile(msg.ex.Tile, msg.span.r0, msg.span.r1)
 	}
-	a.blocks.setTile(msg.ex.Tile, msg.span.r0, msg.span.r1)
-	return nil
 }
 
-func (a *app) traced(msg tracedMsg) tea.Cmd {
+func (a *app) traced(msg tracedMsg) {
 	s := &a.sight
-	if msg.gen != s.gen {
-		return nil
+	if !s.ask.answered(msg.gen) {
+		return
 	}
-	s.blockBusy = false
 	s.trace = msg.trace
 	switch {
 	case msg.err != nil:
@@ -220,7 +230,6 @@ func (a *app) traced(msg tracedMsg) tea.Cmd {
 		a.block.setTrace(msg.trace, "")
 		a.showExplain()
 	}
-	return nil
 }
 
 // showTile shows what the job knows of the layer under the cursor.

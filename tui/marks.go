@@ -6,15 +6,16 @@ import (
 )
 
 // chosen returns what an edit is about: the marked layers, or those under the
-// cursor.
+// cursor; of a group those that the filter shows.
 func (p *layersPane) chosen() []int {
 	if marked := p.marks(); len(marked) > 0 {
 		return marked
 	}
-	if p.node() == nil {
-		return nil
+	set := map[int]bool{}
+	if p.node() != nil {
+		p.addMarks(set, p.cur)
 	}
-	return slices.Collect(p.inside(p.rows[p.cur]))
+	return slices.Sorted(maps.Keys(set))
 }
 
 // marks returns the marked layers, those of an unfinished range included.
@@ -45,11 +46,13 @@ func (p *layersPane) mark() {
 		p.endRange()
 		return
 	}
+	row := map[int]bool{}
+	p.addMarks(row, p.cur)
 	on := false // a group is marked unless all of it is
-	for l := range p.inside(p.rows[p.cur]) {
+	for l := range row {
 		on = on || !p.marked[l]
 	}
-	for l := range p.inside(p.rows[p.cur]) {
+	for l := range row {
 		if on {
 			p.marked[l] = true
 		} else {

@@ -133,27 +133,9 @@ func (a *app) toggleFull() tea.Cmd {
 	return nil
 }
 
-// stepLayer looks at the next layer that is shown, from any pane.
+// stepLayer looks at the next layer that the filter shows, from any pane.
 func (a *app) stepLayer(d int) tea.Cmd {
-	t := &a.tree
-	for row := t.cur + d; row >= 0 && row < len(t.rows); row += d {
-		if n := t.nodes[t.rows[row]]; n.layer >= 0 {
-			t.move(row - t.cur)
-			return nil
-		} else if t.folded[n.path] && len(t.filter.terms) == 0 {
-			t.folded[n.path] = false
-			path := t.nodes[t.rows[row]].path
-			t.rebuild()
-			if d > 0 {
-				t.find(path)
-				t.move(1)
-			} else {
-				t.find(path)
-				t.move(t.nodes[t.rows[t.cur]].end - t.rows[t.cur] - 1)
-			}
-			return nil
-		}
-	}
+	a.tree.step(d)
 	return nil
 }
 

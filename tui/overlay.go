@@ -60,6 +60,15 @@ type item struct {
 	text, note string
 	reason     string
 	run        func(*app) tea.Cmd
+	also       func(*app) tea.Cmd // on space; nil is the same as run
+}
+
+// besides is what space does: beside what is there, not in its place.
+func (it item) besides() func(*app) tea.Cmd {
+	if it.also != nil {
+		return it.also
+	}
+	return it.run
 }
 
 func newPicker(name, foot string, typed bool, items []item) *picker {
@@ -97,7 +106,9 @@ func (p *picker) key(a *app, k tea.KeyPressMsg) tea.Cmd {
 	s := k.String()
 	switch {
 	case s == "enter":
-		return p.choose(a)
+		return p.choose(a, func(it item) func(*app) tea.Cmd { return it.run })
+	case s == "space" && p.input == nil:
+		return p.choose(a, item.besides)
 	case s == "up" || s == "ctrl+p" || p.input == nil && s == "k":
 		p.cur = max(0, p.cur-1)
 	case s == "down" || s == "ctrl+n" || p.input == nil && s == "j":
@@ -122,7 +133,7 @@ func (p *picker) paste(text string) {
 	}
 }
 
-func (p *picker) choose(a *app) tea.Cmd {
+func (p *picker) choose(a *app, run func(item) func(*app) tea.Cmd) tea.Cmd {
 	if p.cur < 0 || p.cur >= len(p.matches) {
 		return nil
 	}
@@ -131,7 +142,7 @@ func (p *picker) choose(a *app) tea.Cmd {
 		return a.say(themes.Warn, it.reason)
 	}
 	a.pop(p)
-	return it.run(a)
+	return run(it)(a)
 }
 
 func (p *picker) box(c canvas, w, h int) (title string, lines []string, cursor *tea.Position) {

@@ -276,8 +276,6 @@ func (f *fakeRunner) Pause() { f.paused = true }
 
 func (f *fakeRunner) Resume() { f.paused = false }
 
-func (f *fakeRunner) SetWorkers(int) {}
-
 // lightOptions is the demo as an ordinary checkpoint with the light adapter, so
 // that nothing starts by itself.
 func lightOptions(t *testing.T) Options {
