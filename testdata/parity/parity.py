@@ -212,8 +212,8 @@ def compare(case: golden.Case, want: dict, got: dict) -> tuple[list[str], list[s
         bad.append(f"missing {missing[:3]}")
     if extra := sorted(set(got) - set(want)):
         bad.append(f"extra {extra[:3]}")
-    # torch's reductions (row norms of DoRA, the mean of absmax), its half-precision GEMM and LAPACK are not reproducible to the bit
-    loose = bool(case.lora.get("use_dora")) or (case.combine or {}).get("combination_type", "") in ("svd", "ties_svd", "magnitude_prune_svd") or bool(case.load)
+    # LAPACK's last bits are not reproducible; everything else is compared to the bit
+    loose = (case.combine or {}).get("combination_type", "") in ("svd", "ties_svd", "magnitude_prune_svd")
     for k in sorted(set(want) & set(got)):
         (d0, s0, b0), (d1, s1, b1) = want[k], got[k]
         if (d0, s0) != (d1, s1) and "quant_state" not in k:
@@ -223,12 +223,18 @@ def compare(case: golden.Case, want: dict, got: dict) -> tuple[list[str], list[s
         elif ".quant_state." in k:
             j0, j1 = json.loads(b0), json.loads(b1)
             o0, o1 = (np.array([j.pop("nested_offset", 0)], np.float32) for j in (j0, j1))
-            (fine if j0 == j1 and ulps(o0, o1) <= (256 if loose else 2) else bad).append(f"{k}: {j0} {o0} != {j1} {o1}")
+            (fine if j0 == j1 and ulps(o0, o1) <= (256 if loose else 0) else bad).append(f"{k}: {j0} {o0} != {j1} {o1}")
         elif k.endswith("nested_absmax"):
             u = ulps(np.frombuffer(b0, np.float32), np.frombuffer(b1, np.float32))
-            (fine if u <= (4096 if loose else 64) else bad).append(f"{k}: {u} ulp")
+            (fine if u <= (4096 if loose else 0) else bad).append(f"{k}: {u} ulp")
         else:
+            if loose and d0 == "F32" and not np.allclose(np.frombuffer(b0, np.float32), np.frombuffer(b1, np.float32), rtol=1e-5, atol=0, equal_nan=True):
+                bad.append(f"{k}: scales differ by more than 1e-5")
+                continue
             x, y = np.frombuffer(b0, np.uint8), np.frombuffer(b1, np.uint8)
+            if loose and d0 == "F32":
+                fine.append(f"{k}: within 1e-5")
+                continue
             share = float((x != y).mean())
             (fine if loose and share <= 2e-2 else bad).append(f"{k}: {share:.2e} of {len(x)} bytes differ")
     return fine, bad
@@ -241,7 +247,9 @@ def run(case: golden.Case, binary: str) -> tuple[str, list[str], list[str]]:
     out = Path("cases") / case.name / "got"
     p = subprocess.run([binary, "merge", f"bases/{case.base}", *flags(case), "-o", str(out), "--progress", "none"], capture_output=True, text=True)
     if info["error"]:
-        ok = p.returncode not in (0, 2) and p.stderr.strip()
+        if "meta tensor" in info["error"]:
+            return "PEFT fails", [], []  # low_cpu_mem_usage cannot load this model at all
+        ok = p.returncode in (1, 3, 5)
         return "both refuse", [], [] if ok else [f"PEFT: {info['error'][:200]}; mergescope exit {p.returncode}: {p.stderr[-300:]}"]
     if p.returncode not in (0, 3):
         return "failed", [], [f"exit {p.returncode}: {p.stderr[-500:]}"]
@@ -256,6 +264,7 @@ def logits(case: golden.Case) -> str | None:
     res = []
     for d in ("expected", "got"):
         m = auto.from_pretrained(f"cases/{case.name}/{d}", device_map="cpu").train()
+        torch.manual_seed(0)  # the same dropout masks: 4-bit models stay in train mode on CPU
         with torch.no_grad():
             res.append(m(input_ids=ids).logits.float())
     diff = (res[0] - res[1]).abs().max().item()
