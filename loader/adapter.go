@@ -45,6 +45,12 @@ type Module struct {
 	Experts   int
 	Depth     int
 
+	// Tuner is the peft_type of a tuner that is no LoRA, "" for LoRA. Params are
+	// its tensors by role ("hira_A", "oft_R"), shared projections included; A and B
+	// are set as well where they are the factors of a product.
+	Tuner  string
+	Params map[string]*Tensor
+
 	Problem error // why the module cannot be merged, for example a shape or rank conflict
 }
 

@@ -139,7 +139,10 @@ func TestOtherTuner(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	if a.Config.PeftType != "IA3" || len(a.Modules) != 0 || len(a.Others) != 2 || a.Others[0].Kind != KindUnknown || a.Config.Unknown != nil {
+	if m := a.Module("m"); m == nil || m.Tuner != "IA3" || m.Params["ia3_l"] == nil || m.Problem != nil {
+		t.Errorf("%+v", m)
+	}
+	if a.Config.PeftType != "IA3" || len(a.Modules) != 1 || len(a.Others) != 1 || a.Others[0].Kind != KindUnknown || a.Config.Unknown != nil {
 		t.Errorf("%+v", a)
 	}
 }

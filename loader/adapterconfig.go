@@ -10,7 +10,7 @@ import (
 // left out but stay in Raw. A field that is absent or null has PEFT's default
 // (peft/tuners/lora/config.py, peft/config.py); configurations are nil then.
 type AdapterConfig struct {
-	PeftType       string // "LORA"; other tuners open, but have no Modules
+	PeftType       string // "LORA", or another tuner
 	TaskType       string
 	BaseModel      string
 	PeftVersion    string
@@ -45,6 +45,8 @@ type AdapterConfig struct {
 	VeLoRA           map[string]any // velora_config
 	Arrow            map[string]any // arrow_config
 
+	Tuner TunerConfig // of tuners that are no LoRA
+
 	JSON    []byte         // the whole file
 	Raw     map[string]any // the same decoded: numbers are float64
 	Unknown []string       // names that are no field of PEFT 0.21's LoraConfig, in file order
@@ -68,30 +70,43 @@ var notNull = []string{"peft_type", "r", "lora_alpha"}
 // ParseAdapterConfig reads adapter_config.json; file names it in errors, which
 // give the field and the byte offset.
 func ParseAdapterConfig(file string, text []byte) (AdapterConfig, error) {
-	c := AdapterConfig{R: 8, Alpha: 8, Bias: "none", InitLoraWeight: "true", JSON: text, Raw: map[string]any{}}
+	c := AdapterConfig{R: 8, Alpha: 8, Bias: "none", InitLoraWeight: "true", Tuner: defaultTuner(), JSON: text, Raw: map[string]any{}}
 	s := &scanner{s: string(text), words: true}
-	var unknown []string
+	type entry struct {
+		key  string
+		read scanner // stands at the value
+	}
+	var entries []entry
 	err := s.object(func(key string, at int) error {
 		s.peek()
 		typed := *s // for reading the value a second time, by its type
 		v, err := s.value()
-		if err != nil {
-			return err
-		}
 		c.Raw[key] = v
-		read := c.field(key)
-		switch {
-		case read == nil && !slices.Contains(ignoredFields, key):
-			unknown = append(unknown, key)
-		case read != nil && (v != nil || slices.Contains(notNull, key)):
-			if err := read(&typed); err != nil {
-				return fmt.Errorf("field %q: %w", key, err)
-			}
-		}
-		return nil
+		entries = append(entries, entry{key, typed})
+		return err
 	})
 	if err == nil {
 		err = s.end()
+	}
+	c.PeftType, _ = c.Raw["peft_type"].(string) // decides what the other fields are
+	if t, ok := tuners[c.PeftType]; ok {
+		c.R, c.Alpha = t.rank, t.alpha
+	}
+	var unknown []string
+	for i := range entries {
+		if err != nil {
+			break
+		}
+		key := entries[i].key
+		read := c.field(key)
+		switch v := c.Raw[key]; {
+		case read == nil && !slices.Contains(ignoredFields, key):
+			unknown = append(unknown, key)
+		case read != nil && (v != nil || slices.Contains(notNull, key)):
+			if err = read(&entries[i].read); err != nil {
+				err = fmt.Errorf("field %q: %w", key, err)
+			}
+		}
 	}
 	if err == nil && c.PeftType == "" {
 		err = fmt.Errorf("field \"peft_type\" is missing")
@@ -107,6 +122,11 @@ func ParseAdapterConfig(file string, text []byte) (AdapterConfig, error) {
 
 // field returns the reader of a field, nil for one that is not kept.
 func (c *AdapterConfig) field(key string) func(*scanner) error {
+	if c.PeftType != "LORA" && c.PeftType != "" {
+		if read, special := c.tunerField(key); special {
+			return read
+		}
+	}
 	switch key {
 	case "peft_type":
 		return readText(&c.PeftType)

@@ -169,7 +169,7 @@ func FuzzAdapterConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if c.R < 1 || c.PeftType == "" || math.IsNaN(c.Alpha) || math.IsInf(c.Alpha, 0) {
+		if c.PeftType == "LORA" && c.R < 1 || c.R < 0 || c.PeftType == "" || math.IsNaN(c.Alpha) || math.IsInf(c.Alpha, 0) {
 			t.Fatalf("%+v", c)
 		}
 		var raw map[string]any

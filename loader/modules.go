@@ -49,9 +49,12 @@ func (a *Adapter) group() error {
 	}
 	modules := map[key]*Module{}
 	var rest []*Tensor
+	if a.Config.PeftType != "LORA" {
+		return a.groupTuner()
+	}
 	for _, t := range a.File.Tensors {
 		path, role, param, ok := factorKey(strings.TrimPrefix(t.Name, peftPrefix))
-		if !ok || a.Config.PeftType != "LORA" {
+		if !ok {
 			rest = append(rest, t)
 			continue
 		}
@@ -114,9 +117,10 @@ func (m *Module) put(t *Tensor, role, param string) bool {
 }
 
 // parameters gives modules of target_parameters their parameter. Where several
-// nest, the file does not tell which is which; PEFT wraps them in the order the
-// module registers them, which the configuration's order usually is, so the
-// first is the innermost (peft/tuners/tuners_utils.py, _inject_parameters).
+// nest, the file does not tell which is which; PEFT wraps them in the order in
+// which the module registers them, the first innermost (peft/tuners/tuners_utils.py,
+// _inject_parameters). Modules of experts register gate_up_proj before
+// down_proj; of others the configuration's order is taken.
 func (a *Adapter) parameters() {
 	for i := 0; i < len(a.Modules); {
 		path := a.Modules[i].Path
@@ -131,6 +135,7 @@ func (a *Adapter) parameters() {
 				names = append(names, p[dot+1:])
 			}
 		}
+		slices.SortStableFunc(names, func(x, y string) int { return cmp.Compare(registration(x), registration(y)) })
 		for _, m := range a.Modules[i : i+n] {
 			switch inner := n - 1 - m.Depth; {
 			case len(names) == n && 0 <= inner && inner < n:
@@ -143,9 +148,14 @@ func (a *Adapter) parameters() {
 	}
 }
 
+// registration orders parameters as modules of experts register them.
+func registration(parameter string) int {
+	return strings.Count(parameter, "down_proj")
+}
+
 // any returns a tensor of the module to blame.
 func (m *Module) any() *Tensor {
-	return cmp.Or(m.A, m.B, m.Magnitude, m.BiasB)
+	return cmp.Or(m.A, m.B, m.Magnitude, m.BiasB, m.first())
 }
 
 // scale sets Alpha and Scale as PEFT does on loading, in double precision
@@ -224,7 +234,7 @@ func (m *Module) problem(t *Tensor, format string, args ...any) {
 // (peft/utils/save_and_load.py, get_peft_model_state_dict).
 func (a *Adapter) replaced(t *Tensor) *Replaced {
 	r := &Replaced{Tensor: t, Kind: KindUnknown}
-	if a.Config.PeftType != "LORA" {
+	if _, tuner := tuners[a.Config.PeftType]; !tuner && a.Config.PeftType != "LORA" {
 		return r
 	}
 	name := strings.TrimPrefix(t.Name, peftPrefix)
@@ -237,7 +247,7 @@ func (a *Adapter) replaced(t *Tensor) *Replaced {
 	if dot < 0 || strings.Contains(name, "lora_") || strings.Contains(name, ".original_module.") {
 		return r
 	}
-	target := strings.ReplaceAll(name, baseLayer, "")
+	target := strings.ReplaceAll(strings.ReplaceAll(name, ".token_adapter"+baseLayer+".", "."), baseLayer, "")
 	module, param := target[:strings.LastIndexByte(target, '.')], target[strings.LastIndexByte(target, '.')+1:]
 	switch {
 	case saved || inModules(module, a.Config.ModulesToSave):
