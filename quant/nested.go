@@ -95,18 +95,27 @@ func lookup8(x float32) uint8 {
 		return 0
 	}
 	x = max(-1, min(1, x))
-	place := int32(FMA32((x+1)*0.5, 65535, 0.5))
-	v := -1 + float32(2*float32(place))/65535
-	lo, hi := 0, 255 // midpoints below lo are < v, those from hi on are not
-	for lo < hi {
-		k := (lo + hi) / 2
-		if midpoint8(k) < v {
-			lo = k + 1
-		} else {
-			hi = k
-		}
+	place := int64(FMA32((x+1)*0.5, 65535, 0.5))
+	code := uint64(0)
+	for step := uint64(128); step > 0; step /= 2 { // the sign bit says that the bound is beyond place
+		code += step &^ uint64((place-places8[(code+step-1)&255])>>63)
 	}
-	return uint8(lo)
+	return uint8(code)
+}
+
+// places8 are, for each code but the last, the least place of a greater code.
+// Place p stands for the value 2p/65535 - 1.
+var places8 = newPlaces8()
+
+func newPlaces8() (least [256]int64) {
+	place := int64(0)
+	for k := range 255 {
+		for place < 65536 && -1+float32(2*float32(place))/65535 <= midpoint8(k) {
+			place++
+		}
+		least[k] = place
+	}
+	return least
 }
 
 // nearest8 is CUDA's rule (csrc/kernels.cu, dQuantize): a binary search that
