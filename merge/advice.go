@@ -45,7 +45,7 @@ var hints = map[Code]string{
 	CodeUnsupported:   adviseSeparate + "; these layers are copied unchanged",
 	CodeOtherBase:     "another copy of the same weights is fine; else merge into the base the adapter was trained on",
 	CodeUnknownField:  "compare with the PEFT version that wrote it; " + adviseVerify,
-	CodeLoraBias:      "train without lora_bias, or " + adviseSeparate,
+	CodeLoraBias:      adviseFloat + ", where the bias is scaled, or " + adviseSeparate + ", or train without lora_bias; --unsafe merges it as PEFT does without safe_merge",
 	CodeLowMem:        "load the adapter without low_cpu_mem_usage to get the weights merged here",
 	CodeDisk:          "choose another output directory or free some space",
 }

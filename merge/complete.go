@@ -125,6 +125,9 @@ func (o *output) config(kept map[string]bool) ([]byte, error) {
 		return nil, nil
 	}
 	text, err := editConfig(raw, o.spec.model, o.spec.layers, kept)
+	if err == nil && o.spec.untied {
+		text, err = setUntied(text)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", configName, err)
 	}

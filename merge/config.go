@@ -195,14 +195,20 @@ func (t jsonText) remove(key string) ([]byte, error) {
 	return slices.Concat(t[:from], t[to:]), nil
 }
 
-// set gives a member of an inner object a new value, in the style of the
-// document: Python's json.dumps with or without indentation.
-func (t jsonText) set(value []byte, outer, key string) ([]byte, error) {
-	obj, ok, err := t.find(outer)
-	if err != nil || !ok {
-		return t, err
+// set gives the member with that path of keys a new value, in the style of the
+// document: Python's json.dumps with or without indentation. The objects around
+// it must exist, else nothing changes.
+func (t jsonText) set(value []byte, path ...string) ([]byte, error) {
+	key := path[len(path)-1]
+	obj := member{value: bytes.IndexByte(t, '{'), end: bytes.LastIndexByte(t, '}') + 1}
+	if outer := path[:len(path)-1]; len(outer) > 0 {
+		var ok bool
+		var err error
+		if obj, ok, err = t.find(outer...); err != nil || !ok {
+			return t, err
+		}
 	}
-	m, ok, err := t.find(outer, key)
+	m, ok, err := t.find(path...)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ const goldenDir = "../testdata/golden"
 
 // goldenCase is case.json of a merge made by PEFT.
 type goldenCase struct {
+	dir        string   // testdata/golden or a directory like it
 	Name       string   `json:"name"`
 	Base       string   `json:"base"`
 	Adapters   []string `json:"adapters"`
@@ -85,7 +86,7 @@ func readRaw(dir string) (map[string]rawTensor, error) {
 
 // want returns all tensors PEFT's result has.
 func (c *goldenCase) want() (map[string]rawTensor, error) {
-	dir := filepath.Join(goldenDir, "cases", c.Name)
+	dir := filepath.Join(c.dir, "cases", c.Name)
 	sub := "expected"
 	if _, err := os.Stat(filepath.Join(dir, "expected_flat")); err == nil {
 		sub = "expected_flat" // what every device but an AVX-512 CPU gives
@@ -94,7 +95,7 @@ func (c *goldenCase) want() (map[string]rawTensor, error) {
 	if err != nil || !c.Expected.Slim {
 		return got, err
 	}
-	base, err := readRaw(filepath.Join(goldenDir, c.Base))
+	base, err := readRaw(filepath.Join(c.dir, c.Base))
 	if err != nil {
 		return nil, err
 	}
@@ -109,12 +110,23 @@ func (c *goldenCase) want() (map[string]rawTensor, error) {
 // run merges the case into a directory as PEFT was asked to.
 func (c *goldenCase) run(t *testing.T, out string) (*merge.Report, error) {
 	t.Helper()
-	var src loader.Source
-	model, err := src.Checkpoint(filepath.Join(goldenDir, c.Base))
+	p := c.project(t)
+	job, err := merge.NewJob(p, p.NewPlan(), c.options(out))
 	if err != nil {
 		return nil, err
 	}
-	defer model.Close()
+	return job.Run(t.Context())
+}
+
+// project opens the base and the adapters of the case in the order of merging.
+func (c *goldenCase) project(t *testing.T) *merge.Project {
+	t.Helper()
+	var src loader.Source
+	model, err := src.Checkpoint(filepath.Join(c.dir, c.Base))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = model.Close() })
 	names := []string{"default"}
 	for i := range c.Adapters[1:] {
 		names = append(names, fmt.Sprintf("a%d", i+1))
@@ -125,11 +137,11 @@ func (c *goldenCase) run(t *testing.T, out string) (*merge.Report, error) {
 	}
 	byName := map[string]*loader.Adapter{}
 	for i, d := range dirs {
-		a, err := src.Adapter(filepath.Join(goldenDir, "cases", c.Name, d))
+		a, err := src.Adapter(filepath.Join(c.dir, "cases", c.Name, d))
 		if err != nil {
-			return nil, err
+			t.Fatal(err)
 		}
-		defer a.Close()
+		t.Cleanup(func() { _ = a.Close() })
 		a.Name = names[i]
 		a.Native = c.Action == "combine" // as PEFT makes it, not loads it
 		byName[a.Name] = a
@@ -141,11 +153,7 @@ func (c *goldenCase) run(t *testing.T, out string) (*merge.Report, error) {
 	for _, n := range names {
 		p.Adapters = append(p.Adapters, byName[n])
 	}
-	job, err := merge.NewJob(p, p.NewPlan(), c.options(out))
-	if err != nil {
-		return nil, err
-	}
-	return job.Run(t.Context())
+	return p
 }
 
 // deviation is what a result differs by.
@@ -254,23 +262,29 @@ func (c *goldenCase) options(out string) merge.Options {
 
 // TestConformance merges every golden case and prints a table of what came out.
 func TestConformance(t *testing.T) {
-	dirs, err := os.ReadDir(filepath.Join(goldenDir, "cases"))
+	walkGolden(t, goldenDir, (*goldenCase).verdict)
+}
+
+// walkGolden runs every case of a directory and prints a table of the verdicts.
+func walkGolden(t *testing.T, dir string, verdict func(c *goldenCase, t *testing.T) (tensors, equal int, result string)) {
+	t.Helper()
+	dirs, err := os.ReadDir(filepath.Join(dir, "cases"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var table strings.Builder
 	fmt.Fprintf(&table, "%-36s %8s %8s  %s\n", "case", "tensors", "equal", "result")
-	for _, dir := range dirs {
-		t.Run(dir.Name(), func(t *testing.T) {
-			text, err := os.ReadFile(filepath.Join(goldenDir, "cases", dir.Name(), "case.json"))
+	for _, d := range dirs {
+		t.Run(d.Name(), func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join(dir, "cases", d.Name(), "case.json"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			var c goldenCase
+			c := goldenCase{dir: dir}
 			if err := json.Unmarshal(text, &c); err != nil {
 				t.Fatal(err)
 			}
-			tensors, equal, result := c.verdict(t)
+			tensors, equal, result := verdict(&c, t)
 			fmt.Fprintf(&table, "%-36s %8d %8d  %s\n", c.Name, tensors, equal, result)
 		})
 	}
@@ -279,6 +293,10 @@ func TestConformance(t *testing.T) {
 
 // verdict runs the case and fails the test where it should.
 func (c *goldenCase) verdict(t *testing.T) (tensors, equal int, result string) {
+	if c.Error != nil && c.Error.Phase == "create" {
+		// TestTrainedCopyOfQuantizedWeight merges what PEFT cannot create.
+		return 0, 0, "no adapter to merge, PEFT cannot create it: " + c.Error.Text
+	}
 	out := filepath.Join(t.TempDir(), "out")
 	report, err := c.run(t, out)
 	if c.Error != nil {

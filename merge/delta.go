@@ -32,18 +32,6 @@ type factorFaults struct {
 	At     Place
 }
 
-// unmerged says why no update exists for what an adapter holds for a module, ""
-// if one does: to add only B@A of these would be a wrong merge.
-func unmerged(m *loader.Module) string {
-	switch {
-	case m.BiasB != nil:
-		return "lora_bias: merging lora_B.bias is not supported"
-	case m.Parameter != "":
-		return "target_parameters: merging into the parameter " + m.Parameter + " is not supported"
-	}
-	return ""
-}
-
 // lora adds scale*(B@A), or its transpose.
 type lora struct {
 	a     *quant.Factor // [rank, cols]
@@ -71,17 +59,11 @@ func openLoRA(step *Step, w *loader.Weight, opt mergeOptions) (*lora, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lora{scale: float32(step.Scale), kind: quant.F32, round: opt.rounding(step, w)}
+	stored, kind := loadedAs(step, w, opt)
+	l := &lora{scale: float32(step.Scale), kind: kind, round: opt.rounding(step, w)}
 	l.bad = factorFaultsOf(m, a, b)
-	if own := layerDtype(w, opt.compute); step.Adapter.Native {
-		l.kind = tensorFormats[m.B.DType]
-	} else if opt.lora != LoRAFloat32 {
-		quant.RoundTo(a, own)
-		quant.RoundTo(b, own)
-		if opt.lora == LoRALayer {
-			l.kind = own
-		}
-	}
+	quant.RoundTo(a, stored)
+	quant.RoundTo(b, stored)
 	l.upper = w.Format.IsFloat() // lora/layer.py multiplies in float32 on CPU, lora/bnb.py does not
 	rank, in, out := int(m.A.Shape[0]), int(m.A.Shape[1]), int(m.B.Shape[0])
 	if step.Transpose {
@@ -131,14 +113,14 @@ func (l *lora) add(p *quant.Panel, r0 int) {
 }
 
 // zero adds nothing, as an adapter whose B is zero does: the weight is requantized
-// all the same.
-type zero struct{}
+// all the same. Its value is the dtype of the adapter's arithmetic.
+type zero quant.Format
 
 func (zero) faults() factorFaults { return factorFaults{At: Nowhere()} }
 
-func (zero) dtype(base quant.Format) quant.Format { return promote(base, quant.F32) }
+func (z zero) dtype(base quant.Format) quant.Format { return promote(base, quant.Format(z)) }
 
-func (zero) add(p *quant.Panel, _ int) {
+func (z zero) add(p *quant.Panel, _ int) {
 	p.D = resize(p.D, p.Len())
 	clear(p.D)
 	p.Add()

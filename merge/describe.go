@@ -2,6 +2,7 @@ package merge
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"mergescope/loader"
@@ -44,7 +45,20 @@ func tensorsOf(model *loader.Checkpoint, f *loader.File, layers []Layer, extra [
 	if !touched {
 		return nil
 	}
-	return append(list, added...)
+	for _, e := range added {
+		list = slices.Insert(list, place(list, e), e)
+	}
+	return list
+}
+
+// place returns where a new tensor comes in a header: the safetensors library
+// sorts those of a dtype by name.
+func place(list []outTensor, e outTensor) int {
+	i := slices.IndexFunc(list, func(o outTensor) bool { return o.dtype == e.dtype && o.name > e.name })
+	if i < 0 {
+		return len(list)
+	}
+	return i
 }
 
 // changeLayer adds the tensors of a rewritten weight to changed, by name.

@@ -15,12 +15,13 @@ type dora struct {
 	norms     []float32 // |V| over the base; nil until needed, see prepare
 }
 
-func openDoRA(step *Step, l *lora) (*dora, error) {
+// openDoRA reads the magnitudes of a module, held in the given dtype.
+func openDoRA(step *Step, l *lora, stored quant.Format) (*dora, error) {
 	m, err := readFloats(step.Module.Magnitude)
 	if err != nil {
 		return nil, err
 	}
-	quant.RoundTo(m, l.kind)
+	quant.RoundTo(m, stored)
 	if n, first := nonFinite(m); n > 0 && l.bad.A+l.bad.B == 0 {
 		l.bad.B, l.bad.Origin, l.bad.At = n, "lora_magnitude_vector", elementPlace(step.Module.Magnitude, first)
 	}

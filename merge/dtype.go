@@ -75,3 +75,22 @@ func promote(a, b quant.Format) quant.Format {
 	}
 	return quant.F32
 }
+
+// loadedAs says how PEFT holds a step's factors: the dtype their elements are
+// rounded to on loading, and the dtype they are multiplied in.
+func loadedAs(step *Step, w *loader.Weight, opt mergeOptions) (stored, kind quant.Format) {
+	own := layerDtype(w, opt.compute)
+	switch {
+	case step.Adapter.Native:
+		kind = quant.F32
+		if m := step.Module; m.B != nil {
+			kind = tensorFormats[m.B.DType]
+		}
+		return quant.F32, kind
+	case opt.lora == LoRAFloat32:
+		return quant.F32, quant.F32
+	case opt.lora == LoRALayer:
+		return own, own
+	}
+	return own, quant.F32
+}

@@ -266,16 +266,23 @@ func (f *flight) endPass() error {
 }
 
 // finish writes the quant state, whose dtype becomes that of what PEFT adds up,
-// and commits what was written, or undoes it if the layer was stopped.
+// and the bias, and commits what was written, or undoes it if the layer was stopped.
 func (f *flight) finish(ctx context.Context, stopped bool, note []byte) error {
 	if f.sink == nil {
 		return nil
 	}
 	if stopped {
 		f.sink.revert()
-	} else if s := f.sub; s.form.Is4Bit() {
-		q := s.layer.Weight.State
-		if err := f.sink.WriteAt(q.JSON.Name, q.Encode(s.dtype(), f.offset), 0); err != nil {
+		return f.sink.commit(ctx, note)
+	}
+	s, w := f.sub, f.sub.layer.Weight
+	if s.form.Is4Bit() {
+		if err := f.sink.WriteAt(w.State.JSON.Name, w.State.Encode(s.dtype(), f.offset), 0); err != nil {
+			return err
+		}
+	}
+	if s.bias != nil {
+		if err := f.sink.WriteAt(w.Bias.Name, s.bias, 0); err != nil {
 			return err
 		}
 	}

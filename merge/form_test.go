@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -209,24 +210,21 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-// TestRefused keeps the bytes of a layer whose adapter holds more than A and B
-// of a kind that is not merged.
+// TestRefused keeps the bytes of layers on which PEFT's safe merge fails.
 func TestRefused(t *testing.T) {
-	const layer = "model.layers.0.self_attn.q_proj"
-	p, _ := golden(t, "nf4-plain")
-	for _, m := range p.Adapters[0].Modules {
-		if m.Path == layer {
-			m.BiasB = m.B
-		}
-	}
-	p.Model.Weight(layer).Bias = p.Model.Weight(layer).Data
+	p, g := golden(t, "lora-bias-nf4-safe")
 	r, m := runPlan(t, p, p.NewPlan(), Options{})
-	if m.tensors[layer+".weight"] != nil {
-		t.Error("was written")
+	if len(m.tensors) != 0 || len(r.Layers) != 2 {
+		t.Errorf("%d tensors written, %d layers", len(m.tensors), len(r.Layers))
 	}
 	for _, l := range r.Layers {
-		if l.Name == layer && (len(l.Alerts) != 1 || l.Alerts[0].Code != CodeUnsupported || !math.IsNaN(float64(l.Kept))) {
-			t.Errorf("%+v", l)
+		if len(l.Alerts) != 1 || !math.IsNaN(float64(l.Kept)) {
+			t.Fatalf("%+v", l)
+		}
+		a := l.Alerts[0]
+		if a.Code != CodeUnmergeable || a.Level != Error || !strings.Contains(a.Message, g.Error.Text) || a.Hint == "" ||
+			a.Place.Tensor != "base_model.model."+l.Name+".lora_B.bias" || !strings.HasSuffix(a.Place.File, "adapter_model.safetensors") {
+			t.Errorf("%+v", a)
 		}
 	}
 }

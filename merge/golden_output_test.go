@@ -35,6 +35,7 @@ func TestGoldenDirectories(t *testing.T) {
 	for _, tt := range []struct{ name, base string }{
 		{"shards", "llama-nf4-shards"},
 		{"nf4-dq", "llama-nf4-dq"},
+		{"../../golden-forms/cases/tied-save-embed", "llama-nf4-tied"}, // one more tensor, and another config.json
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "out")

@@ -63,6 +63,8 @@ type Job struct {
 	opt     Options
 	merge   mergeOptions
 	layers  []Layer
+	extra   []outTensor // written beside the layers
+	untied  bool
 	todo    []int // indices of the layers that are computed, natural order
 	out     sink  // nil in a dry run; set by Run before any worker starts
 	log     Log
@@ -104,14 +106,17 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	for _, ref := range plan.Adapters {
 		j.used = append(j.used, p.Adapter(ref.Name))
 	}
-	layers, alerts := p.Layers(plan)
+	layers, replaced, alerts := p.layers(plan)
 	j.layers = layers
+	j.log.Now = opt.Now
+	if err := j.replace(p, replaced); err != nil {
+		return nil, err
+	}
 	if opt.Out != "" {
 		if err := checkOutput(j.output()); err != nil {
 			return nil, err
 		}
 	}
-	j.log.Now = opt.Now
 	j.log.Add(alerts...)
 	j.status = make([]LayerState, len(layers))
 	j.flights, j.tiles, j.sums = map[int]*flight{}, map[int]*Tile{}, map[int]quant.Sums{}
@@ -128,6 +133,50 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	j.pool.open, j.pool.panel, j.pool.end, j.pool.place = j.open, j.compute, j.end, j.place
 	j.pool.init(j.limit, j.todo)
 	return j, nil
+}
+
+// replace lists what is written beside the weights of the layers: their biases,
+// and tensors that adapters replace. What was replaced cannot be taken off.
+func (j *Job) replace(p *Project, list []replacement) error {
+	if j.opt.Unmerge == Subtract {
+		list = j.unreplaced(list)
+	}
+	j.untied = p.unties(list)
+	for i := range j.layers {
+		if t, ok := j.layers[i].biasTensor(j.merge); ok {
+			j.extra = append(j.extra, t)
+		}
+	}
+	for _, r := range list {
+		if j.opt.Unmerge == RoundTrip {
+			r.tokens = nil // PEFT puts the rows back
+		}
+		t, err := r.tensor(j.merge)
+		if err != nil {
+			return err
+		}
+		j.extra = append(j.extra, t)
+	}
+	return nil
+}
+
+// unreplaced leaves every tensor as the model has it, and says so.
+func (j *Job) unreplaced(list []replacement) []replacement {
+	var left tally
+	for _, r := range list {
+		left.add(r.name, tensorPlace(r.whole))
+	}
+	for i := range j.layers {
+		l := &j.layers[i]
+		for _, t := range [...]*loader.Tensor{l.base, l.bias} {
+			if t != nil {
+				left.add(t.Name, tensorPlace(t))
+			}
+		}
+		l.base, l.bias = nil, nil
+	}
+	j.log.Add(left.alert(Warning, CodeReplaced, "tensors that the adapter replaced cannot be taken off, since what they were is not known: %d, first %s; they stay")...)
+	return nil
 }
 
 // arithmetic is what of the plan and the options decides bytes and figures.
@@ -212,7 +261,7 @@ func (j *Job) run(ctx context.Context) (err error) {
 // output says what the job's output directory becomes.
 func (j *Job) output() outputSpec {
 	return outputSpec{
-		dir: j.opt.Out, model: j.model, adapters: j.used, layers: j.layers,
+		dir: j.opt.Out, model: j.model, adapters: j.used, layers: j.layers, extra: j.extra, untied: j.untied,
 		plan: j.digest(), progress: func(n int64) { j.bytes.Add(n) },
 	}
 }
@@ -243,10 +292,8 @@ func (j *Job) open(ctx context.Context, layer int) (*flight, error) {
 			return nil, j.resume(l, sink.note())
 		}
 	}
-	for i := range l.Steps {
-		if why := unmerged(l.Steps[i].Module); why != "" {
-			return nil, j.refuse(ctx, l, &l.Steps[i], why, sink)
-		}
+	if step, why := l.refusal(j.merge); step != nil {
+		return nil, j.refuse(ctx, l, step, why, sink)
 	}
 	s, err := openSubject(l, j.merge)
 	if err != nil {
@@ -310,7 +357,10 @@ func (j *Job) refuse(ctx context.Context, l *Layer, step *Step, why string, sink
 	v := newVerdict(l, MetricsOf(quant.Sums{}), quant.Sums{})
 	v.Stopped = true
 	m := step.Module
-	alert := newAlert(Warning, CodeUnsupported, l.Weight.Name, step.Adapter.Name+": "+why)
+	alert := newAlert(Error, CodeUnmergeable, l.Weight.Name, step.Adapter.Name+": "+why)
+	if trainsBias(step.Adapter, m) {
+		alert.Hint = HintFor(CodeLoraBias)
+	}
 	v.Report.Alerts = append(v.Report.Alerts, alert.at(tensorPlace(cmp.Or(m.BiasB, m.A))))
 	if sink != nil {
 		sink.revert()

@@ -27,6 +27,8 @@ type outTensor struct {
 	owner  string         // weight whose merge writes it, "" for copied and given tensors
 	from   *loader.Tensor // copied from; with an owner: what is written if the owner leaves it alone
 	data   []byte         // given bytes, if neither owner nor from is set
+
+	through content // from as it is written, if its bytes change on the way; without an owner only
 }
 
 // slot is an outTensor at its place in a file, and how far it is written.

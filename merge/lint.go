@@ -32,7 +32,6 @@ func (p *Project) findings(plan Plan, layers []Layer) []Alert {
 	out := p.lintModel()
 	widths := widthsOf(p.Model)
 	for _, a := range p.planned(plan) {
-		out = append(out, p.lintReplaced(a)...)
 		if a.Config.PeftType == "LORA" {
 			out = append(out, lintTraining(a)...)
 			out = append(out, lintForms(a, widths)...)

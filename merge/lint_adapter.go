@@ -116,62 +116,12 @@ func (p *Project) otherBase(base string) bool {
 	return base != "" && p.Model.Path != "" && b != last(p.Model.Name) && b != last(p.Model.Path)
 }
 
-// lintReplaced reports tensors that replace or edit tensors of the base.
-func (p *Project) lintReplaced(a *loader.Adapter) []Alert {
-	kinds := map[string]*tally{}
-	var missing, packed tally
-	for _, r := range a.Others {
-		if kinds[r.Kind] == nil {
-			kinds[r.Kind] = &tally{}
-		}
-		kinds[r.Kind].add(r.Tensor.Name, tensorPlace(r.Tensor))
-		if r.Target == "" {
-			continue
-		}
-		w := p.Model.Weight(r.Target)
-		switch {
-		case p.Model.Tensor(r.Target) == nil:
-			missing.add(r.Target, tensorPlace(r.Tensor))
-		case w != nil && !w.Format.IsFloat():
-			packed.add(r.Target, tensorPlace(r.Tensor))
-		}
-	}
-	var out []Alert
-	for _, k := range []struct{ kind, what string }{
-		{loader.KindModulesToSave, "tensors that replace whole tensors of the base (modules_to_save): %d, first %s"},
-		{loader.KindBias, "tensors that replace biases of the base (bias=\"" + a.Config.Bias + "\"): %d, first %s"},
-		{loader.KindTokens, "tensors that replace rows of an embedding (trainable_token_indices): %d, first %s"},
-		{loader.KindEmbedding, "embeddings saved along, which replace those of the base: %d, first %s"},
-	} {
-		if t := kinds[k.kind]; t != nil {
-			out = append(out, t.alert(Warning, CodeReplaced, a.Name+": "+k.what)...)
-		}
-	}
-	if t := kinds[loader.KindUnknown]; t != nil && a.Config.PeftType == "LORA" {
-		out = append(out, t.alert(Warning, CodeUnsupported, a.Name+": tensors of unknown purpose, which are left out: %d, first %s")...)
-	}
-	out = append(out, missing.alert(Warning, CodeUnmatched, a.Name+": tensors that replace tensors the model does not have: %d, first %s")...)
-	return append(out, packed.alert(Error, CodeUnmergeable, a.Name+": tensors that replace quantized weights: %d, first %s; "+
-		"PEFT cannot load this, since packed weights cannot be trained (only Tensors of floating point dtype can require gradients)")...)
-}
-
 // lintForms checks forms of LoRA that PEFT merges otherwise than it infers.
 func lintForms(a *loader.Adapter, w widths) []Alert {
-	if !w.quantized() {
+	if !w.quantized() || a.Config.BDLoRA == nil {
 		return nil
 	}
-	var out []Alert
-	if a.Config.BDLoRA != nil {
-		out = append(out, finding(a, Warning, CodeUnsupported, "use_bdlora: PEFT ignores it on bitsandbytes layers and merges A and B as they are"))
-	}
-	var t tally
-	for _, m := range a.Modules {
-		if m.BiasB != nil && m.Scale != 1 {
-			t.add(m.Path, tensorPlace(m.BiasB))
-		}
-	}
-	return append(out, t.alert(Warning, CodeLoraBias, a.Name+": modules with lora_B.bias: %d, first %s; on bitsandbytes layers PEFT merges it without the scaling "+
-		"(peft issue 3741), so the merged model differs from the adapter kept separate")...)
+	return []Alert{finding(a, Warning, CodeUnsupported, "use_bdlora: PEFT ignores it on bitsandbytes layers and merges A and B as they are")}
 }
 
 func hasF32(a *loader.Adapter) bool {

@@ -87,7 +87,7 @@ func (p *Project) lintTied(plan Plan, layers []Layer) []Alert {
 	}
 	for _, a := range p.planned(plan) {
 		for _, r := range a.Others {
-			if m := strings.TrimSuffix(r.Target, ".weight"); r.Kind != loader.KindEmbedding && m != "" && isEmbedding(m) {
+			if m := strings.TrimSuffix(r.Target, ".weight"); (r.Kind == loader.KindTokens || r.Kind == loader.KindUnknown) && m != "" && isEmbedding(m) {
 				warn(m, a.Name, tensorPlace(r.Tensor))
 			}
 		}

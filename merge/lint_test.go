@@ -301,25 +301,28 @@ func TestOtherTunerByWidth(t *testing.T) {
 
 func TestLintReplacedTensors(t *testing.T) {
 	p := openProject(t, demoDir+"/base-nf4", [2]string{"light", demoDir + "/adapter-gocode-light"})
-	p.Model.Config.TieEmbeddings = true
-	tensor := func(name string) *loader.Tensor { return &loader.Tensor{Name: name} }
+	tensor := func(name string, like *loader.Weight) *loader.Tensor {
+		return &loader.Tensor{Name: name, DType: "F32", Shape: like.Shape}
+	}
+	head, q := p.Model.Weight("lm_head"), p.Model.Weight(q0)
 	a := *p.Adapters[0]
 	a.Others = []*loader.Replaced{
-		{Tensor: tensor("lm_head.weight"), Kind: loader.KindModulesToSave, Target: "lm_head.weight"},
-		{Tensor: tensor("score.weight"), Kind: loader.KindModulesToSave, Target: "score.weight"},
-		{Tensor: tensor("q.weight"), Kind: loader.KindModulesToSave, Target: q0 + ".weight"},
-		{Tensor: tensor("odd"), Kind: loader.KindUnknown},
+		{Tensor: tensor("lm_head.weight", head), Kind: loader.KindModulesToSave, Target: "lm_head.weight"},
+		{Tensor: tensor("score.weight", head), Kind: loader.KindModulesToSave, Target: "score.weight"},
+		{Tensor: tensor("q.weight", q), Kind: loader.KindModulesToSave, Target: q0 + ".weight"},
+		{Tensor: tensor("embed", q), Kind: loader.KindEmbedding, Target: "model.embed_tokens.weight"},
+		{Tensor: tensor("odd", head), Kind: loader.KindUnknown},
 	}
-	q := NewProject(p.Model, &a)
-	alerts := q.Lint(q.NewPlan())
+	n := NewProject(p.Model, &a)
+	alerts := n.Lint(n.NewPlan())
 	for code, want := range map[Code]string{
-		CodeReplaced:    "tensors that replace whole tensors of the base (modules_to_save): 3, first lm_head.weight",
-		CodeTied:        "light changes lm_head, but config.json has tie_word_embeddings",
+		CodeReplaced:    "tensors that replace whole tensors of the base (modules_to_save): 1, first lm_head.weight",
 		CodeUnmatched:   "tensors that replace tensors the model does not have: 1, first score.weight",
 		CodeUnmergeable: "tensors that replace quantized weights: 1, first " + q0,
+		CodeShape:       "size mismatch: embed is",
 		CodeUnsupported: "tensors of unknown purpose, which are left out: 1",
 	} {
-		if found := find(alerts, code); len(found) != 1 || !strings.Contains(found[0].Message, want) {
+		if found := find(alerts, code); len(found) != 1 || !strings.Contains(found[0].Message, want) || found[0].Hint == "" {
 			t.Errorf("%s: %+v, want %q", code, found, want)
 		}
 	}

@@ -19,6 +19,7 @@ type outputSpec struct {
 	adapters []*loader.Adapter
 	layers   []Layer
 	extra    []outTensor // tensors that replace the model's of the same name, or are new
+	untied   bool        // config.json is to say that the embeddings are not tied
 	plan     string      // digest of everything besides the inputs that decides a byte
 
 	progress func(bytes int64) // told of the bytes copyRest copies; nil for nobody

@@ -49,6 +49,10 @@ type Layer struct {
 	Steps  []Step // adapters to merge, in order
 	Output Output
 	Reason string // why no adapter applies, "" if one does
+
+	// Tensors of adapters that take the place of the weight and of its bias
+	// before anything is merged; nil if the model's own do.
+	base, bias *loader.Tensor
 }
 
 // Merges reports whether the layer's weights are changed by an adapter. The
@@ -61,13 +65,15 @@ func (l *Layer) Copies() bool { return !l.Merges() && !l.Output.Dequantized() }
 // Step is one adapter on one layer.
 type Step struct {
 	Adapter *loader.Adapter
-	Module  *loader.Module
-	Factor  float64 // the plan's scale
-	Scale   float64 // Module.Scale * Factor, what B@A is multiplied with
+	Module  *loader.Module // without A and B where the file has no tensors for a targeted weight: the delta is 0
+	Factor  float64        // the plan's scale
+	Scale   float64        // Module.Scale * Factor, what B@A is multiplied with
 
 	// Transpose says that the weight is stored [in, out], as float Conv1D and
 	// embedding weights are, so the delta to add is the transpose of B@A.
 	Transpose bool
+
+	Share *Share // the weight's share of the factors, nil if it has all of them
 }
 
 // Validate reports the first reason why the plan cannot be run on the project:
@@ -89,18 +95,21 @@ func (p *Project) Validate(plan Plan) error {
 // natural order, and the alerts that need no merge. It reads no tensors. If a
 // pattern does not compile no rule applies, and an alert says so.
 func (p *Project) Layers(plan Plan) ([]Layer, []Alert) {
+	layers, _, alerts := p.layers(plan)
+	return layers, alerts
+}
+
+// layers is Layers with the tensors that adapters replace beside the layers
+// that are merged.
+func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 	layers := make([]Layer, len(p.Model.Weights))
-	for i, w := range p.Model.Weights {
-		layers[i] = Layer{Index: i, Weight: w, Output: Same}
-	}
 	var alerts []Alert
 	if err := plan.Check(); err != nil {
 		alerts = append(alerts, newAlert(Error, CodeConflict, "", err.Error()))
 	}
 	rules, _ := compileRules(plan.Rules)
-	for i := range layers {
-		layers[i].Output = rules.output(layers[i].Weight.Name)
-		w := layers[i].Weight
+	for i, w := range p.Model.Weights {
+		layers[i] = Layer{Index: i, Weight: w, Output: rules.output(w.Name)}
 		if layers[i].Output.Dequantized() && (w.Format.IsFloat() || w.Problem != nil) {
 			layers[i].Output = Same // output forms concern quantized weights that can be decoded
 		}
@@ -141,23 +150,26 @@ func (p *Project) Layers(plan Plan) ([]Layer, []Alert) {
 	for i := range layers {
 		layers[i].settle(why[i], len(plan.Adapters))
 	}
-	return layers, append(alerts, p.findings(plan, layers)...)
+	alerts = append(alerts, splitExperts(layers)...)
+	replaced, found := p.replacements(plan, rules, layers)
+	alerts = append(alerts, found...)
+	return layers, replaced, append(alerts, p.findings(plan, layers)...)
 }
 
 // stepFor returns the step of an adapter on a layer, or why there is none.
 func stepFor(a *loader.Adapter, h hit, factor float64) (Step, string) {
 	switch {
-	case h.untrained:
-		return Step{}, "targeted by " + a.Name + ", but its file has no tensors for it"
-	case h.module == nil:
-		return Step{}, "not targeted by " + a.Name
 	case h.problem != "":
 		return Step{}, a.Name + " cannot be merged: " + h.problem
+	case h.module == nil && h.miss == "":
+		return Step{}, "not targeted by " + a.Name
+	case h.module == nil:
+		return Step{}, "not targeted by " + a.Name + ": " + h.miss
 	case factor == 0:
 		return Step{}, "scale of " + a.Name + " is 0"
 	}
 	return Step{
-		Adapter: a, Module: h.module, Factor: factor, Scale: h.module.Scale * factor, Transpose: h.transpose,
+		Adapter: a, Module: h.module, Factor: factor, Scale: h.module.Scale * factor, Transpose: h.transpose, Share: h.share,
 	}, ""
 }
 

@@ -30,12 +30,10 @@ func (p *Project) subject(ctx context.Context, plan Plan, layer string) (*subjec
 	if err != nil {
 		return nil, err
 	}
-	for i := range l.Steps {
-		if why := unmerged(l.Steps[i].Module); why != "" {
-			return nil, layerError(l, errors.New(why))
-		}
-	}
 	opt := p.arithmetic(plan, Options{})
+	if step, why := l.refusal(opt); step != nil {
+		return nil, layerError(l, errors.New(why))
+	}
 	key := l.key(opt)
 	if s := p.seen.find(key); s != nil {
 		return s, nil

@@ -49,6 +49,9 @@ func residuals(layers []Layer, base string) ([]residual, error) {
 	}
 	var list []residual
 	for i, a := range adapters {
+		if a.Config.PeftType != "LORA" {
+			return nil, fmt.Errorf("adapter %s: output separate: only LoRA adapters can be written anew, this is %s", a.Name, a.Config.PeftType)
+		}
 		r := residual{dir: residualDir}
 		if len(adapters) > 1 {
 			r.dir = path.Join(residualDir, unsafeInName.ReplaceAllString(a.Name, "_"))
@@ -99,8 +102,8 @@ func residualConfigOf(a *loader.Adapter, steps []Step, base string) ([]byte, err
 	ranks, alphas := map[string]int{}, map[string]float64{}
 	for _, s := range steps {
 		m := s.Module
-		if m.Parameter != "" {
-			continue // target_parameters stays as it is
+		if m.Parameter != "" || m.A == nil {
+			continue // target_parameters stays as it is; nothing to keep of a fresh adapter
 		}
 		targets = append(targets, m.Path)
 		// PEFT matches keys as regular expressions against the end of a path.

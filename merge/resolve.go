@@ -11,27 +11,35 @@ import (
 // hit is the module of one adapter that belongs to a weight.
 type hit struct {
 	module    *loader.Module
+	share     *Share
 	transpose bool
-	untrained bool   // the configuration targets the weight, the file has nothing for it
+	miss      string // why the adapter has no module for the weight, "" if it has
 	problem   string // why it cannot be merged, "" if it can
 }
 
 // resolve finds the weight of every module of an adapter. Names are compared
 // exactly first; then a module path that ends in exactly one weight's name at a
-// dot, or the other way round, is taken and reported.
+// dot, or the other way round, is taken and reported. The result has a hit for
+// every weight.
 func (p *Project) resolve(a *loader.Adapter) (map[*loader.Weight]hit, []Alert) {
 	fanIn := a.Config.FanInFanOut || conv1dModels[p.Model.Config.ModelType]
-	hits := make(map[*loader.Weight]hit, len(a.Modules))
+	hits := make(map[*loader.Weight]hit, len(p.Model.Weights))
 	var f resolution
 	var rest []*loader.Module
 	for _, m := range a.Modules {
+		if parts := p.shares(m); parts != nil {
+			for _, x := range parts {
+				hits[x.weight] = p.newShare(a, m, x, &f)
+			}
+			continue
+		}
 		w := p.Model.Weight(weightName(m))
 		if w == nil {
 			rest = append(rest, m)
 		} else if _, taken := hits[w]; taken {
 			f.twice = append(f.twice, m)
 		} else {
-			hits[w] = newHit(m, w, fanIn, &f)
+			hits[w] = newHit(a, m, w, fanIn, &f)
 		}
 	}
 	if len(rest) > 0 {
@@ -47,28 +55,51 @@ func (p *Project) resolve(a *loader.Adapter) (map[*loader.Weight]hit, []Alert) {
 				f.twice = append(f.twice, m)
 			default:
 				f.renamed = append(f.renamed, [2]string{m.Path, w.Name})
-				hits[w] = newHit(m, w, fanIn, &f)
+				hits[w] = newHit(a, m, w, fanIn, &f)
 			}
 		}
 	}
-	p.untrained(a, hits, &f)
-	return hits, f.alerts(a)
+	p.absent(a, hits, &f)
+	return hits, append(f.alerts(a), lintBias(a, hits, p.Model.Weights)...)
 }
 
-// untrained finds the weights that the configuration targets although the file
-// has nothing for them. PEFT gives them a fresh adapter, whose delta is zero,
-// and merges it: they are requantized without need.
-func (p *Project) untrained(a *loader.Adapter, hits map[*loader.Weight]hit, f *resolution) {
-	if len(a.Modules) == 0 {
-		return // the file is empty, which says nothing of single weights
+// absent says why weights have no module, and gives those that the
+// configuration targets a module without tensors. PEFT creates a fresh adapter
+// for them, with a B of zero, and merges it: the weight is stored anew. If no
+// module of the file has found its weight the names do not agree, and nothing
+// is made up.
+func (p *Project) absent(a *loader.Adapter, hits map[*loader.Weight]hit, f *resolution) {
+	if a.Config.PeftType != "LORA" {
+		return
 	}
+	found := len(hits) > 0
 	t := newTargeter(&a.Config)
 	for _, w := range p.Model.Weights {
-		if _, ok := hits[w]; !ok && len(w.Shape) == 2 && t.match(w.Name) {
-			hits[w] = hit{untrained: true}
-			f.untrained = append(f.untrained, w.Name)
+		if _, ok := hits[w]; ok {
+			continue
 		}
+		h := hit{miss: t.miss(w)}
+		if h.miss == "" && len(w.Shape) == 2 && len(a.Modules) > 0 {
+			f.untrained = append(f.untrained, w.Name)
+			switch {
+			case !found:
+				h.miss = "its file has no tensors for it"
+			case a.Config.UseDoRA:
+				h.miss = "its file has no tensors for it, and a fresh magnitude vector is not made up"
+			case w.Problem == nil:
+				h.module = fresh(a, w)
+				h.problem = biasProblem(a, h.module, w)
+			}
+		}
+		hits[w] = h
 	}
+}
+
+// fresh is the module PEFT creates where the file has no tensors.
+func fresh(a *loader.Adapter, w *loader.Weight) *loader.Module {
+	m := &loader.Module{Path: w.Name, Alpha: a.Config.Alpha, Rank: a.Config.R}
+	m.Scale = m.Alpha / float64(m.Rank)
+	return m
 }
 
 // weightName is the name of the weight a module adapts.
@@ -80,9 +111,23 @@ func weightName(m *loader.Module) string {
 }
 
 // newHit checks a module against the weight it belongs to.
-func newHit(m *loader.Module, w *loader.Weight, fanIn bool, f *resolution) hit {
+func newHit(a *loader.Adapter, m *loader.Module, w *loader.Weight, fanIn bool, f *resolution) hit {
 	h := hit{module: m}
-	switch {
+	if f.broken(&h, w) {
+		return h
+	}
+	var at *loader.Tensor
+	if h.transpose, at, h.problem = fit(m, w, fanIn); h.problem != "" {
+		f.problems = append(f.problems, newAlert(Error, CodeShape, w.Name, h.problem).at(tensorPlace(at)))
+	} else if h.problem = biasProblem(a, m, w); h.problem != "" {
+		f.problems = append(f.problems, newAlert(Error, CodeUnmergeable, w.Name, a.Name+": "+h.problem).at(tensorPlace(cmp.Or(m.BiasB, m.A))))
+	}
+	return h
+}
+
+// broken notes what the loader found wrong with a module or its weight.
+func (f *resolution) broken(h *hit, w *loader.Weight) bool {
+	switch m := h.module; {
 	case m.Problem != nil:
 		h.problem = m.Problem.Error()
 		code := CodeShape
@@ -93,17 +138,10 @@ func newHit(m *loader.Module, w *loader.Weight, fanIn bool, f *resolution) hit {
 	case w.Problem != nil:
 		h.problem = w.Problem.Error()
 		f.problems = append(f.problems, newAlert(Error, CodeUnsupported, w.Name, h.problem).at(tensorPlace(w.Data)))
-	case m.BiasB != nil && w.Bias == nil:
-		// lora/layer.py; the bitsandbytes layers fail with an AttributeError.
-		h.problem = "Impossible to merge LoRA with `lora_bias=True` because the base layer has no bias."
-		f.problems = append(f.problems, newAlert(Error, CodeUnmergeable, w.Name, h.problem).at(tensorPlace(m.BiasB)))
 	default:
-		var at *loader.Tensor
-		if h.transpose, at, h.problem = fit(m, w, fanIn); h.problem != "" {
-			f.problems = append(f.problems, newAlert(Error, CodeShape, w.Name, h.problem).at(tensorPlace(at)))
-		}
+		return false
 	}
-	return h
+	return true
 }
 
 // tensorPlace points at a whole tensor.
@@ -192,9 +230,9 @@ func (f *resolution) alerts(a *loader.Adapter) []Alert {
 		out = append(out, al)
 	}
 	if n := len(f.untrained); n > 0 {
-		msg := fmt.Sprintf("%s: the configuration targets %s for which the file has no tensors, first %s; "+
-			"PEFT requantizes them with a delta of zero, here their bytes are kept", a.Name, count(n, "weight"), f.untrained[0])
-		al := newAlert(Info, CodeUnmatched, "", msg)
+		msg := fmt.Sprintf("%s: the configuration targets %s for which the file has no tensors, first %s; as PEFT does, "+
+			"they are stored anew with a delta of zero. PEFT: \"Found missing adapter keys while loading the checkpoint\"", a.Name, count(n, "weight"), f.untrained[0])
+		al := newAlert(Warning, CodeUnmatched, "", msg)
 		al.Count = n
 		out = append(out, al)
 	}

@@ -155,6 +155,10 @@ func (s *slot) fill(ctx context.Context, o *output, copied func(int64)) (record,
 	if copied == nil {
 		copied = func(int64) {}
 	}
+	var src content = s.from
+	if s.through != nil {
+		src = s.through
+	}
 	h := sha256.New()
 	buf := make([]byte, min(chunk, max(s.size, 1)))
 	for off := int64(0); off < s.size; {
@@ -162,7 +166,7 @@ func (s *slot) fill(ctx context.Context, o *output, copied func(int64)) (record,
 			return record{}, err
 		}
 		p := buf[:min(int64(len(buf)), s.size-off)]
-		if err := s.from.ReadFull(p, off); err != nil {
+		if err := src.ReadFull(p, off); err != nil {
 			return record{}, err
 		}
 		if err := s.write(o, p, off); err != nil {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"mergescope/loader"
+	"mergescope/quant"
 )
 
 // PEFT saves tensors for exactly the modules its configuration targets, so the
@@ -22,8 +23,8 @@ func TestTargetsAgreeWithFiles(t *testing.T) {
 				}
 			}
 			for _, w := range openGolden(t, g).Model.Weights {
-				if len(w.Shape) == 2 && target.match(w.Name) != held[w.Name] {
-					t.Errorf("%s %s: %s targeted %t, tensors %t", g.Name, a.Name, w.Name, target.match(w.Name), held[w.Name])
+				if len(w.Shape) == 2 && (target.miss(w) == "") != held[w.Name] {
+					t.Errorf("%s %s: %s targeted %t, tensors %t", g.Name, a.Name, w.Name, target.miss(w) == "", held[w.Name])
 				}
 			}
 		}
@@ -50,11 +51,19 @@ func TestTargeter(t *testing.T) {
 		{"other layer", loader.AdapterConfig{TargetModules: []string{"q_proj"}, Layers: []int64{0}}, q1, false},
 		{"layers_pattern", loader.AdapterConfig{TargetModules: []string{"q_proj"}, Layers: []int64{1}, LayersPattern: []string{"layers"}}, q1, true},
 		{"other layers_pattern", loader.AdapterConfig{TargetModules: []string{"q_proj"}, Layers: []int64{1}, LayersPattern: []string{"h"}}, q1, false},
-		{"no layer index", loader.AdapterConfig{TargetModules: []string{"lm_head"}, Layers: []int64{1}}, "lm_head", false},
+		{"no layer index", loader.AdapterConfig{TargetModules: []string{"lm_head"}, Layers: []int64{1}}, "base.lm_head", false},
+		{"named in full, whatever the layer", loader.AdapterConfig{TargetModules: []string{q1}, Layers: []int64{0}}, q1, true},
+		{"inside what is saved whole", loader.AdapterConfig{TargetModules: []string{"dense"}, ModulesToSave: []string{"score"}}, "m.score.dense", false},
+		{"beside what is saved whole", loader.AdapterConfig{TargetModules: []string{"dense"}, ModulesToSave: []string{"score"}}, "m.scores.dense", true},
+		{"pattern at the start", loader.AdapterConfig{TargetModules: []string{"q"}, Layers: []int64{1}, LayersPattern: []string{"h"}}, "h.1.q", true},
+		{"all-linear", loader.AdapterConfig{TargetRegex: "All-Linear"}, q0, true},
+		{"all-linear, excluded", loader.AdapterConfig{TargetRegex: "all-linear", ExcludeModules: []string{"q_proj"}}, q0, false},
+		{"all-linear, output embedding", loader.AdapterConfig{TargetRegex: "all-linear"}, "lm_head", false},
+		{"all-linear, embedding", loader.AdapterConfig{TargetRegex: "all-linear"}, "model.embed_tokens", false},
 		{"broken regex", loader.AdapterConfig{TargetRegex: `(`}, q0, false},
 	}
 	for _, tt := range tests {
-		if got := newTargeter(&tt.cfg).match(tt.path); got != tt.want {
+		if got := newTargeter(&tt.cfg).miss(&loader.Weight{Name: tt.path, Param: tt.path + ".weight", Shape: []int64{64, 64}, Format: quant.F32}) == ""; got != tt.want {
 			t.Errorf("%s: %t, want %t", tt.name, got, tt.want)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 // safe for concurrent use, except that settle fills scales between two passes.
 type subject struct {
 	layer    *Layer
+	data     content      // codes of the base
 	spec     quant.Spec   // of the base
 	form     quant.Format // of the result
 	profile  quant.Profile
@@ -29,6 +30,8 @@ type subject struct {
 	// scales are the effective new scales after each update of a weight with
 	// nested scales, which depend on the whole weight; nil for others.
 	scales [][]float32
+
+	bias []byte // of the layer as it is written, nil if it stays
 }
 
 // mergeOptions are what of a plan and of Options decides the arithmetic.
@@ -43,9 +46,9 @@ type mergeOptions struct {
 
 // rounding is the dtype a delta is rounded to before it is added, Unknown if it
 // is not. PEFT's safe merge and its unmerge of a float layer, and any merge into
-// an embedding, use delta.to(W.dtype) (lora/layer.py).
+// an embedding or a parameter, use delta.to(W.dtype) (lora/layer.py).
 func (o mergeOptions) rounding(step *Step, w *loader.Weight) quant.Format {
-	if w.Format.IsFloat() && (!o.unsafe || o.unmerge == Subtract || step.Module.Embedding) {
+	if w.Format.IsFloat() && (!o.unsafe || o.unmerge == Subtract || step.Module.Embedding || step.Share != nil) {
 		return w.Format
 	}
 	return quant.Unknown
@@ -59,19 +62,26 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 		return nil, w.Problem
 	}
 	s := &subject{
-		layer: l, spec: w.Spec(), form: w.Format, profile: opt.profile,
+		layer: l, data: w.Data, spec: w.Spec(), form: w.Format, profile: opt.profile,
 		rows: w.Rows(), cols: w.Cols(), unit: 1,
 	}
 	if f, ok := outputFormats[l.Output]; ok {
 		s.form = f
+	}
+	if l.base != nil {
+		if err := s.replace(l.base); err != nil {
+			return nil, err
+		}
 	}
 	s.inferred = opt.reference == AsInferred && s.spec.Format.Is4Bit() && s.spec.Dtype != quant.F32
 	if s.spec.Format.Is4Bit() {
 		s.unit = min(s.spec.Blocksize/gcd(s.spec.Blocksize, s.cols), s.rows)
 	}
 	var err error
-	if s.absmax, err = readScales(w); err != nil {
-		return nil, err
+	if !s.spec.Format.IsFloat() {
+		if s.absmax, err = readScales(w); err != nil {
+			return nil, err
+		}
 	}
 	if s.updates, err = openUpdates(l, opt); err != nil {
 		return nil, err
@@ -80,7 +90,24 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 	for _, u := range s.updates {
 		s.dtypes = append(s.dtypes, u.dtype(s.dtypes[len(s.dtypes)-1]))
 	}
+	if s.bias, err = newBias(l, opt); err != nil {
+		return nil, err
+	}
 	return s, s.prepare()
+}
+
+// replace makes a tensor of an adapter the base. Over a quantized weight that is
+// written as floats it is read in that form.
+func (s *subject) replace(t *loader.Tensor) (err error) {
+	to := s.form
+	if s.spec.Format.IsFloat() {
+		to = s.spec.Format
+	} else {
+		s.spec = quant.Spec{Format: to, Dtype: to}
+		s.unit = 1
+	}
+	s.data, err = contentIn(t, to)
+	return err
 }
 
 // outputFormats are the element types of the output forms that dequantize.
@@ -112,13 +139,21 @@ func openSteps(l *Layer, opt mergeOptions) ([]update, error) {
 
 // openUpdate reads what a step adds to a weight.
 func openUpdate(step *Step, w *loader.Weight, opt mergeOptions) (update, error) {
+	switch {
+	case step.Share != nil:
+		return openShare(step, w, opt)
+	case step.Module.A == nil: // a fresh adapter
+		_, kind := loadedAs(step, w, opt)
+		return zero(kind), nil
+	}
 	l, err := openLoRA(step, w, opt)
 	if err != nil {
 		return nil, err
 	}
 	l.minus = opt.unmerge == Subtract
 	if step.Module.Magnitude != nil {
-		return openDoRA(step, l)
+		stored, _ := loadedAs(step, w, opt)
+		return openDoRA(step, l, stored)
 	}
 	return l, nil
 }
@@ -191,7 +226,7 @@ func (s *subject) read(w *work, r0, n int) error {
 	p.Rows, p.Cols, p.First = n, s.cols, int64(r0)*int64(s.cols)
 	lo, hi := s.codeRange(s.spec.Format, r0, n)
 	w.raw = resize(w.raw, int(hi-lo))
-	if err := s.layer.Weight.Data.ReadFull(w.raw, lo); err != nil {
+	if err := s.data.ReadFull(w.raw, lo); err != nil {
 		return err
 	}
 	b0, b1 := s.scaleRange(r0, n)
@@ -241,7 +276,7 @@ func (s *subject) chain(w *work, r0, last int) {
 	p := &w.p
 	p.Dequantize()
 	s.reference(w)
-	if s.form != s.spec.Format {
+	if s.form != s.spec.Format || len(s.updates) == 0 {
 		s.applyFloat(w, r0)
 		return
 	}
@@ -268,7 +303,7 @@ func (s *subject) chain(w *work, r0, last int) {
 func (s *subject) applyFloat(w *work, r0 int) {
 	p := &w.p
 	if len(s.updates) == 0 {
-		zero{}.add(p, r0)
+		zero(quant.F32).add(p, r0)
 	}
 	for i, u := range s.updates {
 		if i == 0 {
@@ -347,8 +382,8 @@ func (s *subject) panelRows(weights int) int {
 // changes, relative to the rms of the weight.
 func (s *subject) noiseFloor(ctx context.Context, w *work) (Figure, error) {
 	z := *s
-	z.updates, z.scales = []update{zero{}}, nil
-	z.dtypes = []quant.Format{s.spec.Dtype, zero{}.dtype(s.spec.Dtype)}
+	z.updates, z.scales = []update{zero(quant.F32)}, nil
+	z.dtypes = []quant.Format{s.spec.Dtype, zero(quant.F32).dtype(s.spec.Dtype)}
 	f := newFlight(&z, nil, panelWeights)
 	for ; f.pass < z.passes(); f.pass++ {
 		for panel := range f.panels {
