@@ -131,12 +131,19 @@ func DeltaHalf(dst, b []float32, f *Factor, rows int, scale float32, dtype Forma
 	if len(dst) != rows*f.Cols || len(b) != rows*f.Rank {
 		panic(badLength)
 	}
+	if !deltaHalfVector(dst, b, f, rows, scale, dtype) {
+		deltaHalfPlain(dst, b, f, rows, scale, dtype, 0, f.Cols)
+	}
+}
+
+// deltaHalfPlain is DeltaHalf for columns [c0, c1).
+func deltaHalfPlain(dst, b []float32, f *Factor, rows int, scale float32, dtype Format, c0, c1 int) {
 	var more [3][]float32
 	for l := range more {
-		more[l] = make([]float32, f.Cols)
+		more[l] = make([]float32, c1-c0)
 	}
 	for o := range rows {
-		out := dst[o*f.Cols : (o+1)*f.Cols]
+		out := dst[o*f.Cols+c0 : o*f.Cols+c1]
 		sums := [4][]float32{out, more[0], more[1], more[2]}
 		for _, s := range sums {
 			clear(s)
@@ -146,7 +153,7 @@ func DeltaHalf(dst, b []float32, f *Factor, rows int, scale float32, dtype Forma
 			if k >= f.Rank/4*4 {
 				s = out
 			}
-			for i, a := range f.A[k*f.Cols : (k+1)*f.Cols] {
+			for i, a := range f.A[k*f.Cols+c0 : k*f.Cols+c1] {
 				s[i] += float32(v * a)
 			}
 		}

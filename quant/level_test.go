@@ -50,6 +50,7 @@ func TestEveryLevel(t *testing.T) {
 			"MKL":           TestDeltaMatchesMKL,
 			"DeltaShapes":   TestDeltaShapes,
 			"DeltaSpecial":  TestDeltaNonFinite,
+			"DeltaHalf":     TestGoldenDeltaHalf,
 			"NearestRandom": TestNearestRandom,
 			"RoundTo":       TestRoundTo,
 			"DecodeFloats":  TestDecodeFloats,
@@ -307,6 +308,33 @@ func TestLevelsAgreeOnFloats(t *testing.T) {
 			identical(t, name+" rounded", got.rounded, want.rounded)
 			identical(t, name+" decoded", got.decoded, want.decoded)
 			sameBytes(t, name+" stored", got.stored, want.stored)
+		}
+	}
+}
+
+// The delta of an adapter in half precision, at ranks that leave products over.
+func TestLevelsAgreeOnHalf(t *testing.T) {
+	rng := rand.New(rand.NewPCG(65, 66))
+	for i := range 400 {
+		rows, cols, rank := 1+rng.IntN(5), 1+rng.IntN(300), 1+rng.IntN(40)
+		dtype := []Format{F16, BF16, F32}[i%3]
+		a, b := gauss(rng, rank*cols, 1), gauss(rng, rows*rank, 1)
+		if i%2 == 0 {
+			for range 1 + len(a)/50 {
+				a[rng.IntN(len(a))] = odd[rng.IntN(len(odd))]
+				b[rng.IntN(len(b))] = odd[rng.IntN(len(odd)-5)]
+			}
+		}
+		RoundTo(a, dtype)
+		RoundTo(b, dtype)
+		compute := func(l Level) []float32 {
+			dst := make([]float32, rows*cols)
+			at(t, l, func() { DeltaHalf(dst, b, NewFactor(a, rank, cols), rows, 0.3, dtype) })
+			return dst
+		}
+		want := compute(Go)
+		for _, l := range levels()[1:] {
+			identical(t, fmt.Sprintf("%s %s %dx%d rank %d", l, dtype, rows, cols, rank), compute(l), want)
 		}
 	}
 }

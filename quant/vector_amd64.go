@@ -20,6 +20,18 @@ func delta4AVX2(dst *float32, stride int, b *float32, rank int, a *float32, next
 //go:noescape
 func delta1AVX2(dst *float32, stride int, b *float32, rank int, a *float32, next int, k int, blocks int, scale float32, add int) (nan int)
 
+// deltaHalfF16AVX2 sets 64*blocks columns of a row as DeltaHalf does. a is the first of blocks
+// [k][64]. nan is not 0 if a sum or a result is NaN.
+//
+//go:noescape
+func deltaHalfF16AVX2(dst *float32, b *float32, a *float32, k int, blocks int, scale float32) (nan int)
+
+// deltaHalfBF16AVX2 sets 64*blocks columns of a row as DeltaHalf does. a is the first of blocks
+// [k][64]. nan is not 0 if a sum or a result is NaN.
+//
+//go:noescape
+func deltaHalfBF16AVX2(dst *float32, b *float32, a *float32, k int, blocks int, scale float32) (nan int)
+
 // addAVX2 sets dst to x+y, 64 elements a chunk. nan is not 0 if a sum is NaN.
 //
 //go:noescape
@@ -169,6 +181,18 @@ func delta4AVX512(dst *float32, stride int, b *float32, rank int, a *float32, ne
 //
 //go:noescape
 func delta1AVX512(dst *float32, stride int, b *float32, rank int, a *float32, next int, k int, blocks int, scale float32, add int) (nan int)
+
+// deltaHalfF16AVX512 sets 64*blocks columns of a row as DeltaHalf does. a is the first of blocks
+// [k][64]. nan is not 0 if a sum or a result is NaN.
+//
+//go:noescape
+func deltaHalfF16AVX512(dst *float32, b *float32, a *float32, k int, blocks int, scale float32) (nan int)
+
+// deltaHalfBF16AVX512 sets 64*blocks columns of a row as DeltaHalf does. a is the first of blocks
+// [k][64]. nan is not 0 if a sum or a result is NaN.
+//
+//go:noescape
+func deltaHalfBF16AVX512(dst *float32, b *float32, a *float32, k int, blocks int, scale float32) (nan int)
 
 // addAVX512 sets dst to x+y, 64 elements a chunk. nan is not 0 if a sum is NaN.
 //

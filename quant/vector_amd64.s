@@ -400,6 +400,822 @@ scale0:
 	VZEROUPPER
 	RET
 
+// func deltaHalfF16AVX2(dst *float32, b *float32, a *float32, k int, blocks int, scale float32) (nan int)
+// Requires: AVX, AVX2, F16C
+TEXT ·deltaHalfF16AVX2(SB), NOSPLIT, $0-56
+	MOVQ         dst+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         k+24(FP), BX
+	MOVQ         blocks+32(FP), SI
+	MOVQ         BX, DI
+	SHRQ         $0x02, DI
+	MOVQ         BX, R8
+	SHLQ         $0x08, R8
+	VBROADCASTSS scale+40(FP), Y0
+	VPXOR        Y1, Y1, Y1
+
+block:
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	LEAQ  (DX), R9
+	MOVQ  CX, R10
+	MOVQ  DI, R11
+	TESTQ R11, R11
+	JZ    restA
+
+quadA:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	VBROADCASTSS 4(R10), Y10
+	VMULPS       256(R9), Y10, Y11
+	VADDPS       Y11, Y4, Y4
+	VMULPS       288(R9), Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VBROADCASTSS 8(R10), Y10
+	VMULPS       512(R9), Y10, Y11
+	VADDPS       Y11, Y6, Y6
+	VMULPS       544(R9), Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VBROADCASTSS 12(R10), Y10
+	VMULPS       768(R9), Y10, Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       800(R9), Y10, Y10
+	VADDPS       Y10, Y9, Y9
+	ADDQ         $0x00000400, R9
+	ADDQ         $0x10, R10
+	DECQ         R11
+	JNZ          quadA
+
+restA:
+	MOVQ BX, R11
+	ANDQ $0x03, R11
+	JZ   addA
+
+oneA:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          oneA
+
+addA:
+	VADDPS    Y4, Y2, Y2
+	VADDPS    Y6, Y2, Y2
+	VADDPS    Y8, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VPOR      Y4, Y1, Y1
+	VCVTPS2PH $0x00, Y2, X2
+	VCVTPH2PS X2, Y2
+	VMULPS    Y0, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VPOR      Y4, Y1, Y1
+	VCVTPS2PH $0x00, Y2, X2
+	VCVTPH2PS X2, Y2
+	VMOVUPS   Y2, (AX)
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y7, Y3, Y3
+	VADDPS    Y9, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y2
+	VPOR      Y2, Y1, Y1
+	VCVTPS2PH $0x00, Y3, X3
+	VCVTPH2PS X3, Y3
+	VMULPS    Y0, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y2
+	VPOR      Y2, Y1, Y1
+	VCVTPS2PH $0x00, Y3, X3
+	VCVTPH2PS X3, Y3
+	VMOVUPS   Y3, 32(AX)
+	VPXOR     Y2, Y2, Y2
+	VPXOR     Y3, Y3, Y3
+	VPXOR     Y4, Y4, Y4
+	VPXOR     Y5, Y5, Y5
+	VPXOR     Y6, Y6, Y6
+	VPXOR     Y7, Y7, Y7
+	VPXOR     Y8, Y8, Y8
+	VPXOR     Y9, Y9, Y9
+	LEAQ      64(DX), R9
+	MOVQ      CX, R10
+	MOVQ      DI, R11
+	TESTQ     R11, R11
+	JZ        restB
+
+quadB:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	VBROADCASTSS 4(R10), Y10
+	VMULPS       256(R9), Y10, Y11
+	VADDPS       Y11, Y4, Y4
+	VMULPS       288(R9), Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VBROADCASTSS 8(R10), Y10
+	VMULPS       512(R9), Y10, Y11
+	VADDPS       Y11, Y6, Y6
+	VMULPS       544(R9), Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VBROADCASTSS 12(R10), Y10
+	VMULPS       768(R9), Y10, Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       800(R9), Y10, Y10
+	VADDPS       Y10, Y9, Y9
+	ADDQ         $0x00000400, R9
+	ADDQ         $0x10, R10
+	DECQ         R11
+	JNZ          quadB
+
+restB:
+	MOVQ BX, R11
+	ANDQ $0x03, R11
+	JZ   addB
+
+oneB:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          oneB
+
+addB:
+	VADDPS    Y4, Y2, Y2
+	VADDPS    Y6, Y2, Y2
+	VADDPS    Y8, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VPOR      Y4, Y1, Y1
+	VCVTPS2PH $0x00, Y2, X2
+	VCVTPH2PS X2, Y2
+	VMULPS    Y0, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VPOR      Y4, Y1, Y1
+	VCVTPS2PH $0x00, Y2, X2
+	VCVTPH2PS X2, Y2
+	VMOVUPS   Y2, 64(AX)
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y7, Y3, Y3
+	VADDPS    Y9, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y2
+	VPOR      Y2, Y1, Y1
+	VCVTPS2PH $0x00, Y3, X3
+	VCVTPH2PS X3, Y3
+	VMULPS    Y0, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y2
+	VPOR      Y2, Y1, Y1
+	VCVTPS2PH $0x00, Y3, X3
+	VCVTPH2PS X3, Y3
+	VMOVUPS   Y3, 96(AX)
+	VPXOR     Y2, Y2, Y2
+	VPXOR     Y3, Y3, Y3
+	VPXOR     Y4, Y4, Y4
+	VPXOR     Y5, Y5, Y5
+	VPXOR     Y6, Y6, Y6
+	VPXOR     Y7, Y7, Y7
+	VPXOR     Y8, Y8, Y8
+	VPXOR     Y9, Y9, Y9
+	LEAQ      128(DX), R9
+	MOVQ      CX, R10
+	MOVQ      DI, R11
+	TESTQ     R11, R11
+	JZ        restC
+
+quadC:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	VBROADCASTSS 4(R10), Y10
+	VMULPS       256(R9), Y10, Y11
+	VADDPS       Y11, Y4, Y4
+	VMULPS       288(R9), Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VBROADCASTSS 8(R10), Y10
+	VMULPS       512(R9), Y10, Y11
+	VADDPS       Y11, Y6, Y6
+	VMULPS       544(R9), Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VBROADCASTSS 12(R10), Y10
+	VMULPS       768(R9), Y10, Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       800(R9), Y10, Y10
+	VADDPS       Y10, Y9, Y9
+	ADDQ         $0x00000400, R9
+	ADDQ         $0x10, R10
+	DECQ         R11
+	JNZ          quadC
+
+restC:
+	MOVQ BX, R11
+	ANDQ $0x03, R11
+	JZ   addC
+
+oneC:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          oneC
+
+addC:
+	VADDPS    Y4, Y2, Y2
+	VADDPS    Y6, Y2, Y2
+	VADDPS    Y8, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VPOR      Y4, Y1, Y1
+	VCVTPS2PH $0x00, Y2, X2
+	VCVTPH2PS X2, Y2
+	VMULPS    Y0, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VPOR      Y4, Y1, Y1
+	VCVTPS2PH $0x00, Y2, X2
+	VCVTPH2PS X2, Y2
+	VMOVUPS   Y2, 128(AX)
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y7, Y3, Y3
+	VADDPS    Y9, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y2
+	VPOR      Y2, Y1, Y1
+	VCVTPS2PH $0x00, Y3, X3
+	VCVTPH2PS X3, Y3
+	VMULPS    Y0, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y2
+	VPOR      Y2, Y1, Y1
+	VCVTPS2PH $0x00, Y3, X3
+	VCVTPH2PS X3, Y3
+	VMOVUPS   Y3, 160(AX)
+	VPXOR     Y2, Y2, Y2
+	VPXOR     Y3, Y3, Y3
+	VPXOR     Y4, Y4, Y4
+	VPXOR     Y5, Y5, Y5
+	VPXOR     Y6, Y6, Y6
+	VPXOR     Y7, Y7, Y7
+	VPXOR     Y8, Y8, Y8
+	VPXOR     Y9, Y9, Y9
+	LEAQ      192(DX), R9
+	MOVQ      CX, R10
+	MOVQ      DI, R11
+	TESTQ     R11, R11
+	JZ        restD
+
+quadD:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	VBROADCASTSS 4(R10), Y10
+	VMULPS       256(R9), Y10, Y11
+	VADDPS       Y11, Y4, Y4
+	VMULPS       288(R9), Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VBROADCASTSS 8(R10), Y10
+	VMULPS       512(R9), Y10, Y11
+	VADDPS       Y11, Y6, Y6
+	VMULPS       544(R9), Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VBROADCASTSS 12(R10), Y10
+	VMULPS       768(R9), Y10, Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       800(R9), Y10, Y10
+	VADDPS       Y10, Y9, Y9
+	ADDQ         $0x00000400, R9
+	ADDQ         $0x10, R10
+	DECQ         R11
+	JNZ          quadD
+
+restD:
+	MOVQ BX, R11
+	ANDQ $0x03, R11
+	JZ   addD
+
+oneD:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          oneD
+
+addD:
+	VADDPS    Y4, Y2, Y2
+	VADDPS    Y6, Y2, Y2
+	VADDPS    Y8, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VPOR      Y4, Y1, Y1
+	VCVTPS2PH $0x00, Y2, X2
+	VCVTPH2PS X2, Y2
+	VMULPS    Y0, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VPOR      Y4, Y1, Y1
+	VCVTPS2PH $0x00, Y2, X2
+	VCVTPH2PS X2, Y2
+	VMOVUPS   Y2, 192(AX)
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y7, Y3, Y3
+	VADDPS    Y9, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y2
+	VPOR      Y2, Y1, Y1
+	VCVTPS2PH $0x00, Y3, X3
+	VCVTPH2PS X3, Y3
+	VMULPS    Y0, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y2
+	VPOR      Y2, Y1, Y1
+	VCVTPS2PH $0x00, Y3, X3
+	VCVTPH2PS X3, Y3
+	VMOVUPS   Y3, 224(AX)
+	ADDQ      R8, DX
+	ADDQ      $0x00000100, AX
+	DECQ      SI
+	JNZ       block
+	VMOVMSKPS Y1, AX
+	MOVQ      AX, nan+48(FP)
+	VZEROUPPER
+	RET
+
+// func deltaHalfBF16AVX2(dst *float32, b *float32, a *float32, k int, blocks int, scale float32) (nan int)
+// Requires: AVX, AVX2
+TEXT ·deltaHalfBF16AVX2(SB), NOSPLIT, $0-56
+	MOVQ         dst+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         k+24(FP), BX
+	MOVQ         blocks+32(FP), SI
+	MOVQ         BX, DI
+	SHRQ         $0x02, DI
+	MOVQ         BX, R8
+	SHLQ         $0x08, R8
+	VBROADCASTSS scale+40(FP), Y0
+	VPXOR        Y1, Y1, Y1
+
+block:
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	LEAQ  (DX), R9
+	MOVQ  CX, R10
+	MOVQ  DI, R11
+	TESTQ R11, R11
+	JZ    restA
+
+quadA:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	VBROADCASTSS 4(R10), Y10
+	VMULPS       256(R9), Y10, Y11
+	VADDPS       Y11, Y4, Y4
+	VMULPS       288(R9), Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VBROADCASTSS 8(R10), Y10
+	VMULPS       512(R9), Y10, Y11
+	VADDPS       Y11, Y6, Y6
+	VMULPS       544(R9), Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VBROADCASTSS 12(R10), Y10
+	VMULPS       768(R9), Y10, Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       800(R9), Y10, Y10
+	VADDPS       Y10, Y9, Y9
+	ADDQ         $0x00000400, R9
+	ADDQ         $0x10, R10
+	DECQ         R11
+	JNZ          quadA
+
+restA:
+	MOVQ BX, R11
+	ANDQ $0x03, R11
+	JZ   addA
+
+oneA:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          oneA
+
+addA:
+	VADDPS  Y4, Y2, Y2
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y8, Y2, Y2
+	VCMPPS  $0x03, Y2, Y2, Y4
+	VPOR    Y4, Y1, Y1
+	VPSRLD  $0x10, Y2, Y4
+	VPAND   one<>+0(SB), Y4, Y4
+	VPADDD  bias<>+0(SB), Y2, Y2
+	VPADDD  Y4, Y2, Y2
+	VPAND   top<>+0(SB), Y2, Y2
+	VMULPS  Y0, Y2, Y2
+	VCMPPS  $0x03, Y2, Y2, Y4
+	VPOR    Y4, Y1, Y1
+	VPSRLD  $0x10, Y2, Y4
+	VPAND   one<>+0(SB), Y4, Y4
+	VPADDD  bias<>+0(SB), Y2, Y2
+	VPADDD  Y4, Y2, Y2
+	VPAND   top<>+0(SB), Y2, Y2
+	VMOVUPS Y2, (AX)
+	VADDPS  Y5, Y3, Y3
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y9, Y3, Y3
+	VCMPPS  $0x03, Y3, Y3, Y2
+	VPOR    Y2, Y1, Y1
+	VPSRLD  $0x10, Y3, Y2
+	VPAND   one<>+0(SB), Y2, Y2
+	VPADDD  bias<>+0(SB), Y3, Y3
+	VPADDD  Y2, Y3, Y3
+	VPAND   top<>+0(SB), Y3, Y3
+	VMULPS  Y0, Y3, Y3
+	VCMPPS  $0x03, Y3, Y3, Y2
+	VPOR    Y2, Y1, Y1
+	VPSRLD  $0x10, Y3, Y2
+	VPAND   one<>+0(SB), Y2, Y2
+	VPADDD  bias<>+0(SB), Y3, Y3
+	VPADDD  Y2, Y3, Y3
+	VPAND   top<>+0(SB), Y3, Y3
+	VMOVUPS Y3, 32(AX)
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	VPXOR   Y6, Y6, Y6
+	VPXOR   Y7, Y7, Y7
+	VPXOR   Y8, Y8, Y8
+	VPXOR   Y9, Y9, Y9
+	LEAQ    64(DX), R9
+	MOVQ    CX, R10
+	MOVQ    DI, R11
+	TESTQ   R11, R11
+	JZ      restB
+
+quadB:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	VBROADCASTSS 4(R10), Y10
+	VMULPS       256(R9), Y10, Y11
+	VADDPS       Y11, Y4, Y4
+	VMULPS       288(R9), Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VBROADCASTSS 8(R10), Y10
+	VMULPS       512(R9), Y10, Y11
+	VADDPS       Y11, Y6, Y6
+	VMULPS       544(R9), Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VBROADCASTSS 12(R10), Y10
+	VMULPS       768(R9), Y10, Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       800(R9), Y10, Y10
+	VADDPS       Y10, Y9, Y9
+	ADDQ         $0x00000400, R9
+	ADDQ         $0x10, R10
+	DECQ         R11
+	JNZ          quadB
+
+restB:
+	MOVQ BX, R11
+	ANDQ $0x03, R11
+	JZ   addB
+
+oneB:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          oneB
+
+addB:
+	VADDPS  Y4, Y2, Y2
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y8, Y2, Y2
+	VCMPPS  $0x03, Y2, Y2, Y4
+	VPOR    Y4, Y1, Y1
+	VPSRLD  $0x10, Y2, Y4
+	VPAND   one<>+0(SB), Y4, Y4
+	VPADDD  bias<>+0(SB), Y2, Y2
+	VPADDD  Y4, Y2, Y2
+	VPAND   top<>+0(SB), Y2, Y2
+	VMULPS  Y0, Y2, Y2
+	VCMPPS  $0x03, Y2, Y2, Y4
+	VPOR    Y4, Y1, Y1
+	VPSRLD  $0x10, Y2, Y4
+	VPAND   one<>+0(SB), Y4, Y4
+	VPADDD  bias<>+0(SB), Y2, Y2
+	VPADDD  Y4, Y2, Y2
+	VPAND   top<>+0(SB), Y2, Y2
+	VMOVUPS Y2, 64(AX)
+	VADDPS  Y5, Y3, Y3
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y9, Y3, Y3
+	VCMPPS  $0x03, Y3, Y3, Y2
+	VPOR    Y2, Y1, Y1
+	VPSRLD  $0x10, Y3, Y2
+	VPAND   one<>+0(SB), Y2, Y2
+	VPADDD  bias<>+0(SB), Y3, Y3
+	VPADDD  Y2, Y3, Y3
+	VPAND   top<>+0(SB), Y3, Y3
+	VMULPS  Y0, Y3, Y3
+	VCMPPS  $0x03, Y3, Y3, Y2
+	VPOR    Y2, Y1, Y1
+	VPSRLD  $0x10, Y3, Y2
+	VPAND   one<>+0(SB), Y2, Y2
+	VPADDD  bias<>+0(SB), Y3, Y3
+	VPADDD  Y2, Y3, Y3
+	VPAND   top<>+0(SB), Y3, Y3
+	VMOVUPS Y3, 96(AX)
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	VPXOR   Y6, Y6, Y6
+	VPXOR   Y7, Y7, Y7
+	VPXOR   Y8, Y8, Y8
+	VPXOR   Y9, Y9, Y9
+	LEAQ    128(DX), R9
+	MOVQ    CX, R10
+	MOVQ    DI, R11
+	TESTQ   R11, R11
+	JZ      restC
+
+quadC:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	VBROADCASTSS 4(R10), Y10
+	VMULPS       256(R9), Y10, Y11
+	VADDPS       Y11, Y4, Y4
+	VMULPS       288(R9), Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VBROADCASTSS 8(R10), Y10
+	VMULPS       512(R9), Y10, Y11
+	VADDPS       Y11, Y6, Y6
+	VMULPS       544(R9), Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VBROADCASTSS 12(R10), Y10
+	VMULPS       768(R9), Y10, Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       800(R9), Y10, Y10
+	VADDPS       Y10, Y9, Y9
+	ADDQ         $0x00000400, R9
+	ADDQ         $0x10, R10
+	DECQ         R11
+	JNZ          quadC
+
+restC:
+	MOVQ BX, R11
+	ANDQ $0x03, R11
+	JZ   addC
+
+oneC:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          oneC
+
+addC:
+	VADDPS  Y4, Y2, Y2
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y8, Y2, Y2
+	VCMPPS  $0x03, Y2, Y2, Y4
+	VPOR    Y4, Y1, Y1
+	VPSRLD  $0x10, Y2, Y4
+	VPAND   one<>+0(SB), Y4, Y4
+	VPADDD  bias<>+0(SB), Y2, Y2
+	VPADDD  Y4, Y2, Y2
+	VPAND   top<>+0(SB), Y2, Y2
+	VMULPS  Y0, Y2, Y2
+	VCMPPS  $0x03, Y2, Y2, Y4
+	VPOR    Y4, Y1, Y1
+	VPSRLD  $0x10, Y2, Y4
+	VPAND   one<>+0(SB), Y4, Y4
+	VPADDD  bias<>+0(SB), Y2, Y2
+	VPADDD  Y4, Y2, Y2
+	VPAND   top<>+0(SB), Y2, Y2
+	VMOVUPS Y2, 128(AX)
+	VADDPS  Y5, Y3, Y3
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y9, Y3, Y3
+	VCMPPS  $0x03, Y3, Y3, Y2
+	VPOR    Y2, Y1, Y1
+	VPSRLD  $0x10, Y3, Y2
+	VPAND   one<>+0(SB), Y2, Y2
+	VPADDD  bias<>+0(SB), Y3, Y3
+	VPADDD  Y2, Y3, Y3
+	VPAND   top<>+0(SB), Y3, Y3
+	VMULPS  Y0, Y3, Y3
+	VCMPPS  $0x03, Y3, Y3, Y2
+	VPOR    Y2, Y1, Y1
+	VPSRLD  $0x10, Y3, Y2
+	VPAND   one<>+0(SB), Y2, Y2
+	VPADDD  bias<>+0(SB), Y3, Y3
+	VPADDD  Y2, Y3, Y3
+	VPAND   top<>+0(SB), Y3, Y3
+	VMOVUPS Y3, 160(AX)
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	VPXOR   Y6, Y6, Y6
+	VPXOR   Y7, Y7, Y7
+	VPXOR   Y8, Y8, Y8
+	VPXOR   Y9, Y9, Y9
+	LEAQ    192(DX), R9
+	MOVQ    CX, R10
+	MOVQ    DI, R11
+	TESTQ   R11, R11
+	JZ      restD
+
+quadD:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	VBROADCASTSS 4(R10), Y10
+	VMULPS       256(R9), Y10, Y11
+	VADDPS       Y11, Y4, Y4
+	VMULPS       288(R9), Y10, Y10
+	VADDPS       Y10, Y5, Y5
+	VBROADCASTSS 8(R10), Y10
+	VMULPS       512(R9), Y10, Y11
+	VADDPS       Y11, Y6, Y6
+	VMULPS       544(R9), Y10, Y10
+	VADDPS       Y10, Y7, Y7
+	VBROADCASTSS 12(R10), Y10
+	VMULPS       768(R9), Y10, Y11
+	VADDPS       Y11, Y8, Y8
+	VMULPS       800(R9), Y10, Y10
+	VADDPS       Y10, Y9, Y9
+	ADDQ         $0x00000400, R9
+	ADDQ         $0x10, R10
+	DECQ         R11
+	JNZ          quadD
+
+restD:
+	MOVQ BX, R11
+	ANDQ $0x03, R11
+	JZ   addD
+
+oneD:
+	VBROADCASTSS (R10), Y10
+	VMULPS       (R9), Y10, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       32(R9), Y10, Y10
+	VADDPS       Y10, Y3, Y3
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          oneD
+
+addD:
+	VADDPS    Y4, Y2, Y2
+	VADDPS    Y6, Y2, Y2
+	VADDPS    Y8, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VPOR      Y4, Y1, Y1
+	VPSRLD    $0x10, Y2, Y4
+	VPAND     one<>+0(SB), Y4, Y4
+	VPADDD    bias<>+0(SB), Y2, Y2
+	VPADDD    Y4, Y2, Y2
+	VPAND     top<>+0(SB), Y2, Y2
+	VMULPS    Y0, Y2, Y2
+	VCMPPS    $0x03, Y2, Y2, Y4
+	VPOR      Y4, Y1, Y1
+	VPSRLD    $0x10, Y2, Y4
+	VPAND     one<>+0(SB), Y4, Y4
+	VPADDD    bias<>+0(SB), Y2, Y2
+	VPADDD    Y4, Y2, Y2
+	VPAND     top<>+0(SB), Y2, Y2
+	VMOVUPS   Y2, 192(AX)
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y7, Y3, Y3
+	VADDPS    Y9, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y2
+	VPOR      Y2, Y1, Y1
+	VPSRLD    $0x10, Y3, Y2
+	VPAND     one<>+0(SB), Y2, Y2
+	VPADDD    bias<>+0(SB), Y3, Y3
+	VPADDD    Y2, Y3, Y3
+	VPAND     top<>+0(SB), Y3, Y3
+	VMULPS    Y0, Y3, Y3
+	VCMPPS    $0x03, Y3, Y3, Y2
+	VPOR      Y2, Y1, Y1
+	VPSRLD    $0x10, Y3, Y2
+	VPAND     one<>+0(SB), Y2, Y2
+	VPADDD    bias<>+0(SB), Y3, Y3
+	VPADDD    Y2, Y3, Y3
+	VPAND     top<>+0(SB), Y3, Y3
+	VMOVUPS   Y3, 224(AX)
+	ADDQ      R8, DX
+	ADDQ      $0x00000100, AX
+	DECQ      SI
+	JNZ       block
+	VMOVMSKPS Y1, AX
+	MOVQ      AX, nan+48(FP)
+	VZEROUPPER
+	RET
+
+DATA one<>+0(SB)/4, $0x00000001
+DATA one<>+4(SB)/4, $0x00000001
+DATA one<>+8(SB)/4, $0x00000001
+DATA one<>+12(SB)/4, $0x00000001
+DATA one<>+16(SB)/4, $0x00000001
+DATA one<>+20(SB)/4, $0x00000001
+DATA one<>+24(SB)/4, $0x00000001
+DATA one<>+28(SB)/4, $0x00000001
+DATA one<>+32(SB)/4, $0x00000001
+DATA one<>+36(SB)/4, $0x00000001
+DATA one<>+40(SB)/4, $0x00000001
+DATA one<>+44(SB)/4, $0x00000001
+DATA one<>+48(SB)/4, $0x00000001
+DATA one<>+52(SB)/4, $0x00000001
+DATA one<>+56(SB)/4, $0x00000001
+DATA one<>+60(SB)/4, $0x00000001
+GLOBL one<>(SB), RODATA|NOPTR, $64
+
+DATA bias<>+0(SB)/4, $0x00007fff
+DATA bias<>+4(SB)/4, $0x00007fff
+DATA bias<>+8(SB)/4, $0x00007fff
+DATA bias<>+12(SB)/4, $0x00007fff
+DATA bias<>+16(SB)/4, $0x00007fff
+DATA bias<>+20(SB)/4, $0x00007fff
+DATA bias<>+24(SB)/4, $0x00007fff
+DATA bias<>+28(SB)/4, $0x00007fff
+DATA bias<>+32(SB)/4, $0x00007fff
+DATA bias<>+36(SB)/4, $0x00007fff
+DATA bias<>+40(SB)/4, $0x00007fff
+DATA bias<>+44(SB)/4, $0x00007fff
+DATA bias<>+48(SB)/4, $0x00007fff
+DATA bias<>+52(SB)/4, $0x00007fff
+DATA bias<>+56(SB)/4, $0x00007fff
+DATA bias<>+60(SB)/4, $0x00007fff
+GLOBL bias<>(SB), RODATA|NOPTR, $64
+
+DATA top<>+0(SB)/4, $0xffff0000
+DATA top<>+4(SB)/4, $0xffff0000
+DATA top<>+8(SB)/4, $0xffff0000
+DATA top<>+12(SB)/4, $0xffff0000
+DATA top<>+16(SB)/4, $0xffff0000
+DATA top<>+20(SB)/4, $0xffff0000
+DATA top<>+24(SB)/4, $0xffff0000
+DATA top<>+28(SB)/4, $0xffff0000
+DATA top<>+32(SB)/4, $0xffff0000
+DATA top<>+36(SB)/4, $0xffff0000
+DATA top<>+40(SB)/4, $0xffff0000
+DATA top<>+44(SB)/4, $0xffff0000
+DATA top<>+48(SB)/4, $0xffff0000
+DATA top<>+52(SB)/4, $0xffff0000
+DATA top<>+56(SB)/4, $0xffff0000
+DATA top<>+60(SB)/4, $0xffff0000
+GLOBL top<>(SB), RODATA|NOPTR, $64
+
 // func addAVX2(dst *float32, x *float32, y *float32, chunks int) (nan int)
 // Requires: AVX, AVX2
 TEXT ·addAVX2(SB), NOSPLIT, $0-40
@@ -801,60 +1617,6 @@ chunk:
 	JNZ          block
 	VZEROUPPER
 	RET
-
-DATA one<>+0(SB)/4, $0x00000001
-DATA one<>+4(SB)/4, $0x00000001
-DATA one<>+8(SB)/4, $0x00000001
-DATA one<>+12(SB)/4, $0x00000001
-DATA one<>+16(SB)/4, $0x00000001
-DATA one<>+20(SB)/4, $0x00000001
-DATA one<>+24(SB)/4, $0x00000001
-DATA one<>+28(SB)/4, $0x00000001
-DATA one<>+32(SB)/4, $0x00000001
-DATA one<>+36(SB)/4, $0x00000001
-DATA one<>+40(SB)/4, $0x00000001
-DATA one<>+44(SB)/4, $0x00000001
-DATA one<>+48(SB)/4, $0x00000001
-DATA one<>+52(SB)/4, $0x00000001
-DATA one<>+56(SB)/4, $0x00000001
-DATA one<>+60(SB)/4, $0x00000001
-GLOBL one<>(SB), RODATA|NOPTR, $64
-
-DATA bias<>+0(SB)/4, $0x00007fff
-DATA bias<>+4(SB)/4, $0x00007fff
-DATA bias<>+8(SB)/4, $0x00007fff
-DATA bias<>+12(SB)/4, $0x00007fff
-DATA bias<>+16(SB)/4, $0x00007fff
-DATA bias<>+20(SB)/4, $0x00007fff
-DATA bias<>+24(SB)/4, $0x00007fff
-DATA bias<>+28(SB)/4, $0x00007fff
-DATA bias<>+32(SB)/4, $0x00007fff
-DATA bias<>+36(SB)/4, $0x00007fff
-DATA bias<>+40(SB)/4, $0x00007fff
-DATA bias<>+44(SB)/4, $0x00007fff
-DATA bias<>+48(SB)/4, $0x00007fff
-DATA bias<>+52(SB)/4, $0x00007fff
-DATA bias<>+56(SB)/4, $0x00007fff
-DATA bias<>+60(SB)/4, $0x00007fff
-GLOBL bias<>(SB), RODATA|NOPTR, $64
-
-DATA top<>+0(SB)/4, $0xffff0000
-DATA top<>+4(SB)/4, $0xffff0000
-DATA top<>+8(SB)/4, $0xffff0000
-DATA top<>+12(SB)/4, $0xffff0000
-DATA top<>+16(SB)/4, $0xffff0000
-DATA top<>+20(SB)/4, $0xffff0000
-DATA top<>+24(SB)/4, $0xffff0000
-DATA top<>+28(SB)/4, $0xffff0000
-DATA top<>+32(SB)/4, $0xffff0000
-DATA top<>+36(SB)/4, $0xffff0000
-DATA top<>+40(SB)/4, $0xffff0000
-DATA top<>+44(SB)/4, $0xffff0000
-DATA top<>+48(SB)/4, $0xffff0000
-DATA top<>+52(SB)/4, $0xffff0000
-DATA top<>+56(SB)/4, $0xffff0000
-DATA top<>+60(SB)/4, $0xffff0000
-GLOBL top<>(SB), RODATA|NOPTR, $64
 
 // func dequantize8AVX2(dst *float32, codes *byte, chunks int, scb float32)
 // Requires: AVX, AVX2
@@ -3884,6 +4646,354 @@ scale0:
 	JNZ     block
 	KMOVW   K1, AX
 	MOVQ    AX, nan+80(FP)
+	VZEROUPPER
+	RET
+
+// func deltaHalfF16AVX512(dst *float32, b *float32, a *float32, k int, blocks int, scale float32) (nan int)
+// Requires: AVX, AVX512F
+TEXT ·deltaHalfF16AVX512(SB), NOSPLIT, $0-56
+	MOVQ         dst+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         k+24(FP), BX
+	MOVQ         blocks+32(FP), SI
+	MOVQ         BX, DI
+	SHRQ         $0x02, DI
+	MOVQ         BX, R8
+	SHLQ         $0x08, R8
+	VBROADCASTSS scale+40(FP), Z0
+	KXORW        K1, K1, K1
+
+block:
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	LEAQ   (DX), R9
+	MOVQ   CX, R10
+	MOVQ   DI, R11
+	TESTQ  R11, R11
+	JZ     restA
+
+quadA:
+	VBROADCASTSS (R10), Z17
+	VMULPS       (R9), Z17, Z18
+	VADDPS       Z18, Z1, Z1
+	VMULPS       64(R9), Z17, Z18
+	VADDPS       Z18, Z2, Z2
+	VMULPS       128(R9), Z17, Z18
+	VADDPS       Z18, Z3, Z3
+	VMULPS       192(R9), Z17, Z17
+	VADDPS       Z17, Z4, Z4
+	VBROADCASTSS 4(R10), Z17
+	VMULPS       256(R9), Z17, Z18
+	VADDPS       Z18, Z5, Z5
+	VMULPS       320(R9), Z17, Z18
+	VADDPS       Z18, Z6, Z6
+	VMULPS       384(R9), Z17, Z18
+	VADDPS       Z18, Z7, Z7
+	VMULPS       448(R9), Z17, Z17
+	VADDPS       Z17, Z8, Z8
+	VBROADCASTSS 8(R10), Z17
+	VMULPS       512(R9), Z17, Z18
+	VADDPS       Z18, Z9, Z9
+	VMULPS       576(R9), Z17, Z18
+	VADDPS       Z18, Z10, Z10
+	VMULPS       640(R9), Z17, Z18
+	VADDPS       Z18, Z11, Z11
+	VMULPS       704(R9), Z17, Z17
+	VADDPS       Z17, Z12, Z12
+	VBROADCASTSS 12(R10), Z17
+	VMULPS       768(R9), Z17, Z18
+	VADDPS       Z18, Z13, Z13
+	VMULPS       832(R9), Z17, Z18
+	VADDPS       Z18, Z14, Z14
+	VMULPS       896(R9), Z17, Z18
+	VADDPS       Z18, Z15, Z15
+	VMULPS       960(R9), Z17, Z17
+	VADDPS       Z17, Z16, Z16
+	ADDQ         $0x00000400, R9
+	ADDQ         $0x10, R10
+	DECQ         R11
+	JNZ          quadA
+
+restA:
+	MOVQ BX, R11
+	ANDQ $0x03, R11
+	JZ   addA
+
+oneA:
+	VBROADCASTSS (R10), Z17
+	VMULPS       (R9), Z17, Z18
+	VADDPS       Z18, Z1, Z1
+	VMULPS       64(R9), Z17, Z18
+	VADDPS       Z18, Z2, Z2
+	VMULPS       128(R9), Z17, Z18
+	VADDPS       Z18, Z3, Z3
+	VMULPS       192(R9), Z17, Z17
+	VADDPS       Z17, Z4, Z4
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          oneA
+
+addA:
+	VADDPS    Z5, Z1, Z1
+	VADDPS    Z9, Z1, Z1
+	VADDPS    Z13, Z1, Z1
+	VCMPPS    $0x03, Z1, Z1, K2
+	KORW      K2, K1, K1
+	VCVTPS2PH $0x00, Z1, Y1
+	VCVTPH2PS Y1, Z1
+	VMULPS    Z0, Z1, Z1
+	VCMPPS    $0x03, Z1, Z1, K2
+	KORW      K2, K1, K1
+	VCVTPS2PH $0x00, Z1, Y1
+	VCVTPH2PS Y1, Z1
+	VMOVUPS   Z1, (AX)
+	VADDPS    Z6, Z2, Z2
+	VADDPS    Z10, Z2, Z2
+	VADDPS    Z14, Z2, Z2
+	VCMPPS    $0x03, Z2, Z2, K2
+	KORW      K2, K1, K1
+	VCVTPS2PH $0x00, Z2, Y2
+	VCVTPH2PS Y2, Z2
+	VMULPS    Z0, Z2, Z2
+	VCMPPS    $0x03, Z2, Z2, K2
+	KORW      K2, K1, K1
+	VCVTPS2PH $0x00, Z2, Y2
+	VCVTPH2PS Y2, Z2
+	VMOVUPS   Z2, 64(AX)
+	VADDPS    Z7, Z3, Z3
+	VADDPS    Z11, Z3, Z3
+	VADDPS    Z15, Z3, Z3
+	VCMPPS    $0x03, Z3, Z3, K2
+	KORW      K2, K1, K1
+	VCVTPS2PH $0x00, Z3, Y3
+	VCVTPH2PS Y3, Z3
+	VMULPS    Z0, Z3, Z3
+	VCMPPS    $0x03, Z3, Z3, K2
+	KORW      K2, K1, K1
+	VCVTPS2PH $0x00, Z3, Y3
+	VCVTPH2PS Y3, Z3
+	VMOVUPS   Z3, 128(AX)
+	VADDPS    Z8, Z4, Z4
+	VADDPS    Z12, Z4, Z4
+	VADDPS    Z16, Z4, Z4
+	VCMPPS    $0x03, Z4, Z4, K2
+	KORW      K2, K1, K1
+	VCVTPS2PH $0x00, Z4, Y4
+	VCVTPH2PS Y4, Z4
+	VMULPS    Z0, Z4, Z4
+	VCMPPS    $0x03, Z4, Z4, K2
+	KORW      K2, K1, K1
+	VCVTPS2PH $0x00, Z4, Y4
+	VCVTPH2PS Y4, Z4
+	VMOVUPS   Z4, 192(AX)
+	ADDQ      R8, DX
+	ADDQ      $0x00000100, AX
+	DECQ      SI
+	JNZ       block
+	KMOVW     K1, AX
+	MOVQ      AX, nan+48(FP)
+	VZEROUPPER
+	RET
+
+// func deltaHalfBF16AVX512(dst *float32, b *float32, a *float32, k int, blocks int, scale float32) (nan int)
+// Requires: AVX, AVX512F
+TEXT ·deltaHalfBF16AVX512(SB), NOSPLIT, $0-56
+	MOVQ         dst+0(FP), AX
+	MOVQ         b+8(FP), CX
+	MOVQ         a+16(FP), DX
+	MOVQ         k+24(FP), BX
+	MOVQ         blocks+32(FP), SI
+	MOVQ         BX, DI
+	SHRQ         $0x02, DI
+	MOVQ         BX, R8
+	SHLQ         $0x08, R8
+	VBROADCASTSS scale+40(FP), Z0
+	KXORW        K1, K1, K1
+
+block:
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	LEAQ   (DX), R9
+	MOVQ   CX, R10
+	MOVQ   DI, R11
+	TESTQ  R11, R11
+	JZ     restA
+
+quadA:
+	VBROADCASTSS (R10), Z17
+	VMULPS       (R9), Z17, Z18
+	VADDPS       Z18, Z1, Z1
+	VMULPS       64(R9), Z17, Z18
+	VADDPS       Z18, Z2, Z2
+	VMULPS       128(R9), Z17, Z18
+	VADDPS       Z18, Z3, Z3
+	VMULPS       192(R9), Z17, Z17
+	VADDPS       Z17, Z4, Z4
+	VBROADCASTSS 4(R10), Z17
+	VMULPS       256(R9), Z17, Z18
+	VADDPS       Z18, Z5, Z5
+	VMULPS       320(R9), Z17, Z18
+	VADDPS       Z18, Z6, Z6
+	VMULPS       384(R9), Z17, Z18
+	VADDPS       Z18, Z7, Z7
+	VMULPS       448(R9), Z17, Z17
+	VADDPS       Z17, Z8, Z8
+	VBROADCASTSS 8(R10), Z17
+	VMULPS       512(R9), Z17, Z18
+	VADDPS       Z18, Z9, Z9
+	VMULPS       576(R9), Z17, Z18
+	VADDPS       Z18, Z10, Z10
+	VMULPS       640(R9), Z17, Z18
+	VADDPS       Z18, Z11, Z11
+	VMULPS       704(R9), Z17, Z17
+	VADDPS       Z17, Z12, Z12
+	VBROADCASTSS 12(R10), Z17
+	VMULPS       768(R9), Z17, Z18
+	VADDPS       Z18, Z13, Z13
+	VMULPS       832(R9), Z17, Z18
+	VADDPS       Z18, Z14, Z14
+	VMULPS       896(R9), Z17, Z18
+	VADDPS       Z18, Z15, Z15
+	VMULPS       960(R9), Z17, Z17
+	VADDPS       Z17, Z16, Z16
+	ADDQ         $0x00000400, R9
+	ADDQ         $0x10, R10
+	DECQ         R11
+	JNZ          quadA
+
+restA:
+	MOVQ BX, R11
+	ANDQ $0x03, R11
+	JZ   addA
+
+oneA:
+	VBROADCASTSS (R10), Z17
+	VMULPS       (R9), Z17, Z18
+	VADDPS       Z18, Z1, Z1
+	VMULPS       64(R9), Z17, Z18
+	VADDPS       Z18, Z2, Z2
+	VMULPS       128(R9), Z17, Z18
+	VADDPS       Z18, Z3, Z3
+	VMULPS       192(R9), Z17, Z17
+	VADDPS       Z17, Z4, Z4
+	ADDQ         $0x00000100, R9
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNZ          oneA
+
+addA:
+	VADDPS  Z5, Z1, Z1
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z13, Z1, Z1
+	VCMPPS  $0x03, Z1, Z1, K2
+	KORW    K2, K1, K1
+	VPSRLD  $0x10, Z1, Z17
+	VPANDD  one<>+0(SB), Z17, Z17
+	VPADDD  bias<>+0(SB), Z1, Z1
+	VPADDD  Z17, Z1, Z1
+	VPANDD  top<>+0(SB), Z1, Z1
+	VMULPS  Z0, Z1, Z1
+	VCMPPS  $0x03, Z1, Z1, K2
+	KORW    K2, K1, K1
+	VPSRLD  $0x10, Z1, Z17
+	VPANDD  one<>+0(SB), Z17, Z17
+	VPADDD  bias<>+0(SB), Z1, Z1
+	VPADDD  Z17, Z1, Z1
+	VPANDD  top<>+0(SB), Z1, Z1
+	VMOVUPS Z1, (AX)
+	VADDPS  Z6, Z2, Z2
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z14, Z2, Z2
+	VCMPPS  $0x03, Z2, Z2, K2
+	KORW    K2, K1, K1
+	VPSRLD  $0x10, Z2, Z17
+	VPANDD  one<>+0(SB), Z17, Z17
+	VPADDD  bias<>+0(SB), Z2, Z2
+	VPADDD  Z17, Z2, Z2
+	VPANDD  top<>+0(SB), Z2, Z2
+	VMULPS  Z0, Z2, Z2
+	VCMPPS  $0x03, Z2, Z2, K2
+	KORW    K2, K1, K1
+	VPSRLD  $0x10, Z2, Z17
+	VPANDD  one<>+0(SB), Z17, Z17
+	VPADDD  bias<>+0(SB), Z2, Z2
+	VPADDD  Z17, Z2, Z2
+	VPANDD  top<>+0(SB), Z2, Z2
+	VMOVUPS Z2, 64(AX)
+	VADDPS  Z7, Z3, Z3
+	VADDPS  Z11, Z3, Z3
+	VADDPS  Z15, Z3, Z3
+	VCMPPS  $0x03, Z3, Z3, K2
+	KORW    K2, K1, K1
+	VPSRLD  $0x10, Z3, Z17
+	VPANDD  one<>+0(SB), Z17, Z17
+	VPADDD  bias<>+0(SB), Z3, Z3
+	VPADDD  Z17, Z3, Z3
+	VPANDD  top<>+0(SB), Z3, Z3
+	VMULPS  Z0, Z3, Z3
+	VCMPPS  $0x03, Z3, Z3, K2
+	KORW    K2, K1, K1
+	VPSRLD  $0x10, Z3, Z17
+	VPANDD  one<>+0(SB), Z17, Z17
+	VPADDD  bias<>+0(SB), Z3, Z3
+	VPADDD  Z17, Z3, Z3
+	VPANDD  top<>+0(SB), Z3, Z3
+	VMOVUPS Z3, 128(AX)
+	VADDPS  Z8, Z4, Z4
+	VADDPS  Z12, Z4, Z4
+	VADDPS  Z16, Z4, Z4
+	VCMPPS  $0x03, Z4, Z4, K2
+	KORW    K2, K1, K1
+	VPSRLD  $0x10, Z4, Z17
+	VPANDD  one<>+0(SB), Z17, Z17
+	VPADDD  bias<>+0(SB), Z4, Z4
+	VPADDD  Z17, Z4, Z4
+	VPANDD  top<>+0(SB), Z4, Z4
+	VMULPS  Z0, Z4, Z4
+	VCMPPS  $0x03, Z4, Z4, K2
+	KORW    K2, K1, K1
+	VPSRLD  $0x10, Z4, Z17
+	VPANDD  one<>+0(SB), Z17, Z17
+	VPADDD  bias<>+0(SB), Z4, Z4
+	VPADDD  Z17, Z4, Z4
+	VPANDD  top<>+0(SB), Z4, Z4
+	VMOVUPS Z4, 192(AX)
+	ADDQ    R8, DX
+	ADDQ    $0x00000100, AX
+	DECQ    SI
+	JNZ     block
+	KMOVW   K1, AX
+	MOVQ    AX, nan+48(FP)
 	VZEROUPPER
 	RET
 

@@ -18,6 +18,8 @@ func main() {
 	for _, u := range []unit{{"AVX2", 8}, {"AVX512", 16}} {
 		u.delta(4)
 		u.delta(1)
+		u.deltaHalf(toF16)
+		u.deltaHalf(toBF16)
 		u.add()
 		u.absmax()
 		for _, r := range []rounding{toF32, toF16, toBF16} {
