@@ -2,10 +2,12 @@ package loader
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"mergescope/quant"
@@ -75,9 +77,11 @@ func FuzzSafetensorsHeader(f *testing.F) {
 			t.Fatalf("data end at %d of %d", at, len(b))
 		}
 		checkAssembly(t, file)
-		a := &Adapter{File: file, Config: AdapterConfig{PeftType: "LORA", R: 8, Alpha: 8}}
-		if err := a.group(); err != nil {
-			t.Fatal(err)
+		for _, kind := range append(slices.Collect(maps.Keys(tuners)), "LORA", "NEWEST") {
+			a := &Adapter{File: file, Config: AdapterConfig{PeftType: kind, R: 8, Alpha: 8, Tuner: defaultTuner()}}
+			if err := a.group(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	})
 }
@@ -162,7 +166,7 @@ func FuzzQuantState(f *testing.F) {
 }
 
 func FuzzAdapterConfig(f *testing.F) {
-	addFiles(f, 1<<20, golden+"/cases/*/adapter/adapter_config.json", demo+"/adapter-*/adapter_config.json")
+	addFiles(f, 1<<20, golden+"/cases/*/adapter/adapter_config.json", golden+"-tuners/cases/*/adapter/adapter_config.json", demo+"/adapter-*/adapter_config.json")
 	f.Add([]byte(`{"peft_type":"LORA","r":4,"rank_pattern":{"a(?P<n>b)(?P=n)|c":1,"[x-z]+?\\.":2},"trainable_token_indices":{"e":[1]},"layer_replication":[[0,1]]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := ParseAdapterConfig("c", b)

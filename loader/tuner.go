@@ -161,6 +161,19 @@ func (a *Adapter) groupTuner() error {
 	return nil
 }
 
+// HasProjections reports whether the file holds the projections that all modules
+// of the adapter's tuner share; true for tuners without.
+func (a *Adapter) HasProjections() bool {
+	for _, role := range tuners[a.Config.PeftType].shared {
+		for _, m := range a.Modules {
+			if m.Params[role] == nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // key takes a key apart into module path and role.
 func (k tuner) key(name string) (path, role string, ok bool) {
 	name = strings.TrimSuffix(name, ".weight")

@@ -276,19 +276,26 @@ func walkGolden(t *testing.T, dir string, verdict func(c *goldenCase, t *testing
 	fmt.Fprintf(&table, "%-36s %8s %8s  %s\n", "case", "tensors", "equal", "result")
 	for _, d := range dirs {
 		t.Run(d.Name(), func(t *testing.T) {
-			text, err := os.ReadFile(filepath.Join(dir, "cases", d.Name(), "case.json"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := goldenCase{dir: dir}
-			if err := json.Unmarshal(text, &c); err != nil {
-				t.Fatal(err)
-			}
-			tensors, equal, result := verdict(&c, t)
+			c := readCase(t, dir, d.Name())
+			tensors, equal, result := verdict(c, t)
 			fmt.Fprintf(&table, "%-36s %8d %8d  %s\n", c.Name, tensors, equal, result)
 		})
 	}
 	t.Log("\n" + table.String())
+}
+
+// readCase reads case.json of a golden case.
+func readCase(t *testing.T, dir, name string) *goldenCase {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "cases", name, "case.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := goldenCase{dir: dir}
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	return &c
 }
 
 // verdict runs the case and fails the test where it should.

@@ -165,8 +165,10 @@ func TestLintConfig(t *testing.T) {
 		{map[string]any{"peft_type": "IA3"}, CodeUnmergeable, Error, "Cannot merge ia3 layers when the model is loaded in 4-bit mode"},
 		{map[string]any{"peft_type": "ADALORA"}, CodeUnmergeable, Error, "NotImplementedError"},
 		{map[string]any{"peft_type": "XLORA"}, CodeUnmergeable, Error, "X-LoRA"},
-		{map[string]any{"peft_type": "OFT"}, CodeUnmergeable, Error, "transposed base"},
-		{map[string]any{"peft_type": "VERA"}, CodeUnsupported, Error, "PEFT can merge"},
+		{map[string]any{"peft_type": "RANDLORA"}, CodeUnmergeable, Error, "wrong order"},
+		{map[string]any{"peft_type": "PVERA"}, CodeUnmergeable, Error, "garbage"},
+		{map[string]any{"peft_type": "OFT"}, CodeUnsupported, Error, "none of its tensors"},
+		{map[string]any{"peft_type": "VERA"}, CodeUnsupported, Error, "none of its tensors"},
 		{map[string]any{"peft_type": "NEWEST"}, CodeUnsupported, Error, `"NEWEST" is not known`},
 	}
 	for _, tt := range tests {
@@ -286,10 +288,14 @@ func TestOtherTunerByWidth(t *testing.T) {
 		code Code
 		says string
 	}{
-		{"RANDLORA", widths{bits4: true}, CodeUnmergeable, "garbage"},
-		{"RANDLORA", widths{bits8: true}, CodeUnsupported, "which PEFT can merge"},
+		{"RANDLORA", widths{bits4: true}, CodeUnmergeable, "wrong order"},
+		{"RANDLORA", widths{bits8: true}, CodeUnmergeable, "wrong order"},
+		{"RANDLORA", widths{}, "", ""},
+		{"PVERA", widths{bits8: true}, "", ""},
+		{"FOURIERFT", widths{}, CodeUnsupported, "which PEFT can merge"},
 		{"IA3", widths{bits8: true}, CodeUnmergeable, "Cannot merge ia3 layers when the model is loaded in 8-bit mode"},
-		{"IA3", widths{}, CodeUnsupported, "which PEFT can merge"},
+		{"IA3", widths{bits4: true, bits8: true}, CodeUnmergeable, "loaded in 4-bit mode"},
+		{"IA3", widths{}, "", ""},
 		{"PROMPT_TUNING", widths{}, CodeUnmergeable, "no change of weights"},
 	}
 	for _, tt := range tests {

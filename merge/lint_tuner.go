@@ -2,13 +2,14 @@ package merge
 
 import (
 	"fmt"
+	"slices"
 
 	"mergescope/loader"
 )
 
-// tuner says what becomes of an adapter that is no LoRA when PEFT merges it into
-// bitsandbytes layers: a reason, or "" where PEFT merges it. The sentences in
-// quotes are PEFT's own.
+// tuner says what becomes of an adapter that is no LoRA when PEFT 0.21.2 merges
+// it into bitsandbytes layers: a reason, or "" where PEFT merges it. The
+// sentences in quotes are PEFT's or torch's own.
 type tuner struct {
 	name         string
 	bits4, bits8 string
@@ -18,48 +19,64 @@ type tuner struct {
 const (
 	noDelta     = "it holds no change of weights, so there is nothing to merge"
 	noMerge     = "PEFT's bitsandbytes layers have no merge for it (NotImplementedError)"
-	packed4     = "PEFT adds a matrix to the packed 4-bit bytes, whose shape does not fit"
-	packed8     = "PEFT adds a float matrix in place to int8 codes, which torch refuses"
-	cast8       = "PEFT casts the delta to int8, where it is 0: the merge does nothing and says nothing"
+	packed4     = "PEFT adds a matrix to the packed 4-bit bytes, whose shape or type does not fit"
+	packed8     = `PEFT adds a float matrix in place to int8 codes: "result type Float can't be cast to the desired output type Char"`
 	notReset    = "PEFT stores the float result as if it were quantized: the merged weights are garbage"
-	oftBroken   = "PEFT overwrites the rotated weight with the transposed base: the merge is wrong"
+	noGradients = `PEFT cannot create it on packed weights: "Only Tensors of floating point and complex dtype can require gradients"`
+	noFactors   = `PEFT multiplies its factors in the wrong order on bitsandbytes layers: layers that are not square fail ("mat1 and mat2 shapes cannot be multiplied"), square ones get a wrong delta`
 	truncated8  = "PEFT multiplies int8 codes and truncates them: the merge is wrong"
+	cast8       = "PEFT casts the delta to int8, where it is 0: the merge does nothing and says nothing"
+	noNorm      = `PEFT cannot create it on packed weights: "linalg.vector_norm: Expected a floating point or complex tensor as input."`
+	psoftInit   = `PEFT: "PSOFT init requires float32/float16/bfloat16. Re-quantize after init if needed."`
 	ia3Refused  = `PEFT: "Cannot merge ia3 layers when the model is loaded in %d-bit mode"`
 	lilyRefused = `PEFT: "This method is not supported for Lily."`
+	gloraPlain  = `PEFT: "is not a plain torch.nn.Linear (after unwrapping); GLoRA does not support this layer type."`
+	byInput     = "it mixes adapters by input, which no single weight can do"
+	byTask      = "it mixes adapters by task"
+	onlyNorms   = "it trains norms, not matrices"
+	onlyBiases  = "it trains biases, not matrices"
+	onlyTokens  = "it trains rows of an embedding, not quantized layers"
 )
 
-// tuners lists PEFT's tuners by peft_type (src/peft/tuners, each bnb.py).
+// tuners lists PEFT's tuners by peft_type (peft/utils/peft_types.py). What PEFT
+// does with each was tried on a small model of each width.
 var tuners = map[string]tuner{
-	"ADALORA":   {"AdaLoRA", noMerge, noMerge},
-	"IA3":       {"IA3", fmt.Sprintf(ia3Refused, 4), fmt.Sprintf(ia3Refused, 8)},
 	"HIRA":      {"HiRA", "", ""},
-	"RANDLORA":  {"RandLoRA", notReset, ""},
-	"PVERA":     {"PVeRA", notReset, ""},
-	"OFT":       {"OFT", oftBroken, oftBroken},
-	"ROAD":      {"RoAd", "", ""},
 	"VERA":      {"VeRA", "", ""},
+	"OFT":       {"OFT", "", ""},
 	"BOFT":      {"BOFT", "", ""},
+	"ROAD":      {"RoAd", "", ""},
 	"MISS":      {"MiSS", "", ""},
 	"SHIRA":     {"SHiRA", "", ""},
+	"PVERA":     {"PVeRA", notReset, ""},
+	"RANDLORA":  {"RandLoRA", noFactors, noFactors},
+	"ADALORA":   {"AdaLoRA", noMerge, noMerge},
+	"IA3":       {"IA3", fmt.Sprintf(ia3Refused, 4), fmt.Sprintf(ia3Refused, 8)},
 	"LOHA":      {"LoHa", packed4, packed8},
 	"LOKR":      {"LoKr", packed4, packed8},
 	"FOURIERFT": {"FourierFT", packed4, packed8},
 	"VBLORA":    {"VB-LoRA", packed4, packed8},
 	"GRALORA":   {"GraLoRA", packed4, packed8},
 	"WAVEFT":    {"WaveFT", packed4, packed8},
-	"TINYLORA":  {"TinyLoRA", packed4, packed8},
 	"UNILORA":   {"UniLoRA", packed4, packed8},
-	"FROD":      {"FRoD", packed4, packed8},
+	"TINYLORA":  {"TinyLoRA", noGradients, noGradients},
+	"FROD":      {"FRoD", noGradients, noGradients},
+	"OSF":       {"OSF", noGradients, noGradients},
 	"ADAMSS":    {"AdaMSS", packed4, packed8},
 	"C3A":       {"C3A", packed4, "PEFT casts the delta to int8 and divides the codes by in_features: the merge is wrong"},
-	"DELORA":    {"DeLoRA", packed4, cast8},
-	"PSOFT":     {"PSOFT", packed4, cast8},
+	"DELORA":    {"DeLoRA", noNorm, noNorm},
+	"PSOFT":     {"PSOFT", psoftInit, psoftInit},
 	"HRA":       {"HRA", packed4, truncated8},
+	"DEFT":      {"DEFT", packed4, cast8},
+	"PEANUT":    {"PEANUT", packed4, "PEFT multiplies and truncates int8 codes: the merge is wrong"},
+	"GLORA":     {"GLoRA", gloraPlain, gloraPlain},
 	"LILY":      {"Lily", lilyRefused, lilyRefused},
-	"XLORA":     {"X-LoRA", "it mixes adapters by input, which no single weight can do", "it mixes adapters by input, which no single weight can do"},
-	"LN_TUNING": {"LN tuning", "it trains norms, not matrices", "it trains norms, not matrices"},
-	"OSF":       {"OSF", noMerge, noMerge},
-	"POLY":      {"Poly", "it mixes adapters by task", "it mixes adapters by task"},
+
+	"BEFT":             {"BEFT", onlyBiases, onlyBiases},
+	"LN_TUNING":        {"LN tuning", onlyNorms, onlyNorms},
+	"TRAINABLE_TOKENS": {"trainable tokens", onlyTokens, onlyTokens},
+	"XLORA":            {"X-LoRA", byInput, byInput},
+	"POLY":             {"Poly", byTask, byTask},
 
 	"PROMPT_TUNING":           {"prompt tuning", noDelta, noDelta},
 	"MULTITASK_PROMPT_TUNING": {"multitask prompt tuning", noDelta, noDelta},
@@ -70,6 +87,19 @@ var tuners = map[string]tuner{
 	"CARTRIDGE":               {"Cartridge", noDelta, noDelta},
 }
 
+// reason is why PEFT's merge into layers of a width cannot be used, "" if it can.
+func (t tuner) reason(bits4, bits8 bool) string {
+	switch {
+	case bits4:
+		return t.bits4
+	case bits8:
+		return t.bits8
+	case slices.Contains([]string{noDelta, lilyRefused, byInput, byTask, onlyNorms, onlyBiases, onlyTokens}, t.bits4):
+		return t.bits4
+	}
+	return ""
+}
+
 // refusal says why nothing of an adapter is merged: PEFT refuses it, merges it
 // wrongly, or this program does not know its kind. reason is "" for adapters
 // that are merged.
@@ -77,7 +107,15 @@ func refusal(a *loader.Adapter, w widths) (code Code, reason string) {
 	c := &a.Config
 	switch {
 	case c.PeftType != "LORA":
-		return otherTuner(c.PeftType, w)
+		code, reason = otherTuner(c.PeftType, w)
+		if reason == "" && len(a.Modules) == 0 {
+			return CodeUnsupported, fmt.Sprintf("this is %s, but the file has none of its tensors", tuners[c.PeftType].name)
+		}
+		if reason == "" && !c.Tuner.Saved && !a.HasProjections() {
+			return CodeUnmergeable, "save_projection is false: the shared projections are not in the file. PEFT draws them again from projection_prng_key, " +
+				`which it says "may not be accurate on all system configurations"; save the adapter with save_projection=True`
+		}
+		return code, reason
 	case len(c.ALoRATokens) > 0:
 		reason = `alora_invocation_tokens: the adapter is active only after its invocation tokens. PEFT: "aLoRA does not support safe merging."`
 	case c.Arrow != nil:
@@ -95,19 +133,18 @@ func refusal(a *loader.Adapter, w widths) (code Code, reason string) {
 // otherTuner is refusal for adapters that are no LoRA.
 func otherTuner(kind string, w widths) (Code, string) {
 	t, known := tuners[kind]
-	reason := ""
-	switch {
-	case !known:
+	if !known {
 		return CodeUnsupported, fmt.Sprintf("peft_type %q is not known", kind)
-	case w.bits4:
-		reason = t.bits4
-	case w.bits8:
-		reason = t.bits8
-	case t.bits4 == noDelta:
-		reason = noDelta
 	}
+	reason := t.reason(w.bits4, false)
 	if reason == "" {
+		reason = t.reason(false, w.bits8)
+	}
+	switch _, mergeable := tunerUpdates[kind]; {
+	case reason != "":
+		return CodeUnmergeable, fmt.Sprintf("this is %s: %s", t.name, reason)
+	case !mergeable:
 		return CodeUnsupported, fmt.Sprintf("this is %s, which PEFT can merge into these layers and this program cannot", t.name)
 	}
-	return CodeUnmergeable, fmt.Sprintf("this is %s: %s", t.name, reason)
+	return "", ""
 }
