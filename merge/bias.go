@@ -58,6 +58,10 @@ type biasTerm struct {
 	scale        float32
 	minus        bool
 	sum          quant.Format // dtype of the bias afterwards
+
+	// Of tuners that multiply the bias.
+	layer *Layer
+	opt   mergeOptions
 }
 
 // biasTerms lists the terms of a layer's bias in order. On bitsandbytes layers
@@ -72,6 +76,9 @@ func (l *Layer) biasTerms(opt mergeOptions) []biasTerm {
 	}
 	pass := func(steps []*Step, minus bool) {
 		for _, s := range steps {
+			if l.scalesBias(s.Module) {
+				list = append(list, biasTerm{step: s, layer: l, opt: opt, sum: f})
+			}
 			if !trainsBias(s.Adapter, s.Module) {
 				continue
 			}
@@ -147,6 +154,9 @@ func newBias(l *Layer, opt mergeOptions) ([]byte, error) {
 }
 
 func (t *biasTerm) add(sum []float32) error {
+	if t.layer != nil {
+		return t.multiply(sum)
+	}
 	b := t.step.Module.BiasB
 	if b == nil {
 		quant.RoundTo(sum, t.sum)

@@ -122,7 +122,7 @@ func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 			alerts = append(alerts, newAlert(Error, CodeUnmatched, "", fmt.Sprintf("adapter %s (%s) is not open", ref.Name, ref.Path)))
 			continue
 		}
-		if code, reason := refusal(a, widths); reason != "" {
+		if code, reason := refusal(a, p.reached(a, widths)); reason != "" {
 			alerts = append(alerts, finding(a, Error, code, "%s. Nothing of it is merged", reason))
 			for i := range why {
 				why[i] = append(why[i], a.Name+" cannot be merged: "+reason)
@@ -130,6 +130,7 @@ func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 			continue
 		}
 		hits, found := p.resolve(a)
+		found = append(found, p.lintFactors(a, hits, rules)...)
 		for _, al := range found {
 			// What is wrong with a layer does not matter where the plan leaves
 			// the adapter off.
@@ -167,6 +168,8 @@ func stepFor(a *loader.Adapter, h hit, factor float64) (Step, string) {
 		return Step{}, "not targeted by " + a.Name + ": " + h.miss
 	case factor == 0:
 		return Step{}, "scale of " + a.Name + " is 0"
+	case factor != 1 && unscalable(h.module.Tuner) != "":
+		return Step{}, a.Name + " cannot be merged: its scale is not 1. " + unscalable(h.module.Tuner)
 	}
 	return Step{
 		Adapter: a, Module: h.module, Factor: factor, Scale: h.module.Scale * factor, Transpose: h.transpose, Share: h.share,

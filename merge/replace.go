@@ -50,9 +50,8 @@ func (p *Project) replacements(plan Plan, rules ruleSet, layers []Layer) ([]repl
 		p: p, rules: rules, layers: map[*loader.Weight]*Layer{}, parts: map[*loader.Tensor]bool{},
 		byName: map[string]*replacement{}, refused: map[string]bool{},
 	}
-	widths := widthsOf(p.Model)
 	for _, ref := range plan.Adapters {
-		if a := p.Adapter(ref.Name); a != nil && len(a.Others) > 0 && merged(a, widths) {
+		if a := p.Adapter(ref.Name); a != nil && len(a.Others) > 0 && p.merges(a) {
 			c.index(layers)
 			c.adapter(a)
 		}
@@ -65,12 +64,6 @@ func (p *Project) replacements(plan Plan, rules ruleSet, layers []Layer) ([]repl
 		}
 	}
 	return list, c.alerts
-}
-
-// merged reports whether anything of an adapter is merged.
-func merged(a *loader.Adapter, w widths) bool {
-	_, reason := refusal(a, w)
-	return reason == ""
 }
 
 // replacedKinds are the kinds of replaced tensors in the order in which PEFT

@@ -117,7 +117,7 @@ func newHit(a *loader.Adapter, m *loader.Module, w *loader.Weight, fanIn bool, f
 		return h
 	}
 	var at *loader.Tensor
-	if h.transpose, at, h.problem = fit(m, w, fanIn); h.problem != "" {
+	if h.transpose, at, h.problem = fitAny(a, m, w, fanIn); h.problem != "" {
 		f.problems = append(f.problems, newAlert(Error, CodeShape, w.Name, h.problem).at(tensorPlace(at)))
 	} else if h.problem = biasProblem(a, m, w); h.problem != "" {
 		f.problems = append(f.problems, newAlert(Error, CodeUnmergeable, w.Name, a.Name+": "+h.problem).at(tensorPlace(cmp.Or(m.BiasB, m.A))))

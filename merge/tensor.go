@@ -89,6 +89,9 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 	s.dtypes = []quant.Format{s.spec.Dtype}
 	for _, u := range s.updates {
 		s.dtypes = append(s.dtypes, u.dtype(s.dtypes[len(s.dtypes)-1]))
+		if x, ok := u.(*rewrite); ok && x.unit > 1 {
+			s.unit = min(s.unit/gcd(s.unit, x.unit)*x.unit, s.rows)
+		}
 	}
 	if s.bias, err = newBias(l, opt); err != nil {
 		return nil, err
@@ -128,6 +131,9 @@ func openUpdates(l *Layer, opt mergeOptions) ([]update, error) {
 func openSteps(l *Layer, opt mergeOptions) ([]update, error) {
 	var list []update
 	for i := range l.Steps {
+		if err := l.secondHiRA(i); err != nil {
+			return nil, err
+		}
 		u, err := openUpdate(&l.Steps[i], l.Weight, opt)
 		if err != nil {
 			return nil, err
@@ -140,6 +146,8 @@ func openSteps(l *Layer, opt mergeOptions) ([]update, error) {
 // openUpdate reads what a step adds to a weight.
 func openUpdate(step *Step, w *loader.Weight, opt mergeOptions) (update, error) {
 	switch {
+	case step.Module.Tuner != "":
+		return openTuner(step, w, opt)
 	case step.Share != nil:
 		return openShare(step, w, opt)
 	case step.Module.A == nil: // a fresh adapter
