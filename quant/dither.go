@@ -129,7 +129,7 @@ func (d Dither) QuantizeInt8(codes []byte, src, scb []float32, first int64) {
 
 // roundInt8 returns the int8 value of v on a row's scale for a draw u in [0, 1).
 func roundInt8(v, scb, u float32) int8 {
-	value := func(q int) float32 { return float32(float32(q)*scb) * int8Step }
+	value := func(q int) float32 { return float32(float32(float32(q)*scb) * int8Step) }
 	if !(scb > 0) || v != v {
 		return 0
 	}
