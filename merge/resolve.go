@@ -22,7 +22,7 @@ type hit struct {
 // dot, or the other way round, is taken and reported. The result has a hit for
 // every weight.
 func (p *Project) resolve(a *loader.Adapter) (map[*loader.Weight]hit, []Alert) {
-	fanIn := a.Config.FanInFanOut || conv1dModels[p.Model.Config.ModelType]
+	fanIn := p.storesInOut(a)
 	hits := make(map[*loader.Weight]hit, len(p.Model.Weights))
 	var f resolution
 	var rest []*loader.Module

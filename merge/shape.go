@@ -11,6 +11,14 @@ import (
 // whatever the config says.
 var conv1dModels = map[string]bool{"gpt2": true, "openai-gpt": true, "imagegpt": true, "decision_transformer": true}
 
+// storesInOut reports whether float linear layers are stored [in, out]. Their
+// class decides, and PEFT sets fan_in_fan_out to it with a warning; only where
+// the class is not known is the adapter's word taken.
+func (p *Project) storesInOut(a *loader.Adapter) bool {
+	kind := p.Model.Config.ModelType
+	return conv1dModels[kind] || kind == "" && a.Config.FanInFanOut
+}
+
 // fit checks A [r, in] and B [out, r] of a module against the shape of its
 // weight. transpose is true for weights stored [in, out]: embeddings, and float
 // layers where fanIn is set. problem says with numbers what does not fit, and

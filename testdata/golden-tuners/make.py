@@ -92,6 +92,8 @@ def cases() -> list[Case]:
     add("vera", "gpt2-f32", "Vera", r=4, target_modules=["c_attn", "c_fc"], fan_in_fan_out=True)
     add("ia3", "gpt2-f32", "IA3", target_modules=["h.0.attn.c_attn", "h.0.mlp.c_fc"], feedforward_modules=["h.0.mlp.c_fc"], fan_in_fan_out=True)
     add("adalora", "gpt2-f32", "AdaLora", init_r=3, target_modules=["c_attn"], fan_in_fan_out=True, total_step=10)
+    add("vera-fan-in", "llama-f32", "Vera", r=4, target_modules=["q_proj"],
+        edit_config={"fan_in_fan_out": True})  # ignored on Linear, with a warning
     add("hira-embedding", "llama-bf16", "Hira", r=2, target_modules=["embed_tokens", "k_proj"])
     add("hira-unmerge", "llama-nf4", "Hira", r=4, unmerge=True)
     add("hira-sequence", "llama-int8", "Hira", r=4, more=[None])
