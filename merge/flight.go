@@ -135,14 +135,22 @@ func collect(p *quant.Panel, from, to int, h *heat) *panelResult {
 		r.part = h.newPart(from, to)
 	}
 	r0 := int(p.First / int64(p.Cols))
+	first, end, last := 0, len(p.Sums), from-1 // blocks [first, b) are of row last
 	for b := range p.Sums {
 		s := &p.Sums[b]
 		lo, hi := p.Block(b)
 		row, col := r0+lo/p.Cols, lo%p.Cols
-		if row < from || row >= to {
+		if row < from {
 			continue
 		}
-		r.rows[row-from].Add(*s)
+		if row >= to {
+			end = b
+			break
+		}
+		if row != last {
+			r.addRow(last-from, p.Sums[first:b])
+			first, last = b, row
+		}
 		nan := false
 		if s.Finite() {
 			if s.DD > 0 {
@@ -156,7 +164,15 @@ func collect(p *quant.Panel, from, to int, h *heat) *panelResult {
 			h.add(r.part, row, col, s, nan)
 		}
 	}
+	r.addRow(last-from, p.Sums[first:end])
 	return r
+}
+
+// addRow adds blocks to a row, which may be none.
+func (r *panelResult) addRow(row int, blocks []quant.BlockSum) {
+	if row >= 0 {
+		r.rows[row].AddAll(blocks)
+	}
 }
 
 // look notes the first elements of block [lo, hi) that are not finite and

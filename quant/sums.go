@@ -18,30 +18,46 @@ type Sums struct {
 }
 
 // Add adds one block. A block with non-finite elements adds to the counts only.
-func (s *Sums) Add(b BlockSum) {
-	s.N += int64(b.N)
-	s.Codes += int64(b.Codes)
-	s.Blocks++
-	s.Delta += int64(b.Delta)
-	s.Sum += int64(b.Sum)
-	s.Output += int64(b.Output)
-	s.Ambiguous += int64(b.Ambiguous)
-	if math.Float32bits(b.OldAbsmax) != math.Float32bits(b.NewAbsmax) {
-		s.Scales++
+func (s *Sums) Add(b BlockSum) { s.AddAll([]BlockSum{b}) }
+
+// AddAll adds blocks in order, as calls of Add do.
+func (s *Sums) AddAll(blocks []BlockSum) {
+	ww, dd, tt, rd, ee := s.WW, s.DD, s.TT, s.RD, s.EE // in registers, since each sum waits for the one before
+	largest, growth := s.MaxE, s.Growth
+	var n, finite, codes, scales, ambiguous int64
+	for i := range blocks {
+		b := &blocks[i]
+		n += int64(b.N)
+		codes += int64(b.Codes)
+		ambiguous += int64(b.Ambiguous)
+		if math.Float32bits(b.OldAbsmax) != math.Float32bits(b.NewAbsmax) {
+			scales++
+		}
+		if !b.Finite() {
+			s.Delta += int64(b.Delta)
+			s.Sum += int64(b.Sum)
+			s.Output += int64(b.Output)
+			continue
+		}
+		finite += int64(b.N)
+		ww += float64(b.WW)
+		dd += float64(b.DD)
+		tt += float64(b.TT)
+		rd += float64(b.RD)
+		ee += float64(b.EE)
+		largest = max(largest, float64(b.MaxE))
+		if b.OldAbsmax > 0 {
+			growth = max(growth, float64(b.NewAbsmax)/float64(b.OldAbsmax))
+		}
 	}
-	if !b.Finite() {
-		return
-	}
-	s.Finite += int64(b.N)
-	s.WW += float64(b.WW)
-	s.DD += float64(b.DD)
-	s.TT += float64(b.TT)
-	s.RD += float64(b.RD)
-	s.EE += float64(b.EE)
-	s.MaxE = max(s.MaxE, float64(b.MaxE))
-	if b.OldAbsmax > 0 {
-		s.Growth = max(s.Growth, float64(b.NewAbsmax)/float64(b.OldAbsmax))
-	}
+	s.WW, s.DD, s.TT, s.RD, s.EE = ww, dd, tt, rd, ee
+	s.MaxE, s.Growth = largest, growth
+	s.N += n
+	s.Finite += finite
+	s.Codes += codes
+	s.Blocks += int64(len(blocks))
+	s.Scales += scales
+	s.Ambiguous += ambiguous
 }
 
 // Merge adds the weights of o, which must be others than those of s.
