@@ -52,7 +52,7 @@ func (p Plan) uniform() (scales []float64, ok bool) {
 		at[a.Name] = i
 	}
 	for _, r := range p.Rules {
-		if r.Match != everything || r.Output != "" && r.Output != Same {
+		if r.Match != everything || r.Output != "" && r.Output != Same || r.Method != "" {
 			return nil, false
 		}
 		if i, known := at[r.Adapter]; known {

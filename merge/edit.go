@@ -1,6 +1,9 @@
 package merge
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Assign returns the plan with an adapter at a scale on the given layers (module
 // paths). The rule a layer already has of its own is replaced, and left out
@@ -40,7 +43,7 @@ func (p Plan) AssignMatching(pattern, adapter string, scale float64) (Plan, erro
 	}
 	p = p.clone()
 	p.Rules = slices.DeleteFunc(p.Rules, func(r Rule) bool {
-		return r.Match == pattern && r.Adapter == adapter && r.Output == ""
+		return r.Match == pattern && r.Adapter == adapter && r.Output == "" && r.Method == ""
 	})
 	p.Rules = append(p.Rules, Rule{Match: pattern, Adapter: adapter, Scale: scale})
 	return p, nil
@@ -88,6 +91,27 @@ func (p Plan) SetOutputAll(out Output) Plan {
 		p.Rules = append(p.Rules, Rule{Match: everything, Output: out})
 	}
 	return p
+}
+
+// SetMethod returns the plan with a method for the given layers.
+func (p Plan) SetMethod(m Method, layers ...string) Plan {
+	return p.edit(layers, stripMethod, func(s ruleSet, layer string) (Rule, bool) {
+		return Rule{Match: exactMatch(layer), Method: m.String()}, cmp.Or(s.method(layer), p.Method) != m.String()
+	})
+}
+
+// SetMethodAll returns the plan with one method for every layer.
+func (p Plan) SetMethodAll(m Method) Plan {
+	p = p.clone()
+	p.dropRules(stripMethod)
+	p.Method = m.String()
+	return p
+}
+
+func stripMethod(r *Rule) bool {
+	had := r.Method != ""
+	r.Method = ""
+	return had
 }
 
 // WithAdapter returns the plan with one more adapter, last in merge order and
@@ -140,7 +164,7 @@ func (p Plan) clone() Plan {
 func (p *Plan) dropRules(strip func(*Rule) bool) {
 	kept := p.Rules[:0]
 	for _, r := range p.Rules {
-		if strip(&r) && r.Adapter == "" && r.Output == "" {
+		if strip(&r) && r.idle() {
 			continue
 		}
 		kept = append(kept, r)

@@ -112,13 +112,13 @@ func (f *flight) compute(w *work, pass, panel int) error {
 		}
 		lo, hi := s.scaleRange(r0, w.p.Rows)
 		copy(f.absmax[lo:hi], w.p.NewAbsmax)
-		if pass < len(s.updates)-1 {
+		if pass < len(s.updates)-1 || s.dither != nil {
 			return nil
 		}
 		return f.write(w, r0)
 	}
 	s.process(w, r0)
-	if !s.nested() {
+	if !s.nested() || s.dither != nil {
 		if err := f.write(w, r0); err != nil {
 			return err
 		}
@@ -233,7 +233,7 @@ func (f *flight) write(w *work, r0 int) error {
 	if err := f.sink.WriteAt(l.Data.Name, p.NewCodes, at); err != nil {
 		return err
 	}
-	if len(p.NewAbsmax) == 0 || s.nested() {
+	if len(p.NewAbsmax) == 0 || s.nested() || s.keepsScales() {
 		return nil
 	}
 	name := ""
@@ -292,7 +292,7 @@ func (f *flight) finish(ctx context.Context, stopped bool, note []byte) error {
 		return f.sink.commit(ctx, note)
 	}
 	s, w := f.sub, f.sub.layer.Weight
-	if s.form.Is4Bit() {
+	if s.form.Is4Bit() && !s.keepsScales() {
 		if err := f.sink.WriteAt(w.State.JSON.Name, w.State.Encode(s.dtype(), f.offset), 0); err != nil {
 			return err
 		}

@@ -99,6 +99,9 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	if err := p.Validate(plan); err != nil {
 		return nil, err
 	}
+	if opt.Unmerge == RoundTrip && plan.Method != MethodPeft {
+		return nil, fmt.Errorf("method %s: only PEFT's own merge can be taken back as PEFT does", plan.Method)
+	}
 	if opt.Out != "" && opt.Only != nil {
 		return nil, errors.New("only dry runs can leave out layers")
 	}

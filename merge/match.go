@@ -176,6 +176,14 @@ func (s ruleSet) scale(layer, adapter string) float64 {
 	return 0
 }
 
+// method returns how a layer's codes are chosen, "" if no rule says so.
+func (s ruleSet) method(layer string) string {
+	if r := s.last(layer, func(r *Rule) bool { return r.Method != "" }); r != nil {
+		return r.Method
+	}
+	return ""
+}
+
 // output returns the form in which a layer is written.
 func (s ruleSet) output(layer string) Output {
 	if r := s.last(layer, func(r *Rule) bool { return r.Output != "" }); r != nil {

@@ -28,9 +28,8 @@ func Outputs() []Output { return []Output{Same, AsBF16, AsF16, AsF32, Keep, Sepa
 // Dequantized reports whether the form stores plain floating-point values.
 func (o Output) Dequantized() bool { return o == AsBF16 || o == AsF16 || o == AsF32 }
 
-// Methods and profiles a plan can name; docs/formats.md explains them.
+// Profiles a plan can name; docs/formats.md explains them.
 const (
-	MethodPeft  = "peft"
 	ProfileCPU  = "cpu"
 	ProfileCUDA = "cuda"
 )
@@ -47,7 +46,7 @@ type Plan struct {
 	Version  int
 	Model    string
 	Adapters []AdapterRef // in merge order; a JSON object whose key order counts
-	Method   string       // "peft"
+	Method   string       // see ParseMethod
 	Profile  string       // "cpu" or "cuda"
 	Rules    []Rule       // later rules win
 }
@@ -60,7 +59,7 @@ type AdapterRef struct {
 
 // Rule assigns an adapter, a scale and an output form to the layers whose
 // module path matches. A rule overrides earlier ones for the same layer and the
-// same adapter; a rule without adapter sets the output form only.
+// same adapter; a rule without adapter sets the output form or the method only.
 //
 // Match is RE2 if it begins with "^" or "re:", else a glob in which "*" matches
 // any run of characters, dots included, "?" one character and {a,b} either; a
@@ -72,6 +71,7 @@ type Rule struct {
 	Adapter string
 	Scale   float64 // multiplies alpha/r; 0 takes the adapter off
 	Output  Output  // "" leaves the form as earlier rules set it
+	Method  string  // "" leaves the method as earlier rules, or the plan, set it
 }
 
 // NewPlan returns the plan that applies every adapter to every layer it
@@ -119,10 +119,11 @@ func (p Plan) Check() error {
 	switch {
 	case p.Version != PlanVersion:
 		return fmt.Errorf("plan: version: %d is not supported, this program reads version %d", p.Version, PlanVersion)
-	case p.Method != MethodPeft:
-		return fmt.Errorf("plan: method: unknown method %q, known is %q", p.Method, MethodPeft)
 	case p.Profile != ProfileCPU && p.Profile != ProfileCUDA:
 		return fmt.Errorf("plan: profile: unknown profile %q, known are %q and %q", p.Profile, ProfileCPU, ProfileCUDA)
+	}
+	if _, err := ParseMethod(p.Method); err != nil {
+		return fmt.Errorf("plan: method: %w", err)
 	}
 	seen := map[string]bool{}
 	for _, a := range p.Adapters {
@@ -156,11 +157,19 @@ func (r Rule) check(adapters map[string]bool) error {
 		return fmt.Errorf("scale: a scale needs an adapter")
 	case r.Output != "" && !slices.Contains(Outputs(), r.Output):
 		return fmt.Errorf("output: unknown form %q, known are %s", r.Output, outputNames())
-	case r.Adapter == "" && r.Output == "":
-		return fmt.Errorf("adapter: the rule has neither adapter nor output and does nothing")
+	case r.idle():
+		return fmt.Errorf("adapter: the rule has neither adapter nor output nor method and does nothing")
+	}
+	if r.Method != "" {
+		if _, err := ParseMethod(r.Method); err != nil {
+			return fmt.Errorf("method: %w", err)
+		}
 	}
 	return nil
 }
+
+// idle reports whether the rule does nothing.
+func (r Rule) idle() bool { return r.Adapter == "" && r.Output == "" && r.Method == "" }
 
 func outputNames() string {
 	names := make([]string, 0, len(Outputs()))

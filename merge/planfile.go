@@ -56,6 +56,9 @@ func (p Plan) compact() []byte {
 		if r.Output != "" {
 			fmt.Fprintf(&b, `,"output":%s`, quoteJSON(string(r.Output)))
 		}
+		if r.Method != "" {
+			fmt.Fprintf(&b, `,"method":%s`, quoteJSON(r.Method))
+		}
 		b.WriteByte('}')
 	}
 	b.WriteString(`]}`)
@@ -184,6 +187,8 @@ func (d *planDecoder) rules(p *Plan) error {
 				return d.number(at+".scale", &r.Scale)
 			case "output":
 				return d.text(at+".output", (*string)(&r.Output))
+			case "method":
+				return d.text(at+".method", &r.Method)
 			}
 			return errUnknownField
 		})

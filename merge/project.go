@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -48,6 +49,7 @@ type Layer struct {
 	Weight *loader.Weight
 	Steps  []Step // adapters to merge, in order
 	Output Output
+	Method Method
 	Reason string // why no adapter applies, "" if one does
 
 	// Tensors of adapters that take the place of the weight and of its bias
@@ -110,6 +112,7 @@ func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 	rules, _ := compileRules(plan.Rules)
 	for i, w := range p.Model.Weights {
 		layers[i] = Layer{Index: i, Weight: w, Output: rules.output(w.Name)}
+		layers[i].Method, _ = ParseMethod(cmp.Or(rules.method(w.Name), plan.Method)) // Check reports what is wrong
 		if layers[i].Output.Dequantized() && (w.Format.IsFloat() || w.Problem != nil) {
 			layers[i].Output = Same // output forms concern quantized weights that can be decoded
 		}

@@ -77,7 +77,7 @@ func (p *Project) layer(plan Plan, name string) (*Layer, error) {
 
 // key identifies everything that decides the arithmetic on a layer.
 func (l *Layer) key(opt mergeOptions) string {
-	key := fmt.Sprintf("%s %s %v %p", l.Weight.Param, l.Output, opt, l.base)
+	key := fmt.Sprintf("%s %s %s %v %p", l.Weight.Param, l.Output, l.Method, opt, l.base)
 	for _, s := range l.Steps {
 		key += fmt.Sprintf(" %p %p %x %t", s.Adapter, s.Module, s.Scale, s.Transpose)
 	}

@@ -56,6 +56,7 @@ type LayerReport struct {
 	Shape    []int64     `json:"shape"`
 	Adapters []LayerStep `json:"adapters"`
 	Output   Output      `json:"output"`
+	Method   string      `json:"method,omitempty"` // if it is not peft
 	Metrics
 	WorstBlock *WorstBlock `json:"worst_block"` // null if no block has a kept
 	Alerts     []Alert     `json:"alerts"`

@@ -25,6 +25,7 @@ type subject struct {
 	unit       int       // fewest rows that end on a block boundary
 	absmax     []float32 // effective scale of each block, SCB of each row, nil for floats
 	updates    []update
+	dither     *dither        // nil: nearest codes
 	dtypes     []quant.Format // of the weight before each update and after the last
 
 	// scales are the effective new scales after each update of a weight with
@@ -73,6 +74,10 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 			return nil, err
 		}
 	}
+	if s.dither = newDither(l); s.dither != nil {
+		s.spec.Dtype = quant.F32
+		s.profile = quant.CPU // no device's rounding plays a part
+	}
 	s.inferred = opt.reference == AsInferred && s.spec.Format.Is4Bit() && s.spec.Dtype != quant.F32
 	if s.spec.Format.Is4Bit() {
 		s.unit = min(s.spec.Blocksize/gcd(s.spec.Blocksize, s.cols), s.rows)
@@ -85,6 +90,9 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 	}
 	if s.updates, err = openUpdates(l, opt); err != nil {
 		return nil, err
+	}
+	if l.Method.Kind != MethodPeft && len(s.updates) > 1 {
+		s.updates = []update{summed(s.updates)}
 	}
 	s.dtypes = []quant.Format{s.spec.Dtype}
 	for _, u := range s.updates {
@@ -211,7 +219,7 @@ func (s *subject) passes() int {
 
 // nested reports whether the result is stored with nested scales.
 func (s *subject) nested() bool {
-	return s.spec.Nested && s.form == s.spec.Format && len(s.updates) > 0
+	return s.spec.Nested && s.form == s.spec.Format && len(s.updates) > 0 && !s.keepsScales()
 }
 
 // work is the memory of one worker: a panel and what does not fit into it. It
@@ -289,7 +297,7 @@ func (s *subject) chain(w *work, r0, last int) {
 		return
 	}
 	s.updates[0].add(p, r0)
-	p.Requantize()
+	s.requantize(p, r0)
 	if last == 0 {
 		return
 	}

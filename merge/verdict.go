@@ -115,8 +115,13 @@ func (f *flight) place(flat int64) Place {
 }
 
 func newLayerReport(l *Layer, m Metrics) *LayerReport {
+	method := ""
+	if l.Method.Kind != MethodPeft {
+		method = l.Method.String()
+	}
 	return &LayerReport{
-		Name: l.Weight.Name, Format: l.Weight.Format.String(), Shape: l.Weight.Shape,
+		Method: method,
+		Name:   l.Weight.Name, Format: l.Weight.Format.String(), Shape: l.Weight.Shape,
 		Adapters: l.LayerSteps(), Output: l.Output, Metrics: m, Alerts: []Alert{},
 	}
 }
