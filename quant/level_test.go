@@ -257,6 +257,24 @@ func TestLevelsAgree(t *testing.T) {
 	}
 }
 
+// Weights wider than a tile and a call of the kernels, and the last tile narrower.
+func TestLevelsAgreeOnWideWeights(t *testing.T) {
+	for _, f := range []Format{NF4, FP4, Int8, BF16} {
+		for _, cols := range []int{2240, 9000, 16448} {
+			for _, blocksize := range []int{64, 1024} {
+				c := levelCase{
+					rows: 7, cols: cols, rank: 3, fused: true, seed: uint64(cols),
+					spec: Spec{Format: f, Dtype: F32},
+				}
+				if f.Is4Bit() {
+					c.spec.Blocksize, c.spec.Dtype = blocksize, BF16
+				}
+				c.same(t)
+			}
+		}
+	}
+}
+
 func FuzzMergeKernels(f *testing.F) {
 	f.Add(uint8(3), uint8(0), uint16(127), uint16(8), uint8(0), uint8(2), uint8(0), uint8(0), uint8(0), uint64(1))
 	f.Add(uint8(4), uint8(1), uint16(99), uint16(200), uint8(1), uint8(1), uint8(3), uint8(0), uint8(7), uint64(2))
