@@ -22,6 +22,9 @@ func (p Plan) CommandLine(out, planFile string) string {
 			}
 			words = append(words, "-a", arg)
 		}
+		if p.Method != MethodPeft && p.Method != "" {
+			words = append(words, "--method", p.Method)
+		}
 		if p.Profile != ProfileCPU {
 			words = append(words, "--profile", p.Profile)
 		}

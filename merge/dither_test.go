@@ -197,6 +197,14 @@ func TestParseMethod(t *testing.T) {
 	}
 }
 
+func TestCommandLineSaysMethod(t *testing.T) {
+	p := NewPlan("m", AdapterRef{Name: "a", Path: "dir/a"})
+	p.Method = "dithered,seed=2"
+	if got, want := p.CommandLine("out", ""), "mergescope merge m -a dir/a --method dithered,seed=2 -o out"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // A rule's method wins over the plan's on the layers it matches.
 func TestMethodPerLayer(t *testing.T) {
 	p := lightDemo(t, "base-nf4")

@@ -67,6 +67,8 @@ func planActions() []action {
 		{"plan.scale", []string{"="}, edit, "", "Set scale…", "Type the scale of the adapter on the marked layers.", (*app).noAdapterHere, (*app).askScale},
 		{"plan.clear", []string{"d"}, edit, "", "Clear assignment", "Take all adapters off the marked layers.", (*app).noAdapterHere, (*app).clearChosen},
 		{"plan.output", []string{"O"}, edit, "output", "Output form…", "Choose how the marked layers are written: as they were, bf16, f16, f32, keep or separate.", (*app).noLayer, (*app).chooseOutput},
+		{"plan.method", []string{"R"}, edit, "", "Requantize by…", "Choose how the codes of the marked layers are found: as PEFT does, adapters summed first, or dithered.", (*app).noLayer, (*app).chooseMethod},
+		{"plan.methods", nil, inPanes, "", "Requantize all layers by…", "Choose the method of every layer.", nil, (*app).chooseMethodAll},
 		{"plan.undo", []string{"z"}, inPanes, "undo", "Undo plan change", "Take back the last change of the plan.", (*app).noUndo, (*app).undo},
 		{"plan.redo", []string{"Z"}, inPanes, "", "Redo plan change", "Make the change taken back again.", (*app).noRedo, (*app).redo},
 		{"plan.open", nil, inPanes, "", "Open adapter…", "Open a PEFT adapter and choose where it goes.", nil, (*app).askAdapter},

@@ -54,7 +54,7 @@ func (b *ledger) setPlan(e engine, plan merge.Plan) {
 func signature(l *merge.Layer, plan merge.Plan) string {
 	var s strings.Builder
 	s.WriteString(l.Weight.Name)
-	for _, p := range []string{string(l.Output), plan.Method, plan.Profile} {
+	for _, p := range []string{string(l.Output), l.Method.String(), plan.Profile} {
 		s.WriteByte('\n')
 		s.WriteString(p)
 	}

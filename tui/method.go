@@ -1,0 +1,48 @@
+package tui
+
+import (
+	tea "charm.land/bubbletea/v2"
+
+	"mergescope/merge"
+)
+
+// methods are the choices of chooseMethod, with what they mean.
+func methods() []struct {
+	method merge.Method
+	note   string
+} {
+	return []struct {
+		method merge.Method
+		note   string
+	}{
+		{merge.Method{Kind: merge.MethodPeft}, "nearest code after each adapter, bit for bit as PEFT writes it"},
+		{merge.Method{Kind: merge.MethodSum}, "adapters added up first, then the nearest code once"},
+		{merge.Method{Kind: merge.MethodDithered}, "right on average: keeps small deltas, adds noise; scales stay"},
+		{merge.Method{Kind: merge.MethodDithered, Fresh: true}, "the same on PEFT's new scales"},
+	}
+}
+
+// chooseMethod offers how the codes of the chosen layers are found.
+func (a *app) chooseMethod() tea.Cmd {
+	names := a.targets()
+	var items []item
+	for _, m := range methods() {
+		items = append(items, item{text: m.method.String(), note: m.note, run: func(a *app) tea.Cmd {
+			return a.apply(a.history.Now().SetMethod(m.method, names...), "method "+m.method.String()+" for "+a.describe(names))
+		}})
+	}
+	a.push(newPicker("method of "+a.describe(names), "enter chooses · esc back", false, items))
+	return nil
+}
+
+// chooseMethodAll is chooseMethod for every layer.
+func (a *app) chooseMethodAll() tea.Cmd {
+	var items []item
+	for _, m := range methods() {
+		items = append(items, item{text: m.method.String(), note: m.note, run: func(a *app) tea.Cmd {
+			return a.apply(a.history.Now().SetMethodAll(m.method), "method "+m.method.String()+" for all layers")
+		}})
+	}
+	a.push(newPicker("method of all layers", "enter chooses · esc back", false, items))
+	return nil
+}
