@@ -178,6 +178,6 @@ func distinctBounds(f Format, p Profile, points []float64) []float64 {
 	return bounds
 }
 
-func normalCDF(x float64) float64 { return 0.5 * math.Erfc(-x / math.Sqrt2) }
+func normalCDF(x float64) float64 { return 0.5 * math.Erfc(-x/math.Sqrt2) }
 
 func normalQuantile(p float64) float64 { return math.Sqrt2 * math.Erfinv(2*p-1) }
