@@ -99,8 +99,10 @@ func layerActions() []action {
 		{"mark.range", []string{"V"}, inLayers, "", "Mark range", "Begin a range at the cursor; V or space ends it.", nil, (*app).markRange},
 		{"mark.all", []string{"*"}, inLayers, "", "Mark matching", "Mark every layer that the filter shows.", nil, (*app).markMatching},
 		{"mark.none", []string{"u"}, inLayers, "", "Unmark all", "Forget all marks.", nil, do(func(a *app) { a.tree.markAll(false) })},
-		{"tree.filter", []string{"/"}, inPanes, "filter", "Filter layers…", "Show only layers that match words or terms such as kept<0.1, layer:0-3, type:q_proj, alert:erased, format:nf4, adapter:NAME, output:bf16, is:marked.", nil, (*app).beginFilter},
-		{"tree.sort", []string{"o"}, inLayers, "", "Sort by next column", "Sort by kept, error, codes changed, delta ratio, or as in the model.", nil, (*app).sortNext},
+		{"tree.filter", []string{"/"}, inPanes, "filter", "Filter layers…", "Show only layers that match words or terms such as kept<0.1, layer:0-3, type:q_proj, alert:erased, format:nf4, plan:none, output:bf16, is:marked, with and, or, not and parentheses.", nil, (*app).beginFilter},
+		{"tree.sort", []string{"o"}, inLayers, "", "Sort by next column", "Sort by kept, error, codes changed, delta ratio and so on, or as in the model.", nil, (*app).sortNext},
+		{"tree.sort.by", nil, inPanes, "", "Sort layers by…", "Choose the figure to sort by.", nil, (*app).chooseSort},
+		{"tree.sort.turn", nil, inPanes, "", "Reverse the sort", "The same figure the other way round.", (*app).noSort, (*app).sortTurn},
 		{"tree.expand", []string{"E"}, inLayers, "", "Expand all groups", "Open all groups.", nil, do(func(a *app) { a.tree.foldAll(false) })},
 		{"tree.collapse", []string{"C"}, inLayers, "", "Collapse all groups", "Close all groups.", nil, do(func(a *app) { a.tree.foldAll(true) })},
 	}

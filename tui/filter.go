@@ -1,192 +1,221 @@
 package tui
 
 import (
-	"math"
-	"strconv"
+	"fmt"
+	"slices"
 	"strings"
 
 	"mergescope/merge"
 )
 
-// query is a compiled filter: every term must hold for a layer.
+// query is a compiled filter.
 type query struct {
-	text  string
-	terms []func(b *ledger, i int) bool
-	live  bool // depends on figures, so it must be asked again as they come in
+	text string
+	pass test // nil passes every layer
+	live bool // depends on figures, so it must be asked again as they come in
+	hint string
 }
 
-// facts is what a filter can ask about besides the name.
+// test reports whether a layer passes. A nil test is one that is not finished
+// being typed: it takes no part in what is around it.
+type test func(b *ledger, i int) bool
+
+// facts is what a filter can ask about besides the plan and the figures.
 type facts struct {
 	alerts map[string][]merge.Alert // by layer
 	marked map[int]bool
 }
 
-// parseQuery compiles the filter line. Words are fuzzy on the module path;
-// "kept<0.1", "err>5%", "layer:10-20", "type:q_proj", "alert:erased",
-// "format:nf4", "adapter:NAME", "output:bf16" and "is:marked" ask for more; "!"
-// before a term turns it round. An unfinished term holds for every layer.
+// parseQuery compiles the filter line:
+//
+//	query = both { ("or" | "|") both }
+//	both  = one { ["and" | "&"] one }
+//	one   = ("not" | "!") one | "(" query ")" | word
+//
+// A word with a known key asks for a fact ("kept<0.1", "type:q_proj,k_proj",
+// "layer:10-20"), see terms; every other word is looked for in the module path,
+// its letters in order but not necessarily together. Quotes take the meaning
+// off a word or a space. What is not finished ("kept<", "(", "or") holds for
+// every layer, so that the list stays while one types.
+//
+// It never fails; hint says what could not be understood, for the reader.
 func parseQuery(text string, f facts) query {
-	q := query{text: text}
-	for word := range strings.FieldsSeq(text) {
-		term, live := parseTerm(strings.TrimPrefix(word, "!"), f)
-		if term == nil {
-			continue
-		}
-		if strings.HasPrefix(word, "!") {
-			yes := term
-			term = func(b *ledger, i int) bool { return !yes(b, i) }
-		}
-		q.terms = append(q.terms, term)
-		q.live = q.live || live
+	p := queryParser{words: splitQuery(text), facts: f}
+	q := query{text: text, pass: p.either()}
+	for len(p.words) > 0 { // a ")" too many closes nothing
+		p.words = p.words[1:]
+		q.pass = allOf(q.pass, p.either())
 	}
+	q.live, q.hint = p.live, p.hint
 	return q
 }
 
-func (q query) match(b *ledger, i int) bool {
-	for _, t := range q.terms {
-		if !t(b, i) {
-			return false
+// active reports whether the filter can hide anything.
+func (q query) active() bool { return q.pass != nil }
+
+func (q query) match(b *ledger, i int) bool { return q.pass == nil || q.pass(b, i) }
+
+// queryParser goes through the words from left to right.
+type queryParser struct {
+	words []queryWord
+	facts facts
+	live  bool
+	hint  string
+}
+
+// queryWord is a word of the filter line; quoted words mean only themselves.
+type queryWord struct {
+	text   string
+	quoted bool
+}
+
+// splitQuery cuts the line into words. Parentheses, "|", "&" and "!" before a
+// word are words of their own.
+func splitQuery(text string) []queryWord {
+	var words []queryWord
+	var word strings.Builder
+	quoted := false
+	flush := func() {
+		if word.Len() > 0 || quoted {
+			words = append(words, queryWord{word.String(), quoted})
+		}
+		word.Reset()
+		quoted = false
+	}
+	inside := false
+	for _, r := range text {
+		switch {
+		case r == '"':
+			inside = !inside
+			quoted = quoted || word.Len() == 0 // of key:"a b" only the value is
+		case inside:
+			word.WriteRune(r)
+		case r == ' ' || r == '\t':
+			flush()
+		case strings.ContainsRune("()|&", r) || r == '!' && word.Len() == 0:
+			flush()
+			words = append(words, queryWord{string(r), false})
+		default:
+			word.WriteRune(r)
 		}
 	}
+	flush()
+	return words
+}
+
+// take removes the next word if it is one of these.
+func (p *queryParser) take(words ...string) bool {
+	if len(p.words) == 0 || p.words[0].quoted || !slices.Contains(words, strings.ToLower(p.words[0].text)) {
+		return false
+	}
+	p.words = p.words[1:]
 	return true
 }
 
-// parseTerm compiles one word; nil if it is not finished.
-func parseTerm(word string, f facts) (term func(*ledger, int) bool, live bool) {
-	if word == "" {
-		return nil, false
+func (p *queryParser) either() test {
+	t := p.both()
+	for p.take("or", "|") {
+		t = anyOf(t, p.both())
 	}
-	if at := strings.IndexAny(word, "<>"); at > 0 {
-		if m, ok := figureNames[word[:at]]; ok {
-			return compare(m, word[at:]), true
+	return t
+}
+
+func (p *queryParser) both() test {
+	t := p.one()
+	for len(p.words) > 0 && !p.ends() {
+		p.take("and", "&")
+		t = allOf(t, p.one())
+	}
+	return t
+}
+
+// ends reports whether what comes next belongs to what is around.
+func (p *queryParser) ends() bool {
+	w := p.words[0]
+	return !w.quoted && (w.text == ")" || w.text == "|" || strings.EqualFold(w.text, "or"))
+}
+
+func (p *queryParser) one() test {
+	switch {
+	case len(p.words) == 0 || p.ends():
+		return nil
+	case p.take("not", "!"):
+		return noneOf(p.one())
+	case p.take("("):
+		t := p.either()
+		p.take(")")
+		return t
+	case p.take("and", "&"): // without anything before it
+		return p.one()
+	}
+	w := p.words[0]
+	p.words = p.words[1:]
+	if w.quoted {
+		return contains(w.text)
+	}
+	return p.term(w.text)
+}
+
+func allOf(a, b test) test {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return func(l *ledger, i int) bool { return a(l, i) && b(l, i) }
+}
+
+func anyOf(a, b test) test {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return func(l *ledger, i int) bool { return a(l, i) || b(l, i) }
+}
+
+func noneOf(a test) test {
+	if a == nil {
+		return nil
+	}
+	return func(l *ledger, i int) bool { return !a(l, i) }
+}
+
+// term compiles a word.
+func (p *queryParser) term(word string) test {
+	if at := strings.IndexAny(word, "<>=!"); at > 0 {
+		if f, ok := figureNamed(word[:at]); ok {
+			p.live = true
+			return p.compare(f, word[at:])
 		}
 	}
 	key, value, ok := strings.Cut(word, ":")
-	if ok {
-		if t, known := parseKey(key, value, f); known {
-			return t, key == "alert"
-		}
+	if !ok || key == "" {
+		return fuzzyName(word)
 	}
-	low := strings.ToLower(word)
-	return func(b *ledger, i int) bool { return fuzzy(strings.ToLower(b.layers[i].Weight.Name), low) }, false
+	make, known := terms[strings.ToLower(key)]
+	if !known {
+		p.hint = fmt.Sprintf("no key %q; there are %s", key, strings.Join(termNames(), ", "))
+		return fuzzyName(word)
+	}
+	return p.values(make, key, value)
 }
 
-// parseKey compiles "key:value"; known is false if there is no such key.
-func parseKey(key, value string, f facts) (term func(*ledger, int) bool, known bool) {
-	value = strings.ToLower(value)
-	in := func(s string) bool { return strings.Contains(strings.ToLower(s), value) }
-	switch key {
-	case "layer":
-		lo, hi, ok := numberRange(value)
-		if !ok {
-			return nil, true
+// values compiles the value of a key, or several with commas between.
+func (p *queryParser) values(make termMaker, key, value string) test {
+	var t test
+	for v := range strings.SplitSeq(strings.ToLower(value), ",") {
+		if v == "" {
+			continue
 		}
-		return func(b *ledger, i int) bool {
-			n := layerNumber(b.layers[i].Weight.Name)
-			return n >= lo && n <= hi
-		}, true
-	case "type":
-		return func(b *ledger, i int) bool {
-			name := b.layers[i].Weight.Name
-			return in(name[strings.LastIndexByte(name, '.')+1:])
-		}, true
-	case "format":
-		return func(b *ledger, i int) bool { return in(b.layers[i].Weight.Format.String()) }, true
-	case "output":
-		return func(b *ledger, i int) bool { return in(string(b.layers[i].Output)) }, true
-	case "adapter":
-		return func(b *ledger, i int) bool {
-			for _, st := range b.layers[i].Steps {
-				if in(adapterName(st.Adapter)) {
-					return true
-				}
-			}
-			return false
-		}, true
-	case "alert":
-		return func(b *ledger, i int) bool {
-			for _, al := range f.alerts[b.layers[i].Weight.Name] {
-				if in(string(al.Code)) || in(al.Level.String()) {
-					return true
-				}
-			}
-			return false
-		}, true
-	case "is":
-		return func(b *ledger, i int) bool {
-			return value == "marked" && f.marked[i] || value == "planned" && b.planned(i)
-		}, true
-	}
-	return nil, false
-}
-
-// figureNames are the figures a filter can compare.
-var figureNames = map[string]func(*merge.LayerReport) merge.Figure{
-	"kept":   func(r *merge.LayerReport) merge.Figure { return r.Kept },
-	"err":    func(r *merge.LayerReport) merge.Figure { return r.ErrorRelative },
-	"snr":    func(r *merge.LayerReport) merge.Figure { return r.SNR },
-	"codes":  func(r *merge.LayerReport) merge.Figure { return r.CodesChanged },
-	"delta":  func(r *merge.LayerReport) merge.Figure { return r.DeltaRatio },
-	"growth": func(r *merge.LayerReport) merge.Figure { return r.AbsmaxGrowth },
-}
-
-// compare compiles "<0.1" or ">=5%"; nil if the number is missing. A layer
-// without the figure never matches.
-func compare(figure func(*merge.LayerReport) merge.Figure, s string) func(*ledger, int) bool {
-	op := s[:1]
-	s, orEqual := strings.CutPrefix(s[1:], "=")
-	s, percent := strings.CutSuffix(s, "%")
-	limit, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		return nil
-	}
-	if percent {
-		limit /= 100
-	}
-	return func(b *ledger, i int) bool {
-		r := b.report(i)
-		if r == nil {
-			return false
+		one, live, hint := make(v, p.facts)
+		if hint != "" {
+			p.hint = key + ":" + v + ": " + hint
 		}
-		v := float64(figure(r))
-		switch {
-		case math.IsNaN(v):
-			return false
-		case v == limit:
-			return orEqual
-		case op == "<":
-			return v < limit
-		default:
-			return v > limit
-		}
+		p.live = p.live || live
+		t = anyOf(t, one)
 	}
-}
-
-// numberRange reads "10", "10-20", "10-" and "-20".
-func numberRange(s string) (lo, hi int, ok bool) {
-	from, to, dash := strings.Cut(s, "-")
-	if !dash {
-		to = from
-	}
-	lo, hi = 0, math.MaxInt
-	var err1, err2 error
-	if from != "" {
-		lo, err1 = strconv.Atoi(from)
-	}
-	if to != "" {
-		hi, err2 = strconv.Atoi(to)
-	}
-	return lo, hi, s != "" && s != "-" && err1 == nil && err2 == nil
-}
-
-// fuzzy reports whether the characters of pattern occur in s in that order.
-func fuzzy(s, pattern string) bool {
-	for _, r := range pattern {
-		at := strings.IndexRune(s, r)
-		if at < 0 {
-			return false
-		}
-		s = s[at+len(string(r)):]
-	}
-	return true
+	return t
 }

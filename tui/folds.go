@@ -44,7 +44,7 @@ func (p *layersPane) childRows(n node) int {
 func (p *layersPane) fold(closed bool) {
 	n := p.node()
 	switch {
-	case n == nil || orders[p.order].figure != nil || len(p.filter.terms) > 0:
+	case n == nil || p.sorting() != nil || p.filter.active():
 		return
 	case n.layer < 0 && p.folded[n.path] != closed:
 		p.folded[n.path] = closed

@@ -86,21 +86,22 @@ func (a *app) paste(text string) {
 	if p, ok := a.topOverlay().(paster); ok {
 		p.paste(text)
 	} else if a.topOverlay() == nil && a.tree.typing {
-		a.tree.setFilter(a.tree.filter.text + clean(text))
+		a.tree.input.insert(text)
+		a.tree.setFilter(a.tree.input.value())
 	}
 }
 
 // beginFilter lets the filter be typed.
 func (a *app) beginFilter() tea.Cmd {
 	a.setFocus(layersID)
-	a.tree.typing = true
+	a.tree.typing, a.tree.input = true, newField(a.tree.filter.text, "")
 	return nil
 }
 
 // filterKey edits the filter line. The rows follow each key; enter keeps the
 // filter, esc drops it.
 func (a *app) filterKey(k tea.KeyPressMsg) tea.Cmd {
-	f := newField(a.tree.filter.text, "")
+	f := a.tree.input
 	switch k.String() {
 	case "enter":
 		a.tree.typing = false
@@ -120,10 +121,8 @@ func (a *app) filterKey(k tea.KeyPressMsg) tea.Cmd {
 			a.tree.typing = false
 			return nil
 		}
-	case "left", "right", "home", "end":
-		return nil
 	}
-	if f.press(k) {
+	if f.press(k) && f.value() != a.tree.filter.text {
 		a.tree.setFilter(f.value())
 	}
 	return nil

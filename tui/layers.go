@@ -7,8 +7,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-
-	"mergescope/merge"
 )
 
 // layersPane is the tree of layers with what the plan does with each and what
@@ -28,23 +26,32 @@ type layersPane struct {
 	anchor int          // row where a range begins, -1 without
 	filter query
 	typing bool // the filter is being typed
+	input  *field
 	order  int  // index into orders
+	turned bool // the order is the other way round
 	facts  facts
 }
 
-// order is a way to sort the rows. Sorted rows are layers without groups.
-type order struct {
-	name   string
-	figure func(*merge.LayerReport) merge.Figure // nil is the model's order
-	rising bool
-}
+// orders lists the ways to sort the rows: nil is the model's order. Sorted rows
+// are layers without groups.
+var orders = func() []*layerFigure {
+	all := []*layerFigure{nil}
+	for i := range layerFigures {
+		all = append(all, &layerFigures[i])
+	}
+	return all
+}()
 
-var orders = []order{
-	{name: "model"},
-	{"kept", figureNames["kept"], true},
-	{"err", figureNames["err"], false},
-	{"codes", figureNames["codes"], true},
-	{"delta", figureNames["delta"], true},
+// sorting returns the figure that rows are sorted by, nil for the model's order.
+func (p *layersPane) sorting() *layerFigure { return orders[p.order] }
+
+// rising reports whether the least of the figure comes first.
+func (p *layersPane) rising() bool { return p.sorting().rising != p.turned }
+
+// sortBy sorts by a figure, nil for the model's order.
+func (p *layersPane) sortBy(f *layerFigure, turned bool) {
+	p.order, p.turned = slices.Index(orders, f), turned
+	p.rebuild()
 }
 
 // setBook gives the pane the layers of a checkpoint. Of many groups only the
@@ -73,8 +80,8 @@ func (p *layersPane) setBook(b *ledger) {
 func (p *layersPane) rebuild() {
 	at := p.node()
 	p.rows = p.rows[:0]
-	if o := orders[p.order]; o.figure != nil {
-		p.sorted(o)
+	if p.sorting() != nil {
+		p.sorted()
 	} else {
 		p.tree()
 	}
@@ -88,7 +95,7 @@ func (p *layersPane) rebuild() {
 // tree lists groups and layers in the model's order. A filter unfolds whatever
 // holds a match.
 func (p *layersPane) tree() {
-	filtered := len(p.filter.terms) > 0
+	filtered := p.filter.active()
 	for i := 0; i < len(p.nodes); {
 		n := &p.nodes[i]
 		switch {
@@ -124,7 +131,8 @@ func (p *layersPane) anyMatch(group int) bool {
 }
 
 // sorted lists the layers by a figure, those without it last.
-func (p *layersPane) sorted(o order) {
+func (p *layersPane) sorted() {
+	figure, rising := p.sorting(), p.rising()
 	values := make([]float64, len(p.nodes)) // the least comes first
 	for i := range p.nodes {
 		l := p.nodes[i].layer
@@ -132,16 +140,14 @@ func (p *layersPane) sorted(o order) {
 			continue
 		}
 		p.rows = append(p.rows, i)
-		values[i] = math.Inf(1)
-		if r := p.book.report(l); r != nil {
-			v := float64(o.figure(r))
-			if !o.rising {
-				v = -v
-			}
-			if !math.IsNaN(v) {
-				values[i] = v
-			}
+		v := figure.of(p.book, l)
+		if !rising {
+			v = -v
 		}
+		if math.IsNaN(v) {
+			v = math.Inf(1)
+		}
+		values[i] = v
 	}
 	slices.SortStableFunc(p.rows, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
 }
@@ -230,7 +236,7 @@ func (p *layersPane) move(d int) {
 
 // step goes to the next layer in the order shown, whatever group hides it.
 func (p *layersPane) step(d int) {
-	if orders[p.order].figure != nil {
+	if p.sorting() != nil {
 		p.move(d)
 		return
 	}
@@ -259,22 +265,21 @@ func (p *layersPane) refresh() {
 	switch {
 	case p.filter.live:
 		p.setFilter(p.filter.text)
-	case orders[p.order].figure != nil:
+	case p.sorting() != nil:
 		p.rebuild()
 	}
 	p.anchor = anchor
 }
 
 func (p *layersPane) title(int) (left, right string) {
-	o := orders[p.order]
-	if o.figure == nil {
+	if p.sorting() == nil {
 		return "layers", ""
 	}
 	arrow := unicodeGlyphs.down
-	if o.rising {
+	if p.rising() {
 		arrow = unicodeGlyphs.up
 	}
-	return "layers", "sort: " + o.name + " " + arrow
+	return "layers", "sort: " + p.sorting().name + " " + arrow
 }
 
 // shown counts layers that pass the filter.

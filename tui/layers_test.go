@@ -120,49 +120,6 @@ func TestGroupFiguresAreEnergyWeighted(t *testing.T) {
 	}
 }
 
-func TestFilter(t *testing.T) {
-	b := bookOf("model.layers.0.mlp.up_proj", "model.layers.0.self_attn.q_proj", "model.layers.11.self_attn.q_proj", "lm_head")
-	for i, kept := range []float64{0.05, 0.5, 0.9} {
-		b.reports[i] = metrics(10, kept, 1, 1, 10)
-	}
-	f := facts{
-		alerts: map[string][]merge.Alert{"model.layers.0.mlp.up_proj": {{Code: merge.CodeErased, Level: merge.Warning}}},
-		marked: map[int]bool{3: true},
-	}
-	for _, c := range []struct {
-		text string
-		want []int
-	}{
-		{"", []int{0, 1, 2, 3}},
-		{"qproj", []int{1, 2}},
-		{"type:q_proj layer:0", []int{1}},
-		{"layer:5-20", []int{2}},
-		{"layer:-0", []int{0, 1}},
-		{"layer:", []int{0, 1, 2, 3}},
-		{"kept<0.1", []int{0}},
-		{"kept<=50%", []int{0, 1}},
-		{"kept>0.1", []int{1, 2}},
-		{"kept<", []int{0, 1, 2, 3}},
-		{"alert:erased", []int{0}},
-		{"alert:warning", []int{0}},
-		{"!alert:erased", []int{1, 2, 3}},
-		{"is:marked", []int{3}},
-		{"format:unknown", []int{0, 1, 2, 3}},
-		{"nothing:at-all", nil},
-	} {
-		q := parseQuery(c.text, f)
-		var got []int
-		for i := range b.layers {
-			if q.match(b, i) {
-				got = append(got, i)
-			}
-		}
-		if diff := cmp.Diff(c.want, got); diff != "" {
-			t.Errorf("%q matches %v, want %v", c.text, got, c.want)
-		}
-	}
-}
-
 func TestSortPutsUnknownLast(t *testing.T) {
 	p := treeOf("l.0.a", "l.0.b", "l.1.a", "l.1.b")
 	p.book.reports[0] = metrics(10, 0.9, 1, 1, 10)

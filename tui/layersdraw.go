@@ -124,7 +124,7 @@ func (p *layersPane) row(c canvas, row, w int, marks map[int]bool) string {
 // name is the label of a row, or in a sorted list the path of its layer,
 // shortened where it does not fit; the end tells layers apart.
 func (p *layersPane) name(c canvas, n *node, w int) string {
-	if orders[p.order].figure != nil {
+	if p.sorting() != nil {
 		return layerTitle(n.path, w)
 	}
 	indent, text := strings.Repeat(" ", n.depth), clean(n.label)
@@ -164,7 +164,7 @@ func (p *layersPane) sign(c canvas, i int, marks map[int]bool) string {
 	switch {
 	case all:
 		return c.paint.text(themes.Mark, g.mark)
-	case p.folded[n.path] && len(p.filter.terms) == 0:
+	case p.folded[n.path] && !p.filter.active():
 		return g.closed
 	default:
 		return g.open

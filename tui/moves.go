@@ -190,13 +190,6 @@ func (a *app) zoomOut() tea.Cmd {
 	return nil
 }
 
-func (a *app) sortNext() tea.Cmd {
-	a.tree.order = (a.tree.order + 1) % len(orders)
-	a.tree.rebuild()
-	a.tree.move(0)
-	return a.view("sorted by " + orders[a.tree.order].name)
-}
-
 func (a *app) markRange() tea.Cmd {
 	if a.tree.anchor >= 0 {
 		a.tree.endRange()

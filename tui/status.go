@@ -248,8 +248,7 @@ func (a *app) footer(c canvas, w int) string {
 	switch a.topOverlay().(type) {
 	case nil:
 		if a.tree.typing {
-			key := func(k, word string) string { return c.paint.text(themes.Key, k) + " " + word + "  " }
-			return c.fit(" "+key("enter", "keeps")+key("esc", "drops")+c.paint.text(themes.Dim, "words, kept<0.1, layer:0-3, type:q_proj, alert:erased, adapter:NAME, !not"), w)
+			return c.fit(a.filterHints(c), w)
 		}
 	case *explainBox:
 		return c.fit(" "+a.explainHints(c, w), w)
@@ -258,6 +257,17 @@ func (a *app) footer(c canvas, w int) string {
 	}
 	line, _ := a.hints(c, w)
 	return c.fit(line, w)
+}
+
+// filterHints are the keys while the filter is typed, and what it understands
+// or does not.
+func (a *app) filterHints(c canvas) string {
+	key := func(k, word string) string { return c.paint.text(themes.Key, k) + " " + word + "  " }
+	keys := " " + key("enter", "keeps") + key("esc", "drops")
+	if hint := a.tree.filter.hint; hint != "" {
+		return keys + c.paint.text(themes.Warn, c.plain(hint))
+	}
+	return keys + c.paint.text(themes.Dim, "words, kept<0.1, layer:0-3, type:q_proj, alert:erased, plan:none, and or not ( )")
 }
 
 // footerOrder lists the actions that have a hint, the most useful first: what

@@ -179,7 +179,7 @@ func (a *app) drawOverlays(lines []string) *tea.Cursor {
 	}
 	if len(a.overlays) == 0 && a.tree.typing {
 		if s, ok := a.lay.slot(layersID); ok {
-			cursor = tea.NewCursor(s.inside.x+min(2+width(a.tree.filter.text), s.inside.w-1), s.inside.y+s.inside.h-1)
+			cursor = tea.NewCursor(s.inside.x+min(2+width(string(a.tree.input.text[:a.tree.input.at])), s.inside.w-1), s.inside.y+s.inside.h-1)
 			cursor.Blink = false
 		}
 	}
