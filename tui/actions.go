@@ -15,8 +15,11 @@ const (
 	inBlock
 	inAlerts
 	inExplain
+	inInsight
+	inCompare
+	inTour
 	inPanes = inLayers | inBlocks | inBlock | inAlerts
-	inAny   = inPanes | inExplain
+	inAny   = inPanes | inExplain | inInsight | inCompare | inTour
 )
 
 // action is something the user can do. Keys, footer, help, palette and

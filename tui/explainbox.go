@@ -4,9 +4,9 @@ import (
 	tea "charm.land/bubbletea/v2"
 )
 
-// explainBox is the lesson over one weight, over the panes. Its keys are in the
-// registry.
+// explainBox is the lesson over one weight, over the panes.
 type explainBox struct {
+	lensOf
 	view  explainView
 	layer string
 }
@@ -33,12 +33,10 @@ func (a *app) showExplain() {
 	}
 }
 
-// explainMove steps through the lesson (sideways) or the weights (up and down).
-func (a *app) explainMove(dr, dc int) tea.Cmd {
-	x, ok := a.topOverlay().(*explainBox)
-	if !ok {
-		return nil
-	}
+func (x *explainBox) scope() scope { return inExplain }
+
+// move steps through the lesson (sideways) or the weights (up and down).
+func (x *explainBox) move(_ *app, dr, dc int) tea.Cmd {
 	if dc != 0 {
 		x.view.step(dc)
 	}
@@ -48,8 +46,15 @@ func (a *app) explainMove(dr, dc int) tea.Cmd {
 	return nil
 }
 
-// key is not used: press sends keys through the registry.
-func (x *explainBox) key(*app, tea.KeyPressMsg) tea.Cmd { return nil }
+func (x *explainBox) hints() []lensHint {
+	return []lensHint{
+		{"move.left move.right", "step"},
+		{"move.up move.down", "weight"},
+		{"blocks.worst", "worst weight"},
+		{"blocks.next", "next block"},
+		{"app.copy", "copy"},
+	}
+}
 
 func (x *explainBox) box(c canvas, w, h int) (title string, lines []string, cursor *tea.Position) {
 	w, h = min(w-2, 98), min(h, 30)

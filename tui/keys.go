@@ -18,8 +18,8 @@ func (a *app) press(k tea.KeyPressMsg) tea.Cmd {
 	}
 	switch top := a.topOverlay().(type) {
 	case nil:
-	case *explainBox:
-		return a.act(key, inExplain)
+	case lens:
+		return a.act(key, top.scope())
 	default:
 		if key == "esc" {
 			a.pop(top)
@@ -75,8 +75,8 @@ func (a *app) focusScope() scope {
 
 // currentScope is where keys go now.
 func (a *app) currentScope() scope {
-	if _, ok := a.topOverlay().(*explainBox); ok {
-		return inExplain
+	if l := a.topLens(); l != nil {
+		return l.scope()
 	}
 	return a.focusScope()
 }
@@ -164,6 +164,9 @@ var scopeNames = []struct {
 	{inBlock, "Block"},
 	{inAlerts, "Alerts"},
 	{inExplain, "Explain"},
+	{inInsight, "Insight"},
+	{inCompare, "Compare"},
+	{inTour, "Tours"},
 }
 
 // KeysMarkdown returns the table of keys and commands for the documentation.
@@ -226,7 +229,7 @@ func where(s scope) string {
 	for _, n := range []struct {
 		scope scope
 		name  string
-	}{{inLayers, "layers"}, {inBlocks, "blocks"}, {inBlock, "block"}, {inAlerts, "alerts"}, {inExplain, "explain"}} {
+	}{{inLayers, "layers"}, {inBlocks, "blocks"}, {inBlock, "block"}, {inAlerts, "alerts"}, {inExplain, "explain"}, {inInsight, "insight"}, {inCompare, "compare"}, {inTour, "tours"}} {
 		if s&n.scope != 0 {
 			names = append(names, n.name)
 		}

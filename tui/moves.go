@@ -7,10 +7,10 @@ import (
 // farAway is more rows than anything has.
 const farAway = 1 << 30
 
-// move moves the cursor of the focused pane, or of the explanation.
+// move moves the cursor of the focused pane, or of the lens over it.
 func (a *app) move(dr, dc int) tea.Cmd {
-	if _, ok := a.topOverlay().(*explainBox); ok {
-		return a.explainMove(dr, dc)
+	if l := a.topLens(); l != nil {
+		return l.move(a, dr, dc)
 	}
 	switch a.focus {
 	case layersID:
@@ -100,8 +100,8 @@ func (a *app) goToAlert() tea.Cmd {
 
 // goBack is the ladder of esc: range, filter, zoom, full screen, layers.
 func (a *app) goBack() tea.Cmd {
-	if x, ok := a.topOverlay().(*explainBox); ok {
-		a.pop(x)
+	if l := a.topLens(); l != nil {
+		a.pop(l)
 		return nil
 	}
 	switch {

@@ -10,7 +10,7 @@ import (
 
 // quit leaves, or asks first if something would be lost.
 func (a *app) quit() tea.Cmd {
-	if _, ok := a.topOverlay().(*explainBox); ok {
+	if a.topLens() != nil {
 		return a.goBack()
 	}
 	unsaved := a.unsaved()

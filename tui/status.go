@@ -245,13 +245,13 @@ func (a *app) guidance() string {
 
 // footer shows the keys that work here, as many as fit.
 func (a *app) footer(c canvas, w int) string {
-	switch a.topOverlay().(type) {
+	switch top := a.topOverlay().(type) {
 	case nil:
 		if a.tree.typing {
 			return c.fit(a.filterHints(c), w)
 		}
-	case *explainBox:
-		return c.fit(" "+a.explainHints(c, w), w)
+	case lens:
+		return a.lensHints(c, top, w)
 	default:
 		return c.fit(" "+c.paint.text(themes.Key, "esc")+" back", w)
 	}
@@ -323,28 +323,5 @@ func (a *app) hints(c canvas, w int) (line string, spans []hintSpan) {
 }
 
 func (a *app) hintWidth(c canvas, x *action) int { return width(hintKey(c, x)) + 1 + width(x.hint) + 2 }
-
-// explainHints are the keys of the explanation, where arrows mean steps, as
-// many as fit.
-func (a *app) explainHints(c canvas, w int) string {
-	s := ""
-	for _, h := range []struct{ ids, word string }{
-		{"go.back", "back"},
-		{"move.left move.right", "step"},
-		{"move.up move.down", "weight"},
-		{"blocks.worst", "worst weight"},
-		{"blocks.next", "next block"},
-		{"app.copy", "copy"},
-	} {
-		hint := ""
-		for id := range strings.FieldsSeq(h.ids) {
-			hint += c.paint.text(themes.Key, hintKey(c, a.byID(id))) + " "
-		}
-		if hint += h.word + "  "; width(s+hint) < w {
-			s += hint
-		}
-	}
-	return s
-}
 
 func hintKey(c canvas, x *action) string { return keyName(x.keys[0], c.glyphs()) }

@@ -1,0 +1,49 @@
+package tui
+
+import (
+	"strings"
+
+	tea "charm.land/bubbletea/v2"
+
+	"mergescope/themes"
+)
+
+// lens is an overlay that shows something to look around in, so its keys are in
+// the registry under a scope of its own, beside those that work everywhere.
+type lens interface {
+	overlay
+	scope() scope
+	move(a *app, dr, dc int) tea.Cmd
+	hints() []lensHint
+}
+
+// lensHint is a word of the footer for some actions, their ids with spaces
+// between.
+type lensHint struct{ ids, word string }
+
+// lensOf is the part of a lens that its keys do not need.
+type lensOf struct{}
+
+// key is not used: press sends keys through the registry.
+func (lensOf) key(*app, tea.KeyPressMsg) tea.Cmd { return nil }
+
+// topLens returns the lens that gets the keys, nil if there is none.
+func (a *app) topLens() lens {
+	l, _ := a.topOverlay().(lens)
+	return l
+}
+
+// lensHints is the footer of a lens: the way back, then as many keys as fit.
+func (a *app) lensHints(c canvas, l lens, w int) string {
+	s := " "
+	for _, h := range append([]lensHint{{"go.back", "back"}}, l.hints()...) {
+		hint := ""
+		for id := range strings.FieldsSeq(h.ids) {
+			hint += c.paint.text(themes.Key, hintKey(c, a.byID(id))) + " "
+		}
+		if hint += h.word + "  "; width(s+hint) <= w+1 {
+			s += hint
+		}
+	}
+	return c.fit(s, w)
+}
