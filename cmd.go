@@ -15,8 +15,9 @@ import (
 type app struct {
 	source   loader.Source
 	out, err io.Writer
-	code     int   // exit code of a command that finished but has something to say
-	failure  error // of the command that ran
+	config   string // directory for sessions and themes; "" if the user has none
+	code     int    // exit code of a command that finished but has something to say
+	failure  error  // of the command that ran
 }
 
 // newRoot builds the command tree.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,7 @@ type browseFlags struct {
 	theme   string
 	ascii   bool
 	noMouse bool
+	forget  bool
 	workers int
 }
 
@@ -82,6 +84,7 @@ mergescope report demo -a demo:gocode-light`,
 	f.StringVar(&flags.theme, "theme", "", "colour theme (default: by the terminal's background)")
 	f.BoolVar(&flags.ascii, "ascii", false, "draw with ASCII characters only")
 	f.BoolVar(&flags.noMouse, "no-mouse", false, "leave the mouse to the terminal")
+	f.BoolVar(&flags.forget, "no-session", false, "neither go on where the last session ended nor keep this one")
 	f.IntVar(&flags.workers, "workers", 0, "how many layers are computed at once; 0 means all cores")
 	return c
 }
@@ -99,6 +102,9 @@ func (a *app) browse(ctx context.Context, s *session, planFile string, flags bro
 		ASCII:    flags.ascii,
 		NoMouse:  flags.noMouse,
 		Workers:  flags.workers,
+	}
+	if a.config != "" && !flags.forget {
+		opt.Sessions = filepath.Join(a.config, "sessions")
 	}
 	if d, ok := depths[flags.color]; ok {
 		opt.Color = &d

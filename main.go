@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"charm.land/fang/v2"
@@ -29,6 +30,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	obeyNoColor()
 	a := &app{
 		source: loader.Source{Demo: demoFS(), Cache: loader.HubCache(os.Getenv)},
+		config: configDir(),
 		out:    stdout,
 		err:    stderr,
 	}
@@ -49,6 +51,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitCode(err)
 	}
 	return a.code
+}
+
+// configDir is where the user's sessions and themes are.
+func configDir() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "mergescope")
 }
 
 // obeyNoColor makes any non-empty NO_COLOR count, as no-color.org asks; the

@@ -29,7 +29,8 @@ type ptySession struct {
 func startScreen(t *testing.T, w, h int, args ...string) *ptySession {
 	t.Helper()
 	s := &ptySession{t: t, cmd: exec.Command("mergescope", args...), term: screentest.NewTerminal(w, h), read: make(chan struct{})}
-	s.cmd.Env = append(os.Environ(), "TERM=xterm-256color", "NO_COLOR=yes")
+	home := t.TempDir()
+	s.cmd.Env = append(os.Environ(), "TERM=xterm-256color", "NO_COLOR=yes", "HOME="+home, "XDG_CONFIG_HOME="+home)
 	var err error
 	if s.tty, err = pty.StartWithSize(s.cmd, &pty.Winsize{Cols: uint16(w), Rows: uint16(h)}); err != nil {
 		t.Fatal(err)

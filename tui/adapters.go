@@ -2,12 +2,12 @@ package tui
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
 
 	"mergescope/loader"
+	"mergescope/merge"
 	"mergescope/themes"
 )
 
@@ -33,9 +33,9 @@ func (a *app) openFrom(name string, then use, from *prompt) tea.Cmd {
 			return then(a, ad)
 		}
 	}
-	src := a.opt.Source
+	src, model := a.opt.Source, a.model
 	return a.work(func() tea.Msg {
-		ad, err := src.Adapter(name)
+		ad, err := merge.OpenAdapter(src, model, name)
 		return openedMsg{ad, err, then, from}
 	})
 }
@@ -51,24 +51,15 @@ func (a *app) adapterOpened(msg openedMsg) tea.Cmd {
 	if msg.from != nil {
 		a.pop(msg.from)
 	}
-	base := msg.adapter.Name
-	for n := 2; a.named(msg.adapter.Name); n++ {
-		msg.adapter.Name = fmt.Sprintf("%s-%d", base, n)
-	}
-	a.opened = append(a.opened, msg.adapter)
-	a.eng = a.eng.with(msg.adapter)
+	msg.adapter.Name = freeName(msg.adapter.Name, a.eng.adapters())
+	a.adopt([]*loader.Adapter{msg.adapter})
 	return msg.then(a, msg.adapter)
-}
-
-func (a *app) named(name string) bool {
-	return slices.ContainsFunc(a.eng.adapters(), func(ad *loader.Adapter) bool { return ad.Name == name })
 }
 
 // closeAdapters closes what was opened here.
 func (a *app) closeAdapters() {
-	for _, ad := range a.opened {
-		_ = ad.Close() // read only: nothing is lost
-	}
+	closeAll(a.opened)
+	a.opened = nil
 }
 
 // askAdapter opens an adapter and then asks where it goes.

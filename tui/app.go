@@ -30,6 +30,7 @@ type app struct {
 	saved   merge.Plan // as it is in the plan file, or as it was in the beginning
 	book    ledger
 	opened  []*loader.Adapter // opened here, so closed here
+	keepGen int               // of the last edit that asked for the session to be kept
 	auto    bool              // figures follow the plan without being asked for
 	demo    []string          // names of the demo's adapters
 
@@ -52,8 +53,9 @@ type app struct {
 	full     bool
 	overlays []overlay
 	toast    toast
-	flash    bool // an error came in and nobody has been in the alerts since
-	chase    bool // the cursor goes to the first error that comes in
+	greeting toast // what there is to say at the beginning
+	flash    bool  // an error came in and nobody has been in the alerts since
+	chase    bool  // the cursor goes to the first error that comes in
 	skin     skin
 	actions  []action
 	drawn    frameCache
@@ -109,7 +111,7 @@ func (a *app) startCursor() {
 
 // Init asks the terminal for its background and begins the first dry run.
 func (a *app) Init() tea.Cmd {
-	cmds := []tea.Cmd{a.refigure()}
+	cmds := []tea.Cmd{a.refigure(), a.say(a.greeting.role, a.greeting.text)}
 	if a.opt.Dark == nil {
 		cmds = append(cmds, tea.RequestBackgroundColor, tea.Raw(ansi.SetModeLightDark))
 	}
@@ -162,6 +164,10 @@ func (a *app) handle(msg tea.Msg) tea.Cmd {
 		return a.adapterOpened(msg)
 	case savedMsg:
 		return a.planSaved(msg)
+	case keepMsg:
+		return a.keep(msg)
+	case keptMsg:
+		return a.kept(msg)
 	case toastMsg:
 		a.endToast(msg)
 	case armMsg:

@@ -24,7 +24,7 @@ func (a *app) apply(plan merge.Plan, what string) tea.Cmd {
 func (a *app) replan() tea.Cmd {
 	a.resolve()
 	a.tree.refresh()
-	return a.refigure()
+	return tea.Batch(a.refigure(), a.keepSoon())
 }
 
 // resolve works out what the current plan does with each layer.

@@ -3,7 +3,7 @@ package tui
 // resize tells how many lines the inside of the pane has. The first time, it
 // unfolds as many groups as fit.
 func (p *layersPane) resize(h int) {
-	first := p.height == 0
+	first := p.height == 0 && !p.settled
 	p.height = max(1, h-p.chrome(h))
 	if first {
 		p.unfoldToFit()

@@ -16,11 +16,12 @@ type layersPane struct {
 	nodes []node
 	names map[string]string // short names of the adapters
 
-	folded map[string]bool
-	rows   []int // nodes shown, in order
-	cur    int   // row of the cursor
-	top    int   // first row of the window
-	height int   // rows of the window
+	folded  map[string]bool
+	settled bool  // the folds are those of the last session
+	rows    []int // nodes shown, in order
+	cur     int   // row of the cursor
+	top     int   // first row of the window
+	height  int   // rows of the window
 
 	marked map[int]bool // layers
 	anchor int          // row where a range begins, -1 without

@@ -13,7 +13,7 @@ func (a *app) quit() tea.Cmd {
 	if a.topLens() != nil {
 		return a.goBack()
 	}
-	unsaved := a.unsaved()
+	unsaved := a.unsaved() && !a.memorable() // a session keeps it
 	running := a.busy() && !a.job.quiet
 	if !running && !unsaved {
 		return a.leave()

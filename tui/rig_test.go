@@ -65,6 +65,7 @@ func newRig(t *testing.T, opt Options, eng engine, w, h int) *rig {
 		eng = projectEngine{opt.Project}
 	}
 	r := &rig{t: t, a: newApp(ctx, opt, eng)}
+	r.a.greeting.role, r.a.greeting.text = r.a.takeUp(recallSession(opt))
 	r.a.now = testTime
 	r.a.after = func(_ time.Duration, msg tea.Msg) tea.Cmd {
 		if _, ok := msg.(toastMsg); ok {
@@ -118,7 +119,7 @@ func (r *rig) run(cmd tea.Cmd) {
 // terminal.
 func own(msg tea.Msg) bool {
 	switch msg.(type) {
-	case jobReadyMsg, jobDoneMsg, pollMsg, lookMsg, examinedMsg, tracedMsg, openedMsg, savedMsg, armMsg:
+	case jobReadyMsg, jobDoneMsg, pollMsg, lookMsg, examinedMsg, tracedMsg, openedMsg, savedMsg, armMsg, keepMsg, keptMsg:
 		return true
 	}
 	return false

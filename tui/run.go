@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
@@ -31,6 +32,7 @@ type Options struct {
 	ASCII    bool           // no characters outside ASCII
 	NoMouse  bool           // leave the mouse to the terminal
 	Workers  int            // of jobs; 0 means all processors
+	Sessions string         // directory that keeps plan, cursors and views for the next time; "" keeps nothing
 
 	Input  io.Reader // nil means the terminal
 	Output io.Writer // nil means stdout
@@ -47,6 +49,7 @@ func Run(ctx context.Context, opt Options) (summary string, err error) {
 	}
 	inner, cancel := context.WithCancel(ctx)
 	a := newApp(inner, opt, projectEngine{opt.Project})
+	a.greeting.role, a.greeting.text = a.takeUp(recallSession(opt))
 	_, err = tea.NewProgram(a, programOptions(inner, opt)...).Run()
 	if opt.Dark == nil {
 		resetReports(opt.Output)
@@ -63,7 +66,18 @@ func Run(ctx context.Context, opt Options) (summary string, err error) {
 	default:
 		err = fmt.Errorf("terminal interface: %w", err)
 	}
-	return a.summary(), err
+	return strings.TrimPrefix(a.summary()+a.keepAtEnd(), "\n"), err
+}
+
+// keepAtEnd keeps the session and says so if that cannot be done.
+func (a *app) keepAtEnd() string {
+	if !a.memorable() {
+		return ""
+	}
+	if err := shelf(a.opt.Sessions).save(a.remembered()); err != nil {
+		return "\nthe session is not kept: " + clean(err.Error())
+	}
+	return ""
 }
 
 // resetReports stops the terminal from reporting changes of its background,
