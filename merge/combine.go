@@ -23,6 +23,7 @@ type term struct {
 	out    int
 	weight float64 // the user's
 	scale  float64 // of the adapter on this module
+	flip   bool    // PEFT holds the delta as [in, out]
 }
 
 // pair is a combined module: A [rank, in], B [out, rank].
@@ -54,7 +55,7 @@ func Combine(model *loader.Checkpoint, adapters []*loader.Adapter, weights []flo
 	rng := rand.New(rand.NewPCG(c.Seed, 0))
 	file := tensorFile{}
 	for _, key := range modulesOf(adapters) {
-		terms, err := termsOf(adapters, weights, key)
+		terms, err := termsOf(model, adapters, weights, key)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +123,9 @@ func modulesOf(adapters []*loader.Adapter) []string {
 	return paths
 }
 
-func termsOf(adapters []*loader.Adapter, weights []float64, path string) ([]term, error) {
+func termsOf(model *loader.Checkpoint, adapters []*loader.Adapter, weights []float64, path string) ([]term, error) {
+	w := model.Weight(path)
+	conv1d := w != nil && w.Format.IsFloat() && conv1dModels[model.Config.ModelType]
 	var terms []term
 	for i, a := range adapters {
 		m := a.Module(path)
@@ -133,6 +136,7 @@ func termsOf(adapters []*loader.Adapter, weights []float64, path string) ([]term
 			return nil, m.Problem
 		}
 		t := term{rank: m.Rank, weight: weights[i], scale: m.Scale, in: int(m.A.Shape[1]), out: int(m.B.Shape[0])}
+		t.flip = conv1d || m.Embedding
 		var err error
 		if t.a, err = readFloats(m.A); err != nil {
 			return nil, err

@@ -12,7 +12,7 @@ type dora struct {
 	*lora
 	magnitude []float32
 	byColumn  bool      // outputs are the columns of the stored weight (Conv1D, embeddings)
-	norms     []float32 // |V| over the base; nil until needed, see prepare
+	factors   []float32 // m/|V| over the base, see prepare
 }
 
 // openDoRA reads the magnitudes of a module, held in the given dtype.
@@ -32,14 +32,15 @@ func (d *dora) dtype(base quant.Format) quant.Format { return base }
 
 func (d *dora) add(p *quant.Panel, r0 int) {
 	d.unscaled(p, r0)
-	for i, v := range p.T {
-		row, col := i/p.Cols, i%p.Cols
-		f := d.factor(p, r0, row, col)
-		if d.minus {
-			// The delta of an unmerge is negative already.
-			p.T[i] = p.W[i]/f + p.D[i]
-		} else {
-			p.T[i] = f * v
+	if d.minus {
+		for i, v := range p.W {
+			p.T[i] = v / d.factor(p, r0, i)
+		}
+		quant.RoundTo(p.T, promote(p.Spec.Dtype, d.kind))
+		addTo(p.T, p.D) // which is negative
+	} else {
+		for i, v := range p.T {
+			p.T[i] = d.factor(p, r0, i) * v
 		}
 	}
 	for i, t := range p.T {
@@ -55,16 +56,15 @@ func (d *dora) unscaled(p *quant.Panel, r0 int) {
 	quant.RoundTo(p.T, promote(p.Spec.Dtype, d.kind))
 }
 
-// factor is m/|V| of the output that weight (row, col) of the panel belongs to.
-func (d *dora) factor(p *quant.Panel, r0, row, col int) float32 {
-	output := r0 + row
+// factor is m/|V| of the output that weight i of the panel belongs to.
+func (d *dora) factor(p *quant.Panel, r0, i int) float32 {
 	if d.byColumn {
-		output = col
+		return d.factors[i%p.Cols]
 	}
-	return d.magnitude[output] / d.norms[output]
+	return d.factors[r0+i/p.Cols]
 }
 
-// prepare computes the norms of DoRA updates, which are those over the base
+// prepare computes the factors of DoRA updates, which are those over the base
 // whatever was merged before (lora/layer.py, _unmerged_base_weight).
 func (s *subject) prepare() error {
 	var w work
@@ -75,7 +75,7 @@ func (s *subject) prepare() error {
 		}
 		minus := d.minus
 		d.minus = false
-		if err := s.norms(d, &w); err != nil {
+		if err := s.factors(d, &w); err != nil {
 			return err
 		}
 		d.minus = minus
@@ -83,12 +83,12 @@ func (s *subject) prepare() error {
 	return nil
 }
 
-func (s *subject) norms(d *dora, w *work) error {
+func (s *subject) factors(d *dora, w *work) error {
 	outputs := s.rows
 	if d.byColumn {
 		outputs = s.cols
 	}
-	d.norms = make([]float32, outputs)
+	norms := make([]float32, outputs)
 	step := s.panelRows(panelWeights)
 	for r0 := 0; r0 < s.rows; r0 += step {
 		if err := s.read(w, r0, min(step, s.rows-r0)); err != nil {
@@ -100,15 +100,21 @@ func (s *subject) norms(d *dora, w *work) error {
 		for row := range p.Rows {
 			v := p.T[row*s.cols : (row+1)*s.cols]
 			if d.byColumn {
-				quant.AddSquares(d.norms, v)
+				quant.AddSquares(norms, v)
 			} else {
-				d.norms[r0+row] = quant.RowNorm(v)
+				norms[r0+row] = quant.RowNorm(v)
 			}
 		}
 	}
 	if d.byColumn {
-		quant.Sqrt(d.norms)
+		quant.Sqrt(norms)
 	}
-	quant.RoundTo(d.norms, promote(s.spec.Dtype, d.kind))
+	dtype := promote(s.spec.Dtype, d.kind)
+	quant.RoundTo(norms, dtype)
+	d.factors = make([]float32, outputs)
+	for i, n := range norms {
+		d.factors[i] = d.magnitude[i] / n
+	}
+	quant.RoundTo(d.factors, dtype)
 	return nil
 }

@@ -18,9 +18,15 @@ func (c Combination) cut(p *pair, terms []term, rng *rand.Rand) error {
 	for i, t := range terms {
 		deltas[i] = make([]float32, t.out*t.in)
 		quant.Delta(deltas[i], t.b, quant.NewFactor(t.a, t.rank, t.in), t.out, float32(t.scale))
+		if t.flip { // the order decides between equal magnitudes
+			deltas[i] = transpose(deltas[i], t.out, t.in)
+		}
 		weights[i] = float32(t.weight)
 	}
 	sum := c.tasks(deltas, weights, rng)
+	if terms[0].flip {
+		sum = transpose(sum, p.in, p.out)
+	}
 	d := mat.NewDense(p.out, p.in, nil)
 	for i, v := range sum {
 		d.Set(i/p.in, i%p.in, float64(v))
