@@ -29,6 +29,7 @@ const (
 	curveLow   = 1e-4
 	curveHigh  = 2
 	curveSteps = 120
+	curveHolds = 0.25 // above, the scale follows the largest sum, not the largest weight
 	quantiles  = 24
 )
 
@@ -49,6 +50,9 @@ func NewKeptCurve(f Format, p Profile, n int) *KeptCurve {
 			if t := x.distance / (rho * spread); t < 9 {
 				kept += x.weight * math.Exp(-t*t/2) / (rho * spread)
 			}
+		}
+		if rho > curveHolds {
+			kept = max(kept, c.kept[i-1])
 		}
 		c.kept[i] = kept
 	}

@@ -59,6 +59,11 @@ func TestKeptCurveEnds(t *testing.T) {
 				}
 			}
 		}
+		for ratio := 0.25; ratio < 2; ratio *= 1.1 {
+			if curve.Gauss(ratio*1.1) < curve.Gauss(ratio)-1e-9 {
+				t.Errorf("%v falls at %v", f, ratio)
+			}
+		}
 		if f.IsFloat() && curve.Gauss(1e-3) != 1 {
 			t.Errorf("%v has a dead zone", f)
 		}

@@ -54,7 +54,7 @@ func do(f func(*app)) func(*app) tea.Cmd {
 // registry returns all actions in the order of the help.
 func registry() []action {
 	var all []action
-	for _, part := range [][]action{planActions(), jobActions(), demoActions(), layerActions(), blockActions(), alertActions(), generalActions(), moveActions()} {
+	for _, part := range [][]action{planActions(), jobActions(), demoActions(), layerActions(), blockActions(), lensActions(), alertActions(), generalActions(), moveActions()} {
 		all = append(all, part...)
 	}
 	return all
@@ -112,7 +112,7 @@ func layerActions() []action {
 }
 
 func blockActions() []action {
-	const here = inLayers | inBlocks | inExplain
+	const here = inLayers | inBlocks | inExplain | inInsight
 	return []action{
 		{"blocks.in", []string{"+"}, inBlocks, "zoom", "Zoom in", "From the tensor to a band of rows to one block.", nil, (*app).zoomIn},
 		{"blocks.out", []string{"-"}, inBlocks, "", "Zoom out", "Back towards the whole tensor.", nil, (*app).zoomOut},
@@ -127,7 +127,7 @@ func blockActions() []action {
 		{"tensor.prev", []string{"["}, inPanes, "", "Previous layer", "Look at the layer before, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(-1) }},
 		{"tensor.next", []string{"]"}, inPanes, "", "Next layer", "Look at the layer after, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(1) }},
 		{"block.explain", []string{"e"}, inLayers | inBlocks | inBlock, "explain", "Explain this weight", "Dequantize, add, requantize: every step of one weight with its numbers.", (*app).noTrace, (*app).openExplain},
-		{"block.view", []string{"i"}, inBlock, "view", "Next view of the block", "Occupancy of the codes, list of weights, bytes.", nil, func(a *app) tea.Cmd { return a.view(a.block.cycle()) }},
+		{"block.view", []string{"i"}, inBlock | inInsight, "view", "Next view", "Of a block the occupancy of its codes, the list of its weights, its bytes; of the insight the next chart.", nil, (*app).nextView},
 	}
 }
 
@@ -142,7 +142,7 @@ func alertActions() []action {
 
 func generalActions() []action {
 	all := []action{
-		{"go.in", []string{"enter"}, inPanes, "", "Open", "Open a group, go from layer to blocks to block to explanation, or to the place of an alert.", nil, (*app).goIn},
+		{"go.in", []string{"enter"}, inPanes | inInsight, "", "Open", "Open a group, go from layer to blocks to block to explanation, to the place of an alert, or to a layer of a chart.", nil, (*app).goIn},
 		{"go.back", []string{"esc"}, inAny, "", "Back", "Close what is open, end a range, clear the filter, zoom out, go back to the layers. Never quits.", nil, (*app).goBack},
 		{"pane.next", []string{"tab"}, inPanes, "pane", "Next pane", "Move the focus to the next pane.", nil, func(a *app) tea.Cmd { return a.nextPane(1) }},
 		{"pane.prev", []string{"shift+tab"}, inPanes, "", "Previous pane", "Move the focus to the pane before.", nil, func(a *app) tea.Cmd { return a.nextPane(-1) }},

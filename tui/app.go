@@ -45,6 +45,7 @@ type app struct {
 	block  blockPane
 	feed   alertsPane
 	sight  sight
+	curves curves // theoretical, for the insight
 
 	w, h     int
 	lay      layout
@@ -73,6 +74,8 @@ func newApp(ctx context.Context, opt Options, eng engine) *app {
 		after: later,
 		focus: layersID,
 		below: alertsID,
+
+		curves: curves{},
 	}
 	a.facts = a.model.Facts()
 	a.mouseOff = opt.NoMouse
@@ -160,6 +163,8 @@ func (a *app) handle(msg tea.Msg) tea.Cmd {
 		a.examined(msg)
 	case tracedMsg:
 		a.traced(msg)
+	case curvesMsg:
+		a.curvesFound(msg)
 	case openedMsg:
 		return a.adapterOpened(msg)
 	case savedMsg:

@@ -76,9 +76,9 @@ func (a *app) helpText(c canvas, w int, here scope) []string {
 			out = append(append(out, "", " "+c.paint.text(themes.Title, name)), rows...)
 		}
 	}
-	part("here: "+scopeName(here), func(x *action) bool { return x.scope&here != 0 && x.scope != inPanes && x.scope != inAny })
-	part("everywhere", func(x *action) bool { return x.scope == inPanes || x.scope == inAny })
-	part("elsewhere", func(x *action) bool { return x.scope&here == 0 })
+	part("here: "+scopeName(here), func(x *action) bool { return x.scope&here != 0 && x.scope&inPanes != inPanes })
+	part("everywhere", func(x *action) bool { return x.scope&inPanes == inPanes })
+	part("elsewhere", func(x *action) bool { return x.scope&here == 0 && x.scope&inPanes != inPanes })
 	return out[1:]
 }
 

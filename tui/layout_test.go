@@ -90,7 +90,7 @@ func TestBreakpoints(t *testing.T) {
 func TestFramesFitTheWindow(t *testing.T) {
 	r := demoRig(t, 120, 36, nil)
 	r.hold = true
-	overlays := []string{"", "?", ":", "m", "a", "O", "=", "e"}
+	overlays := []string{"", "?", ":", "m", "a", "O", "=", "e", "I"}
 	for _, w := range []int{0, 1, 2, 5, 20, 59, 60, 61, 79, 80, 97, 119, 120, 163, 231, 300} {
 		for _, h := range []int{0, 1, 2, 3, 13, 14, 15, 19, 20, 29, 30, 37, 62, 120} {
 			r.a.Update(tea.WindowSizeMsg{Width: w, Height: h})

@@ -47,3 +47,18 @@ func (a *app) lensHints(c canvas, l lens, w int) string {
 	}
 	return c.fit(s, w)
 }
+
+func lensActions() []action {
+	return []action{
+		{"lens.insight", []string{"I"}, inPanes, "insight", "Insight into all layers", "Delta ratio against kept with what theory says, the spread of kept, kept over the depth of the model.", (*app).noFigures, (*app).openInsight},
+	}
+}
+
+// nextView shows the block pane's next view, or the next chart.
+func (a *app) nextView() tea.Cmd {
+	if x, ok := a.topOverlay().(*insightBox); ok {
+		x.cycle()
+		return nil
+	}
+	return a.view(a.block.cycle())
+}

@@ -55,6 +55,9 @@ func (a *app) page(d, part int) tea.Cmd {
 // goIn goes one step deeper: group, layer, blocks, block, explanation; or from
 // an alert to its place.
 func (a *app) goIn() tea.Cmd {
+	if x, ok := a.topOverlay().(*insightBox); ok {
+		return a.goThere(x)
+	}
 	switch a.focus {
 	case layersID:
 		n := a.tree.node()
@@ -141,8 +144,12 @@ func (a *app) stepLayer(d int) tea.Cmd {
 
 // goWorst goes to what kept least where the focus is.
 func (a *app) goWorst() tea.Cmd {
-	if x, ok := a.topOverlay().(*explainBox); ok {
+	switch x := a.topOverlay().(type) {
+	case *explainBox:
 		x.view.worst()
+		return nil
+	case *insightBox:
+		x.worst()
 		return nil
 	}
 	if a.focus == blocksID {
@@ -164,6 +171,10 @@ func (a *app) goWorst() tea.Cmd {
 // goNext goes to the next layer with an alert, hot block, or block of the
 // explanation.
 func (a *app) goNext(d int) tea.Cmd {
+	if x, ok := a.topOverlay().(*insightBox); ok {
+		x.next(d)
+		return nil
+	}
 	if _, ok := a.topOverlay().(*explainBox); ok || a.focus == blocksID {
 		a.blocks.next(d)
 		return nil

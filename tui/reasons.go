@@ -90,3 +90,13 @@ func (a *app) noTrace() string {
 	}
 	return ""
 }
+
+func (a *app) noFigures() string {
+	if len(a.book.points()) == 0 {
+		if why := a.noPlanned(); why != "" {
+			return why
+		}
+		return "nothing is computed yet; D runs the merge without writing"
+	}
+	return ""
+}

@@ -119,7 +119,7 @@ func (r *rig) run(cmd tea.Cmd) {
 // terminal.
 func own(msg tea.Msg) bool {
 	switch msg.(type) {
-	case jobReadyMsg, jobDoneMsg, pollMsg, lookMsg, examinedMsg, tracedMsg, openedMsg, savedMsg, armMsg, keepMsg, keptMsg:
+	case jobReadyMsg, jobDoneMsg, pollMsg, lookMsg, examinedMsg, tracedMsg, openedMsg, savedMsg, armMsg, keepMsg, keptMsg, curvesMsg:
 		return true
 	}
 	return false
