@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mergescope/loader"
+	"mergescope/merge"
 )
 
 // app is what every command needs of its surroundings.
@@ -73,7 +74,7 @@ func newVersion(a *app) *cobra.Command {
 		Short: "Print the version",
 		Args:  arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.out, "mergescope %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(a.out, "mergescope %s (%s, %s/%s, %s kernels)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, merge.Kernels())
 			return err
 		},
 	}

@@ -14,6 +14,7 @@ import (
 	"charm.land/fang/v2"
 
 	"mergescope/loader"
+	"mergescope/merge"
 )
 
 func main() {
@@ -33,6 +34,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		config: configDir(),
 		out:    stdout,
 		err:    stderr,
+	}
+	if err := merge.UseKernels(os.Getenv("MERGESCOPE_KERNELS")); err != nil {
+		err = &failure{what: "MERGESCOPE_KERNELS", err: err, code: exitUsage}
+		printFailure(stderr, err)
+		return exitCode(err)
 	}
 	root := newRoot(a)
 	root.SetArgs(args)

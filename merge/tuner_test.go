@@ -149,8 +149,10 @@ func TestTunerScale(t *testing.T) {
 // TestTunerShapes gives every parameter of every tuner shapes it must not have:
 // the layer must be refused before its arithmetic indexes beyond an end.
 func TestTunerShapes(t *testing.T) {
-	for _, name := range []string{"hira-f32", "vera-f32", "pvera-f32", "randlora-f32", "loha-f32", "lokr-f32", "lokr-both-f32", "adalora-f32", "shira-f32", "miss-f32",
-		"miss-bat-bf16", "miss-mini-nf4", "ia3-f32", "oft-f32", "oft-share-nf4", "boft-f32", "road-f32", "road-4-int8"} {
+	for _, name := range []string{
+		"hira-f32", "vera-f32", "pvera-f32", "randlora-f32", "loha-f32", "lokr-f32", "lokr-both-f32", "adalora-f32", "shira-f32", "miss-f32",
+		"miss-bat-bf16", "miss-mini-nf4", "ia3-f32", "oft-f32", "oft-share-nf4", "boft-f32", "road-f32", "road-4-int8",
+	} {
 		t.Run(name, func(t *testing.T) {
 			c := readCase(t, tunersDir, name)
 			p := c.project(t)
