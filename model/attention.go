@@ -1,0 +1,207 @@
+package model
+
+import "math"
+
+// attention is the scratch of one worker.
+type attention struct {
+	keys, values []float32 // of a head and sequence, in panels
+	query, prob  []float32 // tiles
+	scores, out  matrix
+}
+
+// attend sets thin to the attention of in, output projection included.
+func (r *runner) attend(name string, l LayerConfig) error {
+	c := r.c
+	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	k, v := roundUp(q, panelCols), roundUp(q, panelCols)+roundUp(kv, panelCols)
+	list := []linear{{name + "q_proj", q, 0, c.QKVBias}, {name + "k_proj", kv, k, c.QKVBias}, {name + "v_proj", kv, v, c.QKVBias}}
+	if c.Fused {
+		k, v = q, q+kv
+		list = []linear{{name + "qkv_proj", q + 2*kv, 0, c.QKVBias}}
+	}
+	r.wide.resize(r.x.rows, v+kv)
+	if err := r.linears(list, &r.wide); err != nil {
+		return err
+	}
+	if err := r.turn(name, l, k); err != nil {
+		return err
+	}
+	per := len(r.sequences) * c.KVHeads
+	err := parallel(r.ctx, r.workers, per*len(r.variants), func(w, i int) error {
+		seq, head := i%per/c.KVHeads, i%c.KVHeads
+		h := heads{runner: r, attention: &r.scratch[w].att, n: len(r.sequences[seq]), dim: c.HeadDim, window: l.Window}
+		h.row = i/per*r.rows + r.starts[seq]
+		h.load(k+head*c.HeadDim, v+head*c.HeadDim)
+		group := c.Heads / c.KVHeads
+		for g := range group {
+			h.attend((head*group + g) * c.HeadDim)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.in.resize(r.x.rows, q)
+	err = r.eachTile(func(_ *scratch, _, tile int) error {
+		for i := tile * tileRows; i < (tile+1)*tileRows; i++ {
+			r.in.put(i, r.wide.row(i))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.thin.resize(r.x.rows, c.Hidden)
+	return r.linears([]linear{{name + "o_proj", c.Hidden, 0, c.OutputBias}}, &r.thin)
+}
+
+// turn applies the norms of queries and keys, which begin at column k, and
+// their rotation.
+func (r *runner) turn(name string, l LayerConfig, k int) (err error) {
+	c := r.c
+	var qw, kw [][]float32
+	if c.QKNorm {
+		if qw, err = r.vectors(name+"q_norm.weight", c.HeadDim); err != nil {
+			return err
+		}
+		if kw, err = r.vectors(name+"k_norm.weight", c.HeadDim); err != nil {
+			return err
+		}
+	}
+	return r.eachTile(func(_ *scratch, v, tile int) error {
+		for i := tile * tileRows; i < (tile+1)*tileRows; i++ {
+			t := i - v*r.rows
+			if t >= r.tokens {
+				break
+			}
+			seq := r.owner[t]
+			rot, pos, row := r.rotations(l, seq), t-r.starts[seq], r.wide.row(i)
+			for h := range c.Heads + c.KVHeads {
+				at, w := h*c.HeadDim, qw
+				if h >= c.Heads {
+					at, w = k+(h-c.Heads)*c.HeadDim, kw
+				}
+				x := row[at : at+c.HeadDim]
+				if w != nil {
+					norm(x, x, w[r.source[v]], c.Eps, c.UnitOffset)
+				}
+				rot.rotate(x, pos)
+			}
+		}
+		return nil
+	})
+}
+
+// heads is the attention of one key/value head over one sequence. Tiles begin
+// at the sequence's first token and chains at multiples of chainLen keys, so
+// results depend on nothing else.
+type heads struct {
+	*runner
+	*attention
+	row, n, dim int // first row of wide, tokens, features
+	window      int
+}
+
+// load packs keys and values, which begin at these columns.
+func (h *heads) load(k, v int) {
+	dims := roundUp(h.dim, panelCols)
+	h.keys = grow(h.keys, roundUp(h.n, panelCols)*h.dim)
+	h.values = grow(h.values, h.n*dims)
+	clear(h.keys[h.n/panelCols*panelCols*h.dim:])
+	for t := range h.n {
+		row := h.wide.row(h.row + t)
+		panel := h.keys[t/panelCols*panelCols*h.dim+t%panelCols:]
+		for j, x := range row[k : k+h.dim] {
+			panel[j*panelCols] = x
+		}
+		for p := 0; p < dims; p += panelCols {
+			dst := h.values[p*h.n+t*panelCols:][:panelCols]
+			clear(dst[copy(dst, row[v+p:v+min(p+panelCols, h.dim)]):])
+		}
+	}
+}
+
+// attend replaces the queries at column q by what they attend to.
+func (h *heads) attend(q int) {
+	h.query = grow(h.query, h.dim*tileRows)
+	h.scores.resize(tileRows, h.n)
+	h.out.resize(tileRows, h.dim)
+	h.prob = grow(h.prob, h.n*tileRows)
+	for t0 := 0; t0 < h.n; t0 += tileRows {
+		rows := min(tileRows, h.n-t0)
+		clear(h.query)
+		for i := range rows {
+			for j, x := range h.wide.row(h.row + t0 + i)[q : q+h.dim] {
+				h.query[j*tileRows+i] = x
+			}
+		}
+		lo, hi := h.from(t0)/panelCols*panelCols, t0+rows
+		h.multiplyKeys(lo, hi)
+		clear(h.prob[lo*tileRows : hi*tileRows])
+		for i := range rows {
+			h.softmax(i, t0+i)
+		}
+		h.multiplyValues(lo, hi)
+		for i := range rows {
+			copy(h.wide.row(h.row + t0 + i)[q:q+h.dim], h.out.row(i))
+		}
+	}
+}
+
+// from returns the first key the query at t sees.
+func (h *heads) from(t int) int {
+	if h.window == 0 {
+		return 0
+	}
+	return max(t-h.window+1, 0)
+}
+
+// multiplyKeys fills scores of keys [lo, hi).
+func (h *heads) multiplyKeys(lo, hi int) {
+	for k := 0; k < h.dim; k += chainLen {
+		n := min(chainLen, h.dim-k)
+		for key := lo; key < hi; key += panelCols {
+			dot(h.scores.data[key:], h.scores.stride, h.query[k*tileRows:], h.keys[key*h.dim+k*panelCols:], n, k > 0)
+		}
+	}
+}
+
+// softmax puts the weights of the query at t, row i of the tile, into prob.
+func (h *heads) softmax(i, t int) {
+	from := h.from(t)
+	s := h.scores.row(i)[from : t+1]
+	for j := range s {
+		s[j] *= h.c.AttentionScale
+	}
+	if h.c.AttentionSoftcap > 0 {
+		cap32(s, h.c.AttentionSoftcap)
+	}
+	most := float32(math.Inf(-1))
+	for _, v := range s {
+		most = max(most, v) // NaN if any is
+	}
+	for j := range s {
+		s[j] -= most
+	}
+	expAll(s)
+	var sum float32
+	for _, v := range s {
+		sum += v
+	}
+	scale := 1 / sum
+	dst := h.prob[from*tileRows+i:]
+	for j, v := range s {
+		dst[j*tileRows] = v * scale
+	}
+}
+
+// multiplyValues sets out to the weighted sum of values [lo, hi).
+func (h *heads) multiplyValues(lo, hi int) {
+	for k := lo; k < hi; {
+		end := min((k/chainLen+1)*chainLen, hi)
+		for p := 0; p < h.out.stride; p += panelCols {
+			dot(h.out.data[p:], h.out.stride, h.prob[k*tileRows:], h.values[p*h.n+k*panelCols:], end-k, k > lo)
+		}
+		k = end
+	}
+}

@@ -1,0 +1,398 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+)
+
+// Variant is one way to run the model: its weights, and adapters kept separate.
+type Variant struct {
+	Name    string
+	Weights Weights
+	LoRA    LoRA
+}
+
+// Sink receives what a forward pass computes. Its functions may be nil. They
+// are called concurrently for different tokens; for one token in order. Slices
+// are valid during the call only. Tokens count through the batch.
+type Sink struct {
+	// Hidden gets the hidden state of a token after block layer, one of each
+	// variant.
+	Hidden func(layer, token int, states [][]float32)
+
+	// Logits gets the logits of vocabulary entries [first, first+len) of a
+	// token, one slice of each variant, in ascending order of first.
+	Logits func(token, first int, logits [][]float32)
+
+	// Layer is called, by one goroutine, when a block is through.
+	Layer func(done, layers int)
+}
+
+// Options of a forward pass. The zero value has one worker for each processor.
+type Options struct {
+	Workers int
+}
+
+// Forward runs all sequences through all variants, layer by layer. Variants
+// with equal Weights share every read of them. Token ids outside the
+// vocabulary, empty sequences and weights that are missing or of another shape
+// than c says are errors.
+func Forward(ctx context.Context, c *Config, variants []Variant, sequences [][]int32, sink Sink, opt Options) error {
+	r, err := newRunner(ctx, c, variants, sequences, opt)
+	if err != nil {
+		return err
+	}
+	if err := r.embed(); err != nil {
+		return err
+	}
+	for i := range c.Layers {
+		if err := r.layer(i); err != nil {
+			return fmt.Errorf("layer %d: %w", i, err)
+		}
+		if err := r.hidden(i, sink.Hidden); err != nil {
+			return err
+		}
+		if sink.Layer != nil {
+			sink.Layer(i+1, len(c.Layers))
+		}
+	}
+	return r.head(sink.Logits)
+}
+
+// runner is one forward pass. Activations of variant v begin at row v*rows.
+type runner struct {
+	ctx      context.Context
+	c        *Config
+	variants []Variant
+	sources  []Weights // distinct ones
+	source   []int     // of each variant
+	workers  int
+
+	sequences [][]int32
+	starts    []int // first token of each sequence
+	owner     []int // sequence of each token
+	tokens    int
+	rows      int // tokens rounded up to whole tiles
+
+	rope map[ropeKey]*rotations
+
+	x    matrix // residual stream
+	wide matrix // q, k, v; gate, up; logits
+	thin matrix // what a block adds to x
+	in   tiles  // input of a product
+
+	scratch []scratch // by worker
+}
+
+type ropeKey struct {
+	rope   *Rope
+	length int // 0 if one table serves all
+}
+
+// scratch is the memory of one worker.
+type scratch struct {
+	rows   []float32 // of a weight as read
+	panels []float32
+	lora   []float32 // panels of B
+	f      []float32 // small vectors
+	att    attention
+	states [][]float32
+}
+
+func newRunner(ctx context.Context, c *Config, variants []Variant, sequences [][]int32, opt Options) (*runner, error) {
+	r := &runner{ctx: ctx, c: c, variants: variants, sequences: sequences, workers: opt.Workers, rope: map[ropeKey]*rotations{}}
+	if r.workers < 1 {
+		r.workers = runtime.GOMAXPROCS(0)
+	}
+	if len(variants) == 0 || len(sequences) == 0 {
+		return nil, errors.New("nothing to run: no variants or no sequences")
+	}
+	longest := 0
+	for i, s := range sequences {
+		if len(s) == 0 {
+			return nil, fmt.Errorf("sequence %d is empty", i)
+		}
+		for at, id := range s {
+			if id < 0 || int(id) >= c.Vocab {
+				return nil, fmt.Errorf("sequence %d: token %d at position %d is outside the vocabulary of %d", i, id, at, c.Vocab)
+			}
+			r.owner = append(r.owner, i)
+		}
+		r.starts = append(r.starts, r.tokens)
+		r.tokens += len(s)
+		longest = max(longest, len(s))
+	}
+	r.rows = roundUp(r.tokens, tileRows)
+	for _, v := range variants {
+		at := 0
+		for at < len(r.sources) && r.sources[at] != v.Weights {
+			at++
+		}
+		if at == len(r.sources) {
+			r.sources = append(r.sources, v.Weights)
+		}
+		r.source = append(r.source, at)
+	}
+	r.tables(longest)
+	r.scratch = make([]scratch, r.workers)
+	for i := range r.scratch {
+		r.scratch[i].states = make([][]float32, len(variants))
+	}
+	r.x.resize(r.rows*len(variants), c.Hidden)
+	clear(r.x.data)
+	return r, nil
+}
+
+// tables works out the rotations of every embedding and length.
+func (r *runner) tables(longest int) {
+	for _, l := range r.c.Layers {
+		if !l.Rope.byLength() {
+			if k := (ropeKey{l.Rope, 0}); r.rope[k] == nil {
+				r.rope[k] = l.Rope.table(longest)
+			}
+			continue
+		}
+		for _, s := range r.sequences {
+			if k := (ropeKey{l.Rope, len(s)}); r.rope[k] == nil {
+				r.rope[k] = l.Rope.table(len(s))
+			}
+		}
+	}
+}
+
+// rotations returns the table of a layer for a sequence.
+func (r *runner) rotations(l LayerConfig, sequence int) *rotations {
+	k := ropeKey{rope: l.Rope}
+	if l.Rope.byLength() {
+		k.length = len(r.sequences[sequence])
+	}
+	return r.rope[k]
+}
+
+const embedName = "model.embed_tokens.weight"
+
+// embed fills x with the embeddings of the tokens.
+func (r *runner) embed() error {
+	tables := make([]Matrix, len(r.sources))
+	for i, s := range r.sources {
+		m, err := s.Matrix(embedName)
+		if err != nil {
+			return err
+		}
+		if err := sized(embedName, m, r.c.Vocab, r.c.Hidden); err != nil {
+			return err
+		}
+		tables[i] = m
+	}
+	return parallel(r.ctx, r.workers, r.tokens, func(_, t int) error {
+		for v := range r.variants {
+			row := r.x.row(v*r.rows + t)[:r.c.Hidden]
+			seq := r.owner[t]
+			if err := tables[r.source[v]].Rows(row, int(r.sequences[seq][t-r.starts[seq]])); err != nil {
+				return err
+			}
+			if r.c.EmbedScale != 1 {
+				for i := range row {
+					row[i] *= r.c.EmbedScale
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func sized(name string, m Matrix, rows, cols int) error {
+	if n, k := m.Size(); n != rows || k != cols {
+		return fmt.Errorf("weight %s is [%d, %d], config.json asks for [%d, %d]", name, n, k, rows, cols)
+	}
+	return nil
+}
+
+// vectors reads a vector of every source.
+func (r *runner) vectors(name string, n int) ([][]float32, error) {
+	list := make([][]float32, len(r.sources))
+	for i, s := range r.sources {
+		v, err := s.Vector(name)
+		if err != nil {
+			return nil, err
+		}
+		if len(v) != n {
+			return nil, fmt.Errorf("tensor %s has %d elements, config.json asks for %d", name, len(v), n)
+		}
+		list[i] = v
+	}
+	return list, nil
+}
+
+// eachTile calls do for every tile of rows of every variant.
+func (r *runner) eachTile(do func(s *scratch, v, tile int) error) error {
+	per := r.rows / tileRows
+	return parallel(r.ctx, r.workers, per*len(r.variants), func(w, i int) error {
+		return do(&r.scratch[w], i/per, i)
+	})
+}
+
+// normed fills in with the rows of x after a norm.
+func (r *runner) normed(name string) error {
+	w, err := r.vectors(name, r.c.Hidden)
+	if err != nil {
+		return err
+	}
+	r.in.resize(r.x.rows, r.c.Hidden)
+	return r.eachTile(func(s *scratch, v, tile int) error {
+		s.f = grow(s.f, r.c.Hidden)
+		for i := tile * tileRows; i < (tile+1)*tileRows; i++ {
+			norm(s.f, r.x.row(i), w[r.source[v]], r.c.Eps, r.c.UnitOffset)
+			r.in.put(i, s.f)
+		}
+		return nil
+	})
+}
+
+// residual adds thin to x, after a norm of it if the model has one there.
+func (r *runner) residual(name string) (err error) {
+	var w [][]float32
+	if r.c.PostNorms {
+		if w, err = r.vectors(name, r.c.Hidden); err != nil {
+			return err
+		}
+	}
+	return r.eachTile(func(s *scratch, v, tile int) error {
+		for i := tile * tileRows; i < (tile+1)*tileRows; i++ {
+			add := r.thin.row(i)[:r.c.Hidden]
+			if w != nil {
+				norm(add, add, w[r.source[v]], r.c.Eps, r.c.UnitOffset)
+			}
+			x := r.x.row(i)
+			for j, v := range add {
+				x[j] += v
+			}
+		}
+		return nil
+	})
+}
+
+// layer runs one block.
+func (r *runner) layer(i int) error {
+	name := fmt.Sprintf("model.layers.%d.", i)
+	if err := r.normed(name + "input_layernorm.weight"); err != nil {
+		return err
+	}
+	if err := r.attend(name+"self_attn.", r.c.Layers[i]); err != nil {
+		return err
+	}
+	before := name + "post_attention_layernorm.weight"
+	if r.c.PostNorms {
+		if err := r.residual(before); err != nil {
+			return err
+		}
+		before = name + "pre_feedforward_layernorm.weight"
+	} else if err := r.residual(""); err != nil {
+		return err
+	}
+	if err := r.normed(before); err != nil {
+		return err
+	}
+	if err := r.mlp(name + "mlp."); err != nil {
+		return err
+	}
+	return r.residual(name + "post_feedforward_layernorm.weight")
+}
+
+// mlp sets thin to the gated MLP of in.
+func (r *runner) mlp(name string) error {
+	c := r.c
+	n := c.Intermediate
+	up := roundUp(n, panelCols) // column of the second half
+	if c.Fused {
+		up = n
+	}
+	r.wide.resize(r.x.rows, up+n)
+	list := []linear{{name + "gate_proj", n, 0, c.MLPBias}, {name + "up_proj", n, up, c.MLPBias}}
+	if c.Fused {
+		list = []linear{{name + "gate_up_proj", 2 * n, 0, false}}
+	}
+	if err := r.linears(list, &r.wide); err != nil {
+		return err
+	}
+	r.in.resize(r.x.rows, n)
+	err := r.eachTile(func(s *scratch, _, tile int) error {
+		s.f = grow(s.f, n)
+		for i := tile * tileRows; i < (tile+1)*tileRows; i++ {
+			row := r.wide.row(i)
+			c.Activation.gate(s.f, row[:n], row[up:up+n])
+			r.in.put(i, s.f)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.thin.resize(r.x.rows, c.Hidden)
+	return r.linears([]linear{{name + "down_proj", c.Hidden, 0, c.MLPBias}}, &r.thin)
+}
+
+// hidden hands x to the sink.
+func (r *runner) hidden(layer int, sink func(layer, token int, states [][]float32)) error {
+	if sink == nil {
+		return nil
+	}
+	return parallel(r.ctx, r.workers, r.tokens, func(w, t int) error {
+		states := r.scratch[w].states
+		for v := range states {
+			states[v] = r.x.row(v*r.rows + t)[:r.c.Hidden]
+		}
+		sink(layer, t, states)
+		return nil
+	})
+}
+
+// slab is how many vocabulary entries are computed before the sink gets them.
+const slab = 1024
+
+// head computes the logits, a slab of the vocabulary at a time.
+func (r *runner) head(sink func(token, first int, logits [][]float32)) error {
+	if sink == nil {
+		return nil
+	}
+	if err := r.normed("model.norm.weight"); err != nil {
+		return err
+	}
+	l := linear{"lm_head", r.c.Vocab, 0, false}
+	if r.c.Tied {
+		l.module = "model.embed_tokens"
+	}
+	m, err := r.open(l)
+	if err != nil {
+		return err
+	}
+	m.adapter = "lm_head"
+	if err := r.lora(m); err != nil {
+		return err
+	}
+	for first := 0; first < r.c.Vocab; first += slab {
+		n := min(slab, r.c.Vocab-first)
+		r.wide.resize(r.x.rows, n)
+		m.first, m.out = first, n
+		if err := r.run([]*opened{m}, &r.wide); err != nil {
+			return err
+		}
+		err := parallel(r.ctx, r.workers, r.tokens, func(w, t int) error {
+			logits := r.scratch[w].states
+			for v := range logits {
+				logits[v] = r.wide.row(v*r.rows + t)[:n]
+				if r.c.LogitSoftcap > 0 {
+					cap32(logits[v], r.c.LogitSoftcap)
+				}
+			}
+			sink(t, first, logits)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
