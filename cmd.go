@@ -30,6 +30,7 @@ func newRoot(a *app) *cobra.Command {
 		newMerge(a),
 		newPlan(a),
 		newExplain(a),
+		newVerify(a),
 		newDoctor(a),
 		newVersion(a),
 	)
