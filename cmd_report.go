@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -13,43 +14,93 @@ import (
 func newReport(a *app) *cobra.Command {
 	var sel selection
 	var job jobFlags
+	var files reportFiles
 	c := &cobra.Command{
 		Use:   "report MODEL",
 		Short: "Run the merge without writing and print its figures",
 		Long: `Run the whole merge arithmetic without writing anything and print how much
 of each adapter is kept, layer by layer. "kept" is 1 where the merged weights
-carry the adapter in full and 0 where requantization erased it.`,
+carry the adapter in full and 0 where requantization erased it.
+
+For CI it writes JUnit and SARIF, for people a page of HTML or a summary in
+Markdown. With --baseline it exits with 3 only for what is worse than in an
+earlier report.`,
 		Example: `mergescope report demo -a demo:gocode-light
-mergescope report ./model -a ./adapter=0.5 --layer 'q_proj$' --json`,
+mergescope report ./model -a ./adapter=0.5 --layer 'q_proj$' --json
+mergescope report ./model -a ./adapter --html report.html
+mergescope report ./model -a ./adapter --fail-on erased --baseline baseline.json --junit junit.xml`,
 		Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			opt, err := job.options(c)
-			if err != nil {
-				return err
-			}
-			if err := sel.needAdapter(); err != nil {
-				return err
-			}
-			s, err := a.open(args[0], sel)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			report, err := a.runJob(c.Context(), s, opt, job.progress)
-			if err != nil {
-				return err
-			}
-			a.code = alertCode(report.Alerts, job.failOn)
-			if job.json {
-				return printJSON(a.out, report)
-			}
-			return printReport(a.out, report)
+			return a.report(c, args[0], sel, &job, &files)
 		},
 	}
 	sel.addPlan(c)
 	sel.addLayer(c)
 	job.add(c)
+	files.add(c)
 	return c
+}
+
+// report runs the command.
+func (a *app) report(c *cobra.Command, model string, sel selection, job *jobFlags, files *reportFiles) error {
+	opt, err := job.options(c)
+	if err != nil {
+		return err
+	}
+	if err := sel.needAdapter(); err != nil {
+		return err
+	}
+	if err := files.check(c); err != nil {
+		return err
+	}
+	base, err := files.readBaseline(sel.layer != "")
+	if err != nil {
+		return err
+	}
+	s, err := a.open(model, sel)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := files.guard(s, sel.plan); err != nil {
+		return err
+	}
+	opt.Tiles = files.html != ""
+	report, tiles, err := a.runTiled(c.Context(), s, opt, job.progress)
+	if err != nil {
+		return err
+	}
+	d := newDossier(report, job.failOn, base)
+	d.plan, d.tiles, d.subject = s.plan, tiles, cmp.Or(sel.plan, model)
+	return a.deliver(d, files, job.json)
+}
+
+// deliver writes the files of a report, prints it and sets the exit code.
+func (a *app) deliver(d *dossier, files *reportFiles, asJSON bool) error {
+	names, err := files.write(d)
+	if err != nil {
+		return err
+	}
+	a.code = d.code()
+	if asJSON {
+		if d.baseline != nil {
+			d.baseline.print(a.err, d.findings)
+		}
+		return printJSON(a.out, d.report)
+	}
+	if err := printReport(a.out, d.report); err != nil {
+		return err
+	}
+	if d.baseline != nil {
+		d.baseline.print(a.out, d.findings)
+	}
+	for i, name := range names {
+		if i == 0 {
+			fmt.Fprintln(a.out)
+		}
+		fmt.Fprintf(a.out, "wrote %s\n", name)
+	}
+	return nil
 }
 
 // printReport writes the table of text.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,7 +36,7 @@ func (f *jobFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.loraDtype, "lora-dtype", "f32", "dtype of the adapter's arithmetic: f32 (PEFT's default), file (autocast_adapter_dtype=False)\nor compute (low_cpu_mem_usage=True)")
 	fl.BoolVar(&f.unmerge, "unmerge", false, "take the adapters off a model they were merged into")
 	fl.BoolVar(&f.roundTrip, "round-trip", false, "merge and unmerge, to see what is not given back")
-	fl.StringSliceVar(&f.failOn, "fail-on", nil, "exit with 3 if these alerts are raised, for example erased,nonfinite")
+	fl.StringSliceVar(&f.failOn, "fail-on", nil, "exit with 3 if these alerts are raised, by code (erased,nonfinite) or by level (warning and above);\nerrors always do; weak includes erased")
 	fl.StringVar(&f.progress, "progress", "", "progress on stderr: bar, json or none (default: a bar on a terminal)")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
 }
@@ -54,10 +53,8 @@ func (f *jobFlags) options(c *cobra.Command) (merge.Options, error) {
 	if err := checkWord("--reference", f.reference, "as-merged", "as-inferred"); err != nil {
 		return opt, err
 	}
-	for _, code := range f.failOn {
-		if merge.HintFor(merge.Code(code)) == "" {
-			return opt, usagef("the codes of alerts are in docs/metrics.md, for example erased or nonfinite", "--fail-on: %q is not known", code)
-		}
+	if err := checkFailOn(f.failOn); err != nil {
+		return opt, err
 	}
 	if f.reference == "as-inferred" {
 		opt.Reference = merge.AsInferred
@@ -79,20 +76,33 @@ func (f *jobFlags) options(c *cobra.Command) (merge.Options, error) {
 
 // runJob runs the session's plan and shows its progress.
 func (a *app) runJob(ctx context.Context, s *session, opt merge.Options, kind string) (*merge.Report, error) {
+	report, _, err := a.runTiled(ctx, s, opt, kind)
+	return report, err
+}
+
+// runTiled does so and returns the heat tiles by layer too, none unless the
+// options ask for them.
+func (a *app) runTiled(ctx context.Context, s *session, opt merge.Options, kind string) (*merge.Report, map[string]*merge.Tile, error) {
 	p, err := newProgress(kind, a.err)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	opt.Only = s.only
 	job, err := merge.NewJob(s.project, s.plan, opt)
 	if err != nil {
-		return nil, jobFailure(err, opt.Out)
+		return nil, nil, jobFailure(err, opt.Out)
 	}
 	report, err := watch(ctx, job, p)
 	if err != nil {
-		return report, jobFailure(err, opt.Out)
+		return report, nil, jobFailure(err, opt.Out)
 	}
-	return report, nil
+	tiles := map[string]*merge.Tile{}
+	for i, l := range job.Snapshot().Layers {
+		if t := job.Tile(i); t != nil && l.Result != nil {
+			tiles[l.Result.Name] = t
+		}
+	}
+	return report, tiles, nil
 }
 
 // jobFailure adds exit code and hint to an error of a job that writes to out,
@@ -111,17 +121,6 @@ func jobFailure(err error, out string) error {
 		f.hint = "nothing was written; -o names a directory that is new, empty or an unfinished run of the same merge"
 	}
 	return f
-}
-
-// alertCode is the exit code that alerts ask for: errors always, other codes
-// when --fail-on names them.
-func alertCode(alerts []merge.Alert, failOn []string) int {
-	for _, al := range alerts {
-		if al.Level == merge.Error || slices.Contains(failOn, string(al.Code)) {
-			return exitAlerts
-		}
-	}
-	return exitFine
 }
 
 // printJSON writes v indented.

@@ -1,5 +1,10 @@
 package merge
 
+import (
+	"maps"
+	"slices"
+)
+
 // PEFT's own sentences (peft/tuners/lora/bnb.py).
 const (
 	peftRounding4 = "Merge lora module to 4-bit linear may get different generations due to rounding errors."
@@ -52,6 +57,9 @@ var hints = map[Code]string{
 
 // HintFor returns the remedy for a code.
 func HintFor(c Code) string { return hints[c] }
+
+// Codes lists all codes by name.
+func Codes() []Code { return slices.Sorted(maps.Keys(hints)) }
 
 // newAlert fills in what every alert has.
 func newAlert(level Level, code Code, layer, message string) Alert {
