@@ -121,6 +121,10 @@ func (h *heads) load(k, v int) {
 	}
 }
 
+// keyStep divides the place of the first key of a tile: whole panels of keys
+// and whole chains over values.
+const keyStep = 2 * chainLen // = 3 * panelCols
+
 // attend replaces the queries at column q by what they attend to.
 func (h *heads) attend(q int) {
 	h.query = grow(h.query, h.dim*tileRows)
@@ -135,7 +139,7 @@ func (h *heads) attend(q int) {
 				h.query[j*tileRows+i] = x
 			}
 		}
-		lo, hi := h.from(t0)/panelCols*panelCols, t0+rows
+		lo, hi := h.from(t0)/keyStep*keyStep, t0+rows
 		h.multiplyKeys(lo, hi)
 		clear(h.prob[lo*tileRows : hi*tileRows])
 		for i := range rows {
@@ -158,11 +162,8 @@ func (h *heads) from(t int) int {
 
 // multiplyKeys fills scores of keys [lo, hi).
 func (h *heads) multiplyKeys(lo, hi int) {
-	for k := 0; k < h.dim; k += chainLen {
-		n := min(chainLen, h.dim-k)
-		for key := lo; key < hi; key += panelCols {
-			dot(h.scores.data[key:], h.scores.stride, h.query[k*tileRows:], h.keys[key*h.dim+k*panelCols:], n, k > 0)
-		}
+	for key := lo; key < hi; key += panelCols {
+		dot(h.scores.data[key:], h.scores.stride, h.query, h.keys[key*h.dim:], h.dim, false)
 	}
 }
 
@@ -184,24 +185,21 @@ func (h *heads) softmax(i, t int) {
 		s[j] -= most
 	}
 	expAll(s)
-	var sum float32
+	var sum float64
 	for _, v := range s {
-		sum += v
+		sum += float64(v)
 	}
-	scale := 1 / sum
+	total := float32(sum)
 	dst := h.prob[from*tileRows+i:]
 	for j, v := range s {
-		dst[j*tileRows] = v * scale
+		dst[j*tileRows] = v / total
 	}
 }
 
-// multiplyValues sets out to the weighted sum of values [lo, hi).
+// multiplyValues sets out to the weighted sum of values [lo, hi); lo is a
+// multiple of chainLen.
 func (h *heads) multiplyValues(lo, hi int) {
-	for k := lo; k < hi; {
-		end := min((k/chainLen+1)*chainLen, hi)
-		for p := 0; p < h.out.stride; p += panelCols {
-			dot(h.out.data[p:], h.out.stride, h.prob[k*tileRows:], h.values[p*h.n+k*panelCols:], end-k, k > lo)
-		}
-		k = end
+	for p := 0; p < h.out.stride; p += panelCols {
+		dot(h.out.data[p:], h.out.stride, h.prob[lo*tileRows:], h.values[p*h.n+lo*panelCols:], hi-lo, false)
 	}
 }

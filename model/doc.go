@@ -9,9 +9,9 @@
 //
 // # Bit rules
 //
-// Every product of matrices is cut into chains of at most 192 terms, as torch
-// cuts it (quant.ChainLength). A chain is one float32 FMA per term, in ascending
-// order from +0; chains are added in order. Which tile or worker computes an element plays no part in it, nor do
+// Every product of matrices is cut into chains of 48 terms. A chain is one
+// float32 FMA per term, in ascending order from +0; chains are added in
+// order. Short chains halve the rounding error of long ones. Which tile or worker computes an element plays no part in it, nor do
 // the other sequences of a batch, nor the instruction set: each vector kernel
 // returns the bits of its twin in Go. Outside of chains nothing is fused.
 //

@@ -5,7 +5,8 @@ import "mergescope/quant"
 const (
 	tileRows  = 12  // tokens a kernel works on
 	panelCols = 32  // outputs a kernel works on
-	chainLen  = 192 // keys of one chain of FMA, see quant.ChainLength
+	chainLen  = 48  // terms of one chain of FMA
+	blockLen  = 192 // terms a kernel sums before it moves on, some chains
 )
 
 // matrix is row-major with rows a multiple of tileRows and stride one of
@@ -93,9 +94,9 @@ func multiply(y *matrix, col int, sum []product, panels, t0, t1 int) {
 		hi := min(lo+chunkTiles, t1)
 		add := false
 		for _, p := range sum {
-			cols, chain := p.x.cols, quant.ChainLength(p.x.cols)
-			for k := 0; k < cols; k += chain {
-				n := min(chain, cols-k)
+			cols := p.x.cols
+			for k := 0; k < cols; k += blockLen {
+				n := min(blockLen, cols-k)
 				for panel := range panels {
 					w := p.panel[(panel*cols+k)*panelCols:]
 					for t := lo; t < hi; t++ {
@@ -110,20 +111,22 @@ func multiply(y *matrix, col int, sum []product, panels, t0, t1 int) {
 }
 
 // dotGo is the twin of the vector kernels: y [12, 32] with rows stride apart is
-// set to one chain over k of x [k][12] and w [k][32], or added to.
+// set to the product of x [k][12] and w [k][32], chain by chain, or added to.
 func dotGo(y []float32, stride int, x, w []float32, k int, add bool) {
 	for r := range tileRows {
-		var acc [panelCols]float32
-		for i := range k {
-			quant.Axpy(acc[:], w[i*panelCols:(i+1)*panelCols], x[i*tileRows+r])
-		}
 		row := y[r*stride : r*stride+panelCols]
-		if !add {
-			copy(row, acc[:])
-			continue
-		}
-		for j, v := range acc {
-			row[j] += v
+		for lo := 0; lo < k; lo += chainLen {
+			var acc [panelCols]float32
+			for i := lo; i < min(lo+chainLen, k); i++ {
+				quant.Axpy(acc[:], w[i*panelCols:(i+1)*panelCols], x[i*tileRows+r])
+			}
+			if lo == 0 && !add {
+				copy(row, acc[:])
+				continue
+			}
+			for j, v := range acc {
+				row[j] += v
+			}
 		}
 	}
 }
