@@ -74,6 +74,8 @@ func planActions() []action {
 		{"plan.methods", nil, inPanes, "", "Requantize all layers by…", "Choose the method of every layer.", nil, (*app).chooseMethodAll},
 		{"plan.undo", []string{"z"}, inPanes, "undo", "Undo plan change", "Take back the last change of the plan.", (*app).noUndo, (*app).undo},
 		{"plan.redo", []string{"Z"}, inPanes, "", "Redo plan change", "Make the change taken back again.", (*app).noRedo, (*app).redo},
+		{"app.open", nil, inPanes, "", "Open checkpoint…", "Open another checkpoint, or one that was open before.", (*app).noSwitch, (*app).openCheckpoint},
+		{"plan.load", nil, inPanes, "", "Load plan…", "Read a plan file and open the adapters it needs.", nil, (*app).askLoad},
 		{"plan.open", nil, inPanes, "", "Open adapter…", "Open a PEFT adapter and choose where it goes.", nil, (*app).askAdapter},
 		{"plan.save", []string{"s"}, inPanes, "", "Save plan…", "Write the plan to a file that the commands read.", nil, (*app).askSave},
 	}

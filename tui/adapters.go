@@ -56,10 +56,13 @@ func (a *app) adapterOpened(msg openedMsg) tea.Cmd {
 	return msg.then(a, msg.adapter)
 }
 
-// closeAdapters closes what was opened here.
-func (a *app) closeAdapters() {
+// closeFiles closes what was opened here.
+func (a *app) closeFiles() {
 	closeAll(a.opened)
-	a.opened = nil
+	for _, m := range a.models {
+		_ = m.Close() // read only: nothing is lost
+	}
+	a.opened, a.models = nil, nil
 }
 
 // askAdapter opens an adapter and then asks where it goes.
@@ -80,13 +83,15 @@ func (a *app) promptAdapter(then use) tea.Cmd {
 	if len(a.demo) > 0 {
 		help += "; the demo has demo:" + strings.Join(a.demo, ", demo:")
 	}
-	a.push(newPrompt("open adapter", help, "", func(a *app, p *prompt, text string) tea.Cmd {
+	p := newPrompt("open adapter", help, "", func(a *app, p *prompt, text string) tea.Cmd {
 		if text == "" {
 			return p.refuse("a name is needed")
 		}
 		p.wait = true
-		return a.openFrom(text, then, p)
-	}))
+		return a.openFrom(expandHome(text), then, p)
+	})
+	p.files = true
+	a.push(p)
 	return nil
 }
 

@@ -18,7 +18,7 @@ import (
 // weights are read in commands only. Panes are plain structs it draws.
 type app struct {
 	ctx   context.Context // ends with Run
-	crew  crew
+	crew  *crew
 	opt   Options
 	eng   engine
 	model *loader.Checkpoint
@@ -29,10 +29,12 @@ type app struct {
 	history *merge.History
 	saved   merge.Plan // as it is in the plan file, or as it was in the beginning
 	book    ledger
-	opened  []*loader.Adapter // opened here, so closed here
-	keepGen int               // of the last edit that asked for the session to be kept
-	auto    bool              // figures follow the plan without being asked for
-	demo    []string          // names of the demo's adapters
+	opened  []*loader.Adapter    // opened here, so closed here
+	models  []*loader.Checkpoint // opened here, so closed here
+	next    *app                 // takes over, on another checkpoint
+	keepGen int                  // of the last edit that asked for the session to be kept
+	auto    bool                 // figures follow the plan without being asked for
+	demo    []string             // names of the demo's adapters
 
 	job    *jobRun // the last job, nil if there was none
 	jobGen int
@@ -67,6 +69,7 @@ type app struct {
 func newApp(ctx context.Context, opt Options, eng engine) *app {
 	a := &app{
 		ctx:   ctx,
+		crew:  &crew{},
 		opt:   opt,
 		eng:   eng,
 		model: opt.Project.Model,
@@ -114,10 +117,15 @@ func (a *app) startCursor() {
 
 // Init asks the terminal for its background and begins the first dry run.
 func (a *app) Init() tea.Cmd {
-	cmds := []tea.Cmd{a.refigure(), a.say(a.greeting.role, a.greeting.text)}
 	if a.opt.Dark == nil {
-		cmds = append(cmds, tea.RequestBackgroundColor, tea.Raw(ansi.SetModeLightDark))
+		return tea.Batch(a.begin(), tea.RequestBackgroundColor, tea.Raw(ansi.SetModeLightDark))
 	}
+	return a.begin()
+}
+
+// begin begins on a checkpoint.
+func (a *app) begin() tea.Cmd {
+	cmds := []tea.Cmd{a.refigure(), a.say(a.greeting.role, a.greeting.text)}
 	if a.opt.Demo && len(a.history.Now().Adapters) == 0 {
 		cmds = append(cmds, a.beginDemo())
 	}
@@ -132,6 +140,9 @@ func (a *app) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	}
 	a.drawn.touch()
 	cmd := a.handle(msg)
+	if a.next != nil {
+		a = a.next
+	}
 	return a, tea.Batch(cmd, a.follow())
 }
 
@@ -169,10 +180,8 @@ func (a *app) handle(msg tea.Msg) tea.Cmd {
 		return a.adapterOpened(msg)
 	case savedMsg:
 		return a.planSaved(msg)
-	case keepMsg:
-		return a.keep(msg)
-	case keptMsg:
-		return a.kept(msg)
+	case arrival:
+		return msg.arrive(a)
 	case toastMsg:
 		a.endToast(msg)
 	case armMsg:

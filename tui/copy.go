@@ -107,19 +107,28 @@ func (a *app) saveThen(then func(*app) tea.Cmd) tea.Cmd {
 	if a.opt.PlanFile != "" {
 		return a.save(a.opt.PlanFile, then)
 	}
-	a.push(newPrompt("save plan as", "a JSON file that the commands read with --plan", merge.PlanFile, func(a *app, p *prompt, path string) tea.Cmd {
+	return a.askFile("save plan as", "a JSON file that the commands read with --plan", merge.PlanFile,
+		func(a *app, path string) tea.Cmd { return a.save(path, then) })
+}
+
+// askFile asks for a file to write, and again before one is overwritten.
+func (a *app) askFile(name, help, value string, write func(*app, string) tea.Cmd) tea.Cmd {
+	p := newPrompt(name, help, value, func(a *app, p *prompt, path string) tea.Cmd {
 		if path == "" {
 			return p.refuse("a file name is needed")
 		}
 		a.pop(p)
+		path = expandHome(path)
 		if _, err := os.Lstat(path); err == nil {
 			return a.ask(&confirm{name: "overwrite?", lines: []string{clean(path) + " exists."}, choices: []choice{
-				{"o", "overwrite it", func(a *app) tea.Cmd { return a.save(path, then) }},
+				{"o", "overwrite it", func(a *app) tea.Cmd { return write(a, path) }},
 				{"b", "back", nil},
 			}}, false)
 		}
-		return a.save(path, then)
-	}))
+		return write(a, path)
+	})
+	p.files = true
+	a.push(p)
 	return nil
 }
 

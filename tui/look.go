@@ -69,6 +69,13 @@ func (q *inquiry) stop() {
 	q.busy, q.cancel = false, nil
 }
 
+// stop gives up whatever is asked.
+func (s *sight) stop() {
+	s.rest.stop()
+	s.tile.stop()
+	s.ask.stop()
+}
+
 func (s *sight) pending() bool { return s.rest.busy || s.tile.busy || s.ask.busy }
 
 type (
@@ -112,9 +119,7 @@ func (a *app) followLayer() {
 	if i == s.layer && sig == s.sig {
 		return
 	}
-	s.rest.stop()
-	s.tile.stop()
-	s.ask.stop()
+	s.stop()
 	s.layer, s.sig = i, sig
 	s.failed, s.block, s.trace = span{}, blockKey{}, nil
 	a.blocks.setLayer(l)

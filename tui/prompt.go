@@ -10,12 +10,14 @@ import (
 
 // prompt asks for a line of text.
 type prompt struct {
-	name string
-	help string
-	in   *field
-	bad  string // why the last answer was refused
-	wait bool   // the answer is being tried
-	done func(a *app, p *prompt, text string) tea.Cmd
+	name  string
+	help  string
+	in    *field
+	bad   string // why the last answer was refused
+	wait  bool   // the answer is being tried
+	more  string // what tab found
+	files bool   // tab completes the names of files
+	done  func(a *app, p *prompt, text string) tea.Cmd
 }
 
 // newPrompt asks; done gets the answer without space around it. It closes the
@@ -35,8 +37,10 @@ func (p *prompt) key(a *app, k tea.KeyPressMsg) tea.Cmd {
 	case p.wait:
 	case k.String() == "enter":
 		return p.done(a, p, strings.TrimSpace(p.in.value()))
+	case k.String() == "tab" && p.files:
+		return a.complete(p)
 	case p.in.press(k):
-		p.bad = ""
+		p.bad, p.more = "", ""
 	}
 	return nil
 }
@@ -47,7 +51,7 @@ func (p *prompt) paste(text string) {
 	}
 }
 
-func (p *prompt) box(c canvas, w, _ int) (title string, lines []string, cursor *tea.Position) {
+func (p *prompt) box(c canvas, w, h int) (title string, lines []string, cursor *tea.Position) {
 	w = min(w, 76)
 	typed, column := p.in.view(c, w-4)
 	lines = []string{c.fit("", w), "  " + typed + "  ", c.fit("", w)}
@@ -57,10 +61,17 @@ func (p *prompt) box(c canvas, w, _ int) (title string, lines []string, cursor *
 		text = "one moment…"
 	case p.bad != "":
 		text, role = p.bad, themes.Bad
+	case p.more != "":
+		text = p.more
 	}
-	for _, l := range wrap(c.plain(text), w-4) {
+	said := wrap(c.plain(text), w-4)
+	for _, l := range said[:min(len(said), max(1, h-6))] {
 		lines = append(lines, c.fit("  "+c.paint.text(role, l), w))
 	}
-	lines = append(lines, c.fit(c.paint.text(themes.Dim, c.plain("  enter accepts · esc back")), w))
+	foot := "  enter accepts · esc back"
+	if p.files {
+		foot = "  enter accepts · tab completes · esc back"
+	}
+	lines = append(lines, c.fit(c.paint.text(themes.Dim, c.plain(foot)), w))
 	return p.name, lines, &tea.Position{X: 2 + column, Y: 1}
 }

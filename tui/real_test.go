@@ -52,7 +52,7 @@ func TestRealBytes(t *testing.T) {
 		t.Error(err)
 	}
 	a.crew.close()
-	a.closeAdapters()
+	a.closeFiles()
 	raw := term.Raw()
 	if !strings.Contains(raw, "\x1b[?1049h") || !strings.Contains(raw, "\x1b[?1049l") {
 		t.Error("the alternate screen was not entered and left")

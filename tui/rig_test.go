@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func newRig(t *testing.T, opt Options, eng engine, w, h int) *rig {
 	t.Cleanup(func() {
 		cancel()
 		r.a.crew.close()
-		r.a.closeAdapters()
+		r.a.closeFiles()
 	})
 	r.run(r.a.Init())
 	r.send(tea.WindowSizeMsg{Width: w, Height: h})
@@ -87,7 +88,8 @@ func newRig(t *testing.T, opt Options, eng engine, w, h int) *rig {
 func (r *rig) send(msg tea.Msg) {
 	r.t.Helper()
 	r.log = append(r.log, msg)
-	_, cmd := r.a.Update(msg)
+	m, cmd := r.a.Update(msg)
+	r.a = m.(*app)
 	r.run(cmd)
 }
 
@@ -118,11 +120,7 @@ func (r *rig) run(cmd tea.Cmd) {
 // own reports whether a message is one of this package; the rest is for the
 // terminal.
 func own(msg tea.Msg) bool {
-	switch msg.(type) {
-	case jobReadyMsg, jobDoneMsg, pollMsg, lookMsg, examinedMsg, tracedMsg, openedMsg, savedMsg, armMsg, keepMsg, keptMsg, curvesMsg:
-		return true
-	}
-	return false
+	return reflect.TypeOf(msg).PkgPath() == reflect.TypeFor[toastMsg]().PkgPath()
 }
 
 // press types keys by their names.

@@ -50,13 +50,16 @@ func Run(ctx context.Context, opt Options) (summary string, err error) {
 	inner, cancel := context.WithCancel(ctx)
 	a := newApp(inner, opt, projectEngine{opt.Project})
 	a.greeting.role, a.greeting.text = a.takeUp(recallSession(opt))
-	_, err = tea.NewProgram(a, programOptions(inner, opt)...).Run()
+	last, err := tea.NewProgram(a, programOptions(inner, opt)...).Run()
+	if b, ok := last.(*app); ok { // another checkpoint was opened
+		a = b
+	}
 	if opt.Dark == nil {
 		resetReports(opt.Output)
 	}
 	cancel()
 	a.crew.close()
-	a.closeAdapters()
+	a.closeFiles()
 	switch {
 	case err == nil:
 	case errors.Is(err, tea.ErrInterrupted):

@@ -159,7 +159,7 @@ func (a *app) takeUp(r recall) (role themes.Role, text string) {
 	a.resolve()
 	a.tree.refresh()
 	if text == "" {
-		role, text = themes.Note, "the plan is as you left it on "+r.memory.Saved.Format("2 Jan 15:04")+"; z takes it back"
+		role, text = themes.Note, "the plan is as you left it on "+r.memory.Saved.In(a.now().Location()).Format("2 Jan 15:04")+"; z takes it back"
 	}
 	return role, text
 }
@@ -256,7 +256,7 @@ func (a *app) keepSoon() tea.Cmd {
 	return a.after(keepAfter, keepMsg{a.keepGen})
 }
 
-func (a *app) keep(msg keepMsg) tea.Cmd {
+func (msg keepMsg) arrive(a *app) tea.Cmd {
 	if msg.gen != a.keepGen || !a.memorable() {
 		return nil
 	}
@@ -267,7 +267,7 @@ func (a *app) keep(msg keepMsg) tea.Cmd {
 // keptMsg is the end of keeping a session.
 type keptMsg struct{ err error }
 
-func (a *app) kept(msg keptMsg) tea.Cmd {
+func (msg keptMsg) arrive(a *app) tea.Cmd {
 	if msg.err == nil {
 		return nil
 	}
