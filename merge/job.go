@@ -27,31 +27,6 @@ const (
 	Cancelled
 )
 
-// Reference is the base that W' is compared with in the figures.
-type Reference uint8
-
-// AsMerged compares with the base as PEFT's merge reads it, rounded to the
-// quant state's dtype. AsInferred compares with the base as a float32 forward
-// pass multiplies with it, not rounded. The merge itself is the same.
-const (
-	AsMerged Reference = iota
-	AsInferred
-)
-
-// Options of a job.
-type Options struct {
-	Workers    int                     // 0 means GOMAXPROCS
-	Out        string                  // output directory; "" is a dry run
-	Unsafe     bool                    // merge non-finite values as PEFT does without safe_merge
-	Tiles      bool                    // keep a heat tile per layer
-	Only       func(layer string) bool // layers to run; nil means all (dry runs only)
-	Reference  Reference
-	LoRADtype  LoRADtype
-	Unmerge    Unmerge
-	NoiseFloor bool             // compute Metrics.NoiseFloor, at the price of merging each layer twice
-	Now        func() time.Time // clock for alerts; nil means time.Now
-}
-
 // maxWorkers bounds Options.Workers.
 const maxWorkers = 256
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 
 	"mergescope/loader"
 	"mergescope/quant"
@@ -33,26 +32,6 @@ type subject struct {
 	scales [][]float32
 
 	bias []byte // of the layer as it is written, nil if it stays
-}
-
-// mergeOptions are what of a plan and of Options decides the arithmetic.
-type mergeOptions struct {
-	profile   quant.Profile
-	unsafe    bool
-	reference Reference
-	lora      LoRADtype
-	unmerge   Unmerge
-	compute   quant.Format // dtype 4-bit layers compute in
-}
-
-// rounding is the dtype a delta is rounded to before it is added, Unknown if it
-// is not. PEFT's safe merge and its unmerge of a float layer, and any merge into
-// an embedding or a parameter, use delta.to(W.dtype) (lora/layer.py).
-func (o mergeOptions) rounding(step *Step, w *loader.Weight) quant.Format {
-	if w.Format.IsFloat() && (!o.unsafe || o.unmerge == Subtract || step.Module.Embedding || step.Share != nil) {
-		return w.Format
-	}
-	return quant.Unknown
 }
 
 // openSubject reads the scales of a layer's weight and the factors of its
@@ -124,89 +103,6 @@ func (s *subject) replace(t *loader.Tensor) (err error) {
 // outputFormats are the element types of the output forms that dequantize.
 var outputFormats = map[Output]quant.Format{AsBF16: quant.BF16, AsF16: quant.F16, AsF32: quant.F32}
 
-// openUpdates reads what the steps of a layer add to its weight, in order.
-func openUpdates(l *Layer, opt mergeOptions) ([]update, error) {
-	list, err := openSteps(l, opt)
-	if err != nil || opt.unmerge != RoundTrip {
-		return list, err
-	}
-	opt.unmerge = Subtract
-	back, err := openSteps(l, opt)
-	slices.Reverse(back)
-	return append(list, back...), err
-}
-
-func openSteps(l *Layer, opt mergeOptions) ([]update, error) {
-	var list []update
-	for i := range l.Steps {
-		if err := l.secondHiRA(i); err != nil {
-			return nil, err
-		}
-		u, err := openUpdate(&l.Steps[i], l.Weight, opt)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, u)
-	}
-	return list, nil
-}
-
-// openUpdate reads what a step adds to a weight.
-func openUpdate(step *Step, w *loader.Weight, opt mergeOptions) (update, error) {
-	switch {
-	case step.Module.Tuner != "":
-		return openTuner(step, w, opt)
-	case step.Share != nil:
-		return openShare(step, w, opt)
-	case step.Module.A == nil: // a fresh adapter
-		_, kind := loadedAs(step, w, opt)
-		return zero(kind), nil
-	}
-	l, err := openLoRA(step, w, opt)
-	if err != nil {
-		return nil, err
-	}
-	l.minus = opt.unmerge == Subtract
-	if step.Module.Magnitude != nil {
-		stored, _ := loadedAs(step, w, opt)
-		return openDoRA(step, l, stored)
-	}
-	return l, nil
-}
-
-// readScales returns the effective scales of a weight, nested ones decoded; nil
-// if its format has none.
-func readScales(w *loader.Weight) ([]float32, error) {
-	switch q := w.State; {
-	case w.Format == quant.Int8:
-		return w.SCB.Float32s()
-	case q == nil:
-		return nil, nil
-	case !q.Nested:
-		return q.Absmax.Float32s()
-	default:
-		n, err := readNested(q)
-		if err != nil {
-			return nil, err
-		}
-		absmax := make([]float32, len(n.Codes))
-		n.Dequantize(absmax)
-		return absmax, nil
-	}
-}
-
-// readNested reads the scales of a 4-bit weight with double quantization.
-func readNested(q *loader.QuantState) (n quant.Nested, err error) {
-	n = quant.Nested{Offset: q.NestedOffset, Blocksize: q.NestedBlocksize, Map: new([256]float32)}
-	if n.Codes, err = q.Absmax.Bytes(); err != nil {
-		return n, err
-	}
-	if n.Absmax, err = q.NestedAbsmax.Float32s(); err != nil {
-		return n, err
-	}
-	return n, q.NestedMap.ReadFloat32s(n.Map[:], 0)
-}
-
 // passes is how often every panel is computed. Nested scales follow from those
 // of the whole weight, so each update needs a pass to collect them before
 // anything after it can be computed.
@@ -233,6 +129,7 @@ type work struct {
 	sum    []float32 // sum of the deltas
 	ref    []float32
 	out    []byte // scales as stored
+	laps   *laps  // nil unless a benchmark watches
 }
 
 // read fills the panel with rows [r0, r0+n) of the base.
