@@ -106,24 +106,28 @@ func (f *flight) compute(w *work, pass, panel int) error {
 	if err := s.read(w, r0, min(f.rows, s.rows-r0)); err != nil {
 		return err
 	}
+	w.lap(stageRead, len(w.raw))
 	if s.nested() && pass < len(s.updates) {
 		if pass > 0 || !s.fused(w, r0, nil) {
 			s.apply(w, r0, pass)
 		}
 		lo, hi := s.scaleRange(r0, w.p.Rows)
 		copy(f.absmax[lo:hi], w.p.NewAbsmax)
+		w.lap(stageKernels, 0)
 		if pass < len(s.updates)-1 || s.dither != nil {
 			return nil
 		}
 		return f.write(w, r0)
 	}
 	s.process(w, r0)
+	w.lap(stageKernels, 0)
 	if !s.nested() || s.dither != nil {
 		if err := f.write(w, r0); err != nil {
 			return err
 		}
 	}
 	f.add(panel, collect(&w.p, r0, r0+w.p.Rows, f.result.heat))
+	w.lap(stageCollect, 0)
 	return nil
 }
 
@@ -230,7 +234,9 @@ func (f *flight) write(w *work, r0 int) error {
 	}
 	p, s, l := &w.p, f.sub, f.sub.layer.Weight
 	at, _ := s.codeRange(s.form, r0, 0)
-	if err := f.sink.WriteAt(l.Data.Name, p.NewCodes, at); err != nil {
+	err := f.sink.WriteAt(l.Data.Name, p.NewCodes, at)
+	w.lap(stageWrite, len(p.NewCodes))
+	if err != nil {
 		return err
 	}
 	if len(p.NewAbsmax) == 0 || s.nested() || s.keepsScales() {
@@ -243,7 +249,9 @@ func (f *flight) write(w *work, r0 int) error {
 		name = l.State.Absmax.Name
 	}
 	first, _ := s.scaleRange(r0, p.Rows)
-	return writeFloats(f.sink, name, p.NewAbsmax, 4*int64(first), &w.out)
+	err = writeFloats(f.sink, name, p.NewAbsmax, 4*int64(first), &w.out)
+	w.lap(stageWrite, 4*len(p.NewAbsmax))
+	return err
 }
 
 // writeFloats stores float32 values at byte off of a tensor; buf is memory to
