@@ -20,9 +20,10 @@ import (
 // allowed lists, for every package, the packages of this module it may import.
 // Packages below a listed one count as the listed one.
 var allowed = map[string][]string{
-	"mergescope":        {"tui", "merge", "loader", "themes"},
-	"mergescope/tui":    {"merge", "loader", "quant", "themes"},
-	"mergescope/merge":  {"loader", "quant"},
+	"mergescope":        {"tui", "merge", "model", "loader", "themes"},
+	"mergescope/tui":    {"merge", "model", "loader", "quant", "themes"},
+	"mergescope/merge":  {"model", "loader", "quant"},
+	"mergescope/model":  {"loader", "quant"},
 	"mergescope/loader": {"quant"},
 	"mergescope/quant":  {},
 	"mergescope/themes": {},
