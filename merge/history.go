@@ -63,3 +63,12 @@ func shift(from *[]Plan, now *Plan, to *[]Plan) bool {
 	*from = (*from)[:n-1]
 	return true
 }
+
+// Past returns the plan that Undo would go back to; ok is false if there is
+// none.
+func (h *History) Past() (p Plan, ok bool) {
+	if len(h.past) == 0 {
+		return Plan{}, false
+	}
+	return h.past[len(h.past)-1], true
+}

@@ -114,20 +114,23 @@ func layerActions() []action {
 }
 
 func blockActions() []action {
-	const here = inLayers | inBlocks | inExplain | inInsight
+	const (
+		here   = inLayers | inBlocks | inExplain | inInsight | inCompare
+		inMaps = inBlocks | inCompare
+	)
 	return []action{
-		{"blocks.in", []string{"+"}, inBlocks, "zoom", "Zoom in", "From the tensor to a band of rows to one block.", nil, (*app).zoomIn},
-		{"blocks.out", []string{"-"}, inBlocks, "", "Zoom out", "Back towards the whole tensor.", nil, (*app).zoomOut},
+		{"blocks.in", []string{"+"}, inMaps, "zoom", "Zoom in", "From the tensor to a band of rows to one block.", nil, (*app).zoomIn},
+		{"blocks.out", []string{"-"}, inMaps, "", "Zoom out", "Back towards the whole tensor.", nil, (*app).zoomOut},
 		{"blocks.worst", []string{"w"}, here, "worst", "Go to the worst", "To the layer that keeps least, the worst block of the layer, or the worst weight of the block.", nil, (*app).goWorst},
 		{"blocks.next", []string{"n"}, here, "", "Next hot place", "To the next layer with an alert, the next hot block, or the next block.", nil, func(a *app) tea.Cmd { return a.goNext(1) }},
 		{"blocks.prev", []string{"N"}, here, "", "Previous hot place", "The same backwards.", nil, func(a *app) tea.Cmd { return a.goNext(-1) }},
-		{"blocks.metric", []string{"v"}, inBlocks, "metric", "Next metric", "Kept, SNR, relative error, codes changed, absmax growth, largest error, non-finite.", nil, func(a *app) tea.Cmd { return a.view(a.blocks.cycleMetric(1)) }},
-		{"blocks.aggregate", []string{"b"}, inBlocks, "", "Next aggregate", "What a cell shows of the blocks under it: the worst or the mean.", nil, func(a *app) tea.Cmd { return a.view(a.blocks.cycleAggregate()) }},
-		{"blocks.map", []string{"c"}, inBlocks, "", "Next colour map", "Magma, viridis, cividis, gray, diverging.", nil, func(a *app) tea.Cmd { return a.view(a.blocks.cycleMap()) }},
-		{"blocks.log", []string{"S"}, inBlocks, "", "Logarithmic or linear scale", "Switch the scale of the colours.", nil, func(a *app) tea.Cmd { return a.view(a.blocks.toggleLog()) }},
+		{"blocks.metric", []string{"v"}, inMaps, "metric", "Next metric", "Kept, SNR, relative error, codes changed, absmax growth, largest error, non-finite.", nil, func(a *app) tea.Cmd { return a.onMap(func(b *blocksPane) string { return b.cycleMetric(1) }) }},
+		{"blocks.aggregate", []string{"b"}, inMaps, "", "Next aggregate", "What a cell shows of the blocks under it: the worst or the mean.", nil, func(a *app) tea.Cmd { return a.onMap((*blocksPane).cycleAggregate) }},
+		{"blocks.map", []string{"c"}, inMaps, "", "Next colour map", "Magma, viridis, cividis, gray, diverging.", nil, func(a *app) tea.Cmd { return a.onMap((*blocksPane).cycleMap) }},
+		{"blocks.log", []string{"S"}, inMaps, "", "Logarithmic or linear scale", "Switch the scale of the colours.", nil, func(a *app) tea.Cmd { return a.onMap((*blocksPane).toggleLog) }},
 		{"blocks.lock", []string{"L"}, inBlocks, "", "Lock the scale", "Keep the ends of the scale while looking at other layers.", nil, func(a *app) tea.Cmd { return a.view(a.blocks.toggleLock()) }},
-		{"tensor.prev", []string{"["}, inPanes, "", "Previous layer", "Look at the layer before, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(-1) }},
-		{"tensor.next", []string{"]"}, inPanes, "", "Next layer", "Look at the layer after, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(1) }},
+		{"tensor.prev", []string{"["}, inPanes | inCompare, "", "Previous layer", "Look at the layer before, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(-1) }},
+		{"tensor.next", []string{"]"}, inPanes | inCompare, "", "Next layer", "Look at the layer after, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(1) }},
 		{"block.explain", []string{"e"}, inLayers | inBlocks | inBlock, "explain", "Explain this weight", "Dequantize, add, requantize: every step of one weight with its numbers.", (*app).noTrace, (*app).openExplain},
 		{"block.view", []string{"i"}, inBlock | inInsight, "view", "Next view", "Of a block the occupancy of its codes, the list of its weights, its bytes; of the insight the next chart.", nil, (*app).nextView},
 	}

@@ -143,7 +143,7 @@ func (a *app) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	if a.next != nil {
 		a = a.next
 	}
-	return a, tea.Batch(cmd, a.follow())
+	return a, tea.Batch(cmd, a.follow(), a.followCompare())
 }
 
 func (a *app) handle(msg tea.Msg) tea.Cmd {
@@ -174,6 +174,8 @@ func (a *app) handle(msg tea.Msg) tea.Cmd {
 		a.examined(msg)
 	case tracedMsg:
 		a.traced(msg)
+	case comparedMsg:
+		a.compared(msg)
 	case curvesMsg:
 		a.curvesFound(msg)
 	case openedMsg:

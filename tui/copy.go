@@ -28,6 +28,9 @@ func (a *app) copyText() string {
 	if x, ok := a.topOverlay().(*explainBox); ok {
 		return x.view.text()
 	}
+	if x, ok := a.topOverlay().(*compareBox); ok {
+		return x.copyText()
+	}
 	l := a.book.layer(a.sight.layer)
 	switch {
 	case a.focus == alertsID && a.feed.current() != nil:

@@ -51,6 +51,7 @@ func (a *app) lensHints(c canvas, l lens, w int) string {
 func lensActions() []action {
 	return []action{
 		{"lens.insight", []string{"I"}, inPanes, "insight", "Insight into all layers", "Delta ratio against kept with what theory says, the spread of kept, kept over the depth of the model.", (*app).noFigures, (*app).openInsight},
+		{"lens.compare", []string{"W"}, inPanes | inCompare, "", "Compare with another plan…", "The layer under the plan and under another one, side by side: bf16, dithered, another scale, the saved plan, another adapter.", (*app).noPlanned, (*app).askCompare},
 	}
 }
 

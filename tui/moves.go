@@ -103,7 +103,11 @@ func (a *app) goToAlert() tea.Cmd {
 
 // goBack is the ladder of esc: range, filter, zoom, full screen, layers.
 func (a *app) goBack() tea.Cmd {
-	if l := a.topLens(); l != nil {
+	switch l := a.topOverlay().(type) {
+	case *compareBox:
+		a.endCompare(l)
+		return nil
+	case lens:
 		a.pop(l)
 		return nil
 	}
@@ -151,6 +155,10 @@ func (a *app) goWorst() tea.Cmd {
 	case *insightBox:
 		x.worst()
 		return nil
+	case *compareBox:
+		x.lead().worst()
+		x.align()
+		return nil
 	}
 	if a.focus == blocksID {
 		a.blocks.worst()
@@ -171,8 +179,13 @@ func (a *app) goWorst() tea.Cmd {
 // goNext goes to the next layer with an alert, hot block, or block of the
 // explanation.
 func (a *app) goNext(d int) tea.Cmd {
-	if x, ok := a.topOverlay().(*insightBox); ok {
+	switch x := a.topOverlay().(type) {
+	case *insightBox:
 		x.next(d)
+		return nil
+	case *compareBox:
+		x.lead().next(d)
+		x.align()
 		return nil
 	}
 	if _, ok := a.topOverlay().(*explainBox); ok || a.focus == blocksID {
@@ -192,12 +205,16 @@ func (a *app) goNext(d int) tea.Cmd {
 }
 
 func (a *app) zoomIn() tea.Cmd {
-	a.blocks.zoom(1)
+	b, then := a.maps()
+	b.zoom(1)
+	then()
 	return nil
 }
 
 func (a *app) zoomOut() tea.Cmd {
-	a.blocks.zoom(-1)
+	b, then := a.maps()
+	b.zoom(-1)
+	then()
 	return nil
 }
 
