@@ -18,7 +18,7 @@ var (
 		"kept", "snr_db", "codes_changed", "scales_changed", "delta_rms", "weight_rms", "delta_ratio",
 		"error_rms", "error_max", "error_relative", "absmax_growth", "nonfinite", "noise_floor", "ambiguous", "kept_on_inputs",
 	}
-	layerFields     = append([]string{"name", "format", "shape", "adapters", "output", "worst_block", "alerts"}, metricFields...)
+	layerFields     = append([]string{"name", "format", "shape", "adapters", "output", "worst_block", "offset_ulp", "alerts"}, metricFields...)
 	alertFields     = []string{"level", "code", "layer", "place", "message", "hint", "count"}
 	nonFiniteFields = []string{"a", "b", "delta", "sum", "output"}
 	adapterFields   = []string{"name", "path", "peft_type", "rank", "alpha", "scale", "use_rslora", "use_dora", "modules"}

@@ -59,7 +59,11 @@ type LayerReport struct {
 	Method   string      `json:"method,omitempty"` // if it is not peft
 	Metrics
 	WorstBlock *WorstBlock `json:"worst_block"` // null if no block has a kept
-	Alerts     []Alert     `json:"alerts"`
+
+	// OffsetUlp is how many codes of double-quantized scales would change if
+	// their mean were an ulp off, see quant.Mean; null without double quantization.
+	OffsetUlp *int    `json:"offset_ulp"`
+	Alerts    []Alert `json:"alerts"`
 }
 
 // LayerStep is one adapter on a layer in a report.

@@ -31,6 +31,10 @@ type subject struct {
 	// nested scales, which depend on the whole weight; nil for others.
 	scales [][]float32
 
+	// unsure is how many scale codes one ulp of their mean would change, after
+	// the last update so far.
+	unsure int
+
 	bias []byte // of the layer as it is written, nil if it stays
 }
 
@@ -280,6 +284,7 @@ func (s *subject) measure(w *work, r0 int) {
 // returns them as they are stored.
 func (s *subject) settle(absmax []float32) quant.Nested {
 	n := quant.QuantizeAbsmax(absmax, s.profile)
+	s.unsure = n.OffsetUlp(absmax, s.profile)
 	n.Dequantize(absmax)
 	s.scales = append(s.scales, absmax)
 	return n

@@ -43,6 +43,9 @@ func (f *flight) verdict(opt mergeOptions) *verdict {
 	if w := f.result.worst; w.found && !v.Stopped {
 		v.Report.WorstBlock = &WorstBlock{Row: w.row, Col: w.col, Kept: Figure(w.kept)}
 	}
+	if s.nested() && !v.Stopped {
+		v.Report.OffsetUlp = &s.unsure
+	}
 	if bad.Any() {
 		v.Report.Alerts = append(v.Report.Alerts, f.nonFiniteAlert(bad, updates, v.Stopped))
 	}

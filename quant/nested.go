@@ -1,6 +1,9 @@
 package quant
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // nestedBlocksize is how many absmax values share a scale under double
 // quantization (bitsandbytes functional.quantize_4bit).
@@ -59,6 +62,20 @@ func QuantizeAbsmaxAt(absmax []float32, offset float32, p Profile) Nested {
 		codes = codes[len(diff):]
 	}
 	return n
+}
+
+// OffsetUlp returns how many codes another offset one ulp above or below would
+// change. absmax are the scales n was made of. torch's mean of more than 32768
+// scales has no certain last ulp: it depends on the number of threads.
+func (n *Nested) OffsetUlp(absmax []float32, p Profile) (changes int) {
+	above := QuantizeAbsmaxAt(absmax, math.Nextafter32(n.Offset, inf), p)
+	below := QuantizeAbsmaxAt(absmax, math.Nextafter32(n.Offset, -inf), p)
+	for i, c := range n.Codes {
+		if c != above.Codes[i] || c != below.Codes[i] {
+			changes++
+		}
+	}
+	return changes
 }
 
 // quantizeBlock8 codes one block by the dynamic map and returns its scale, the

@@ -156,3 +156,30 @@ func TestMeanOfNothing(t *testing.T) {
 		t.Errorf("mean of nothing is %v", m)
 	}
 }
+
+// Scales placed on the border between two codes move with the mean, scales in
+// the middle of a code do not.
+func TestOffsetUlp(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	absmax := make([]float32, 4096)
+	for i := range absmax {
+		absmax[i] = 0.05 + 0.01*rng.Float32()
+	}
+	n := QuantizeAbsmax(absmax, CPU)
+	want := 0
+	for i := range absmax {
+		for _, to := range []float32{math.MaxFloat32, -math.MaxFloat32} {
+			m := QuantizeAbsmaxAt(absmax, math.Nextafter32(n.Offset, to), CPU)
+			if m.Codes[i] != n.Codes[i] {
+				want++
+				break
+			}
+		}
+	}
+	if got := n.OffsetUlp(absmax, CPU); got != want {
+		t.Errorf("%d codes hang on an ulp, want %d", got, want)
+	}
+	if got := n.OffsetUlp(absmax, CPU); got > len(absmax)/100 {
+		t.Errorf("%d of %d codes hang on an ulp: too many to be borders", got, len(absmax))
+	}
+}
