@@ -32,6 +32,7 @@ func newRoot(a *app) *cobra.Command {
 		newExplain(a),
 		newVerify(a),
 		newDoctor(a),
+		newBench(a),
 		newVersion(a),
 	)
 	a.catch(root)
