@@ -164,6 +164,7 @@ func generalActions() []action {
 	return append(all, []action{
 		{"pane.full", []string{"F"}, inPanes, "", "Full screen", "Give the whole room to the focused pane, and back.", nil, (*app).toggleFull},
 		{"app.copy", []string{"y"}, inAny, "", "Copy", "Copy what the cursor is on to the clipboard (OSC 52).", nil, (*app).copy},
+		{"app.export", []string{"X"}, inPanes, "", "Export this view…", "Write what the pane shows as CSV, JSON or Markdown, the map as PNG or SVG, or a picture of the screen.", nil, (*app).openExport},
 		{"app.command", []string{"Y"}, inPanes, "", "Copy plan as command line", "Copy the command that does the same without the interface.", (*app).noPlanned, (*app).copyCommand},
 		{"app.palette", []string{":", "ctrl+p"}, inPanes, "commands", "Commands…", "Search all commands.", nil, (*app).openPalette},
 		{"app.help", []string{"?"}, inAny, "help", "Help", "All keys that work here.", nil, (*app).openHelp},

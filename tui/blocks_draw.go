@@ -20,13 +20,7 @@ func (b *blocksPane) draw(c canvas, w, h int) []string {
 	name := b.mapName(c.paint.theme)
 	p := b.cache.painter(painterKey{c.paint.theme, c.depth, name, c.ascii})
 	b.seen = shape{w, h, p.Stacked()}
-	g := b.geometry(b.seen)
-
-	var data []sample
-	done := false
-	if m := b.best(g); m != nil && g.cellRows > 0 {
-		data, done = b.cells(g, m), complete(m)
-	}
+	g, data, done := b.shown()
 	scale := b.scale(b.spread(g, data))
 	out := make([]string, 0, h)
 	if g.ruler {
@@ -40,6 +34,16 @@ func (b *blocksPane) draw(c canvas, w, h int) []string {
 		out = append(out, b.drawFooter(c, g))
 	}
 	return out
+}
+
+// shown returns the map as it is on screen: where its cells are, their values,
+// nil before there are any, and whether all of them are computed.
+func (b *blocksPane) shown() (g geometry, data []sample, done bool) {
+	g = b.geometry(b.shape())
+	if m := b.best(g); m != nil && g.cellRows > 0 {
+		data, done = b.cells(g, m), complete(m)
+	}
+	return g, data, done
 }
 
 // spread returns the values a fitted scale spans: those of the whole layer, so

@@ -1,6 +1,5 @@
 // Package screentest turns frames into cells, compares them with golden files
-// and feeds real terminal bytes to an emulator. Only tests and the generator of
-// the documentation's pictures use it.
+// and feeds real terminal bytes to an emulator. Only tests use it.
 package screentest
 
 import (
@@ -12,19 +11,19 @@ import (
 
 	uv "github.com/charmbracelet/ultraviolet"
 	"github.com/charmbracelet/x/ansi"
+
+	"mergescope/tui/picture"
 )
 
 // Screen is a frame as cells.
 type Screen struct {
-	buf  uv.ScreenBuffer
+	*picture.Screen
 	w, h int
 }
 
 // Parse draws a frame, lines joined by "\n", on a screen of w by h cells.
 func Parse(content string, w, h int) *Screen {
-	s := &Screen{buf: uv.NewScreenBuffer(w, h), w: w, h: h}
-	uv.NewStyledString(content).Draw(s.buf, uv.Rect(0, 0, w, h))
-	return s
+	return &Screen{picture.Parse(content, w, h), w, h}
 }
 
 // Fits reports a frame that is not exactly w by h cells.
@@ -39,15 +38,6 @@ func Fits(content string, w, h int) error {
 		}
 	}
 	return nil
-}
-
-// Cell returns what is at column x of line y and how it looks.
-func (s *Screen) Cell(x, y int) (content string, style uv.Style) {
-	c := s.buf.CellAt(x, y)
-	if c == nil {
-		return " ", uv.Style{}
-	}
-	return c.Content, c.Style
 }
 
 // Text returns the characters, a line for each row, blanks at the end left out.

@@ -1,4 +1,4 @@
-package screentest
+package picture
 
 import (
 	"fmt"
