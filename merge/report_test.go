@@ -50,7 +50,7 @@ func TestReportJSON(t *testing.T) {
 		t.Errorf("totals have %v, want %v", keysOf(got["totals"]), metrics)
 	}
 	layer := got["layers"].([]any)[0].(map[string]any)
-	want := append(strings.Fields("name format shape adapters output worst_block alerts"), metrics...)
+	want := append(strings.Fields("name format shape adapters output worst_block offset_ulp alerts"), metrics...)
 	slices.Sort(want)
 	if !slices.Equal(keysOf(layer), want) {
 		t.Errorf("layer has %v, want %v", keysOf(layer), want)

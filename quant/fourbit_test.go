@@ -280,6 +280,9 @@ func checkNearest(t *testing.T, src []float32, f Format, p Profile) {
 		}
 		code, more := slowCodes(block, largest, f)
 		for i, v := range block {
+			if p == CUDA && v != flush(v) {
+				continue // subnormal, which is zero there
+			}
 			got := valuesOf(f)[nibble(codes, b*bs+i)]
 			if got != valuesOf(f)[code[i]] && got != valuesOf(f)[more[i]] {
 				t.Fatalf("%s %s block %d of scale %v: %v got %v, nearest is %v", f, p, b, am, v, got, valuesOf(f)[code[i]])
@@ -323,6 +326,9 @@ func checkStable(t *testing.T, src []float32, f Format, p Profile) {
 	again := make([]float32, len(src))
 	Dequantize4(again, codes2, absmax2, s)
 	for i, v := range out {
+		if p == CUDA {
+			v = flush(v) // a small code point of a small block is subnormal, which is zero there
+		}
 		am := absmax[i/64]
 		if am < 1e-37 || am > 1e37 || am != am {
 			continue
