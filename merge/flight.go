@@ -108,23 +108,16 @@ func (f *flight) compute(w *work, pass, panel int) error {
 	}
 	w.lap(stageRead, len(w.raw))
 	if s.nested() && pass < len(s.updates) {
-		if pass > 0 || !s.fused(w, r0, nil) {
-			s.apply(w, r0, pass)
-		}
+		s.scaled(w, r0, pass)
 		lo, hi := s.scaleRange(r0, w.p.Rows)
 		copy(f.absmax[lo:hi], w.p.NewAbsmax)
 		w.lap(stageKernels, 0)
-		if pass < len(s.updates)-1 || s.dither != nil {
-			return nil
-		}
-		return f.write(w, r0)
+		return nil
 	}
 	s.process(w, r0)
 	w.lap(stageKernels, 0)
-	if !s.nested() || s.dither != nil {
-		if err := f.write(w, r0); err != nil {
-			return err
-		}
+	if err := f.write(w, r0); err != nil {
+		return err
 	}
 	f.add(panel, collect(&w.p, r0, r0+w.p.Rows, f.result.heat))
 	w.lap(stageCollect, 0)

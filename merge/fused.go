@@ -27,6 +27,17 @@ func (s *subject) fused(w *work, r0 int, scales []float32) bool {
 	return true
 }
 
+// scaled fills the panel's new scales after updates up to and including last.
+func (s *subject) scaled(w *work, r0, last int) {
+	if l := s.plain(); l != nil {
+		w.p.OutDtype = s.dtype()
+		if w.p.MergeScales(l.b[r0*l.a.Rank:(r0+w.p.Rows)*l.a.Rank], l.a, l.scale) {
+			return
+		}
+	}
+	s.apply(w, r0, last)
+}
+
 // plain returns the only update if it adds scale*(B@A) in float32, rounded
 // nowhere, to a 4-bit weight that stays one and that the figures compare with.
 func (s *subject) plain() *lora {

@@ -140,7 +140,15 @@ func (c *levelCase) run(t *testing.T, l Level) (p *Panel) {
 			scales = gauss(rng, len(p.Absmax), 0.1)
 		}
 		if c.fused {
+			var first []float32
+			found := p.MergeScales(b, factor, scale)
+			if found {
+				first = slices.Clone(p.NewAbsmax)
+			}
 			p.MergeWith(b, factor, scale, scales)
+			if found {
+				identical(t, fmt.Sprintf("%s %+v: scales alone", l, *c), first, p.NewAbsmax)
+			}
 		} else {
 			p.MergeSteps(b, factor, scale, scales)
 		}

@@ -37,36 +37,15 @@ const tileChunks = 16
 // reports false, having done nothing that counts, if something is not finite or
 // the kernels do not cover the panel's kind.
 func (p *Panel) mergeVector(b []float32, f *Factor, scale float32, scales []float32) bool {
-	level, s := Kernels(), p.Spec
-	if level == Go || !s.Format.Is4Bit() || s.Blocksize%chunk != 0 || p.Cols%s.Blocksize != 0 ||
-		p.Profile != CPU || p.Ref != nil || p.OutDtype != Unknown && p.OutDtype != F32 ||
-		f.tiles == nil || f.Cols != p.Cols || len(b) != p.Rows*f.Rank {
+	m, ok := p.newMerge4(b, f, scale)
+	if !ok {
 		return false
 	}
-	check4(p.Len(), p.Codes, p.Absmax, s)
-	for _, v := range p.Absmax {
-		if !finite(v) {
-			return false
-		}
-	}
-	m := merge4{p: p, b: b, f: f, scale: scale, level: level, tables: &nf4Tables}
-	if s.Format == FP4 {
-		m.tables = &fp4Tables
-	}
-	p.NewCodes, p.NewAbsmax, p.Sums = grow(p.NewCodes, len(p.Codes)), grow(p.NewAbsmax, len(p.Absmax)), grow(p.Sums, len(p.Absmax))
 	if m.scales = scales; scales == nil {
 		m.scales = p.NewAbsmax
 	}
 	if len(m.scales) != len(p.Absmax) {
 		panic(badLength)
-	}
-	kernels := &mergeAVX2
-	if level == AVX512 {
-		kernels = &mergeAVX512
-	}
-	m.target, m.code = kernels.target[0], kernels.code[s.Format-NF4]
-	if s.Dtype != Unknown {
-		m.target = kernels.target[s.Dtype-F32]
 	}
 	if !m.run() {
 		return false
@@ -75,13 +54,50 @@ func (p *Panel) mergeVector(b []float32, f *Factor, scale float32, scales []floa
 	return true
 }
 
+// scalesVector is MergeScales.
+func (p *Panel) scalesVector(b []float32, f *Factor, scale float32) bool {
+	m, ok := p.newMerge4(b, f, scale)
+	return ok && m.run()
+}
+
+// newMerge4 prepares a merge without scales; ok is false if the kernels do not
+// cover the panel's kind.
+func (p *Panel) newMerge4(b []float32, f *Factor, scale float32) (m merge4, ok bool) {
+	level, s := Kernels(), p.Spec
+	if level == Go || !s.Format.Is4Bit() || s.Blocksize%chunk != 0 || p.Cols%s.Blocksize != 0 ||
+		p.Profile != CPU || p.Ref != nil || p.OutDtype != Unknown && p.OutDtype != F32 ||
+		f.tiles == nil || f.Cols != p.Cols || len(b) != p.Rows*f.Rank {
+		return m, false
+	}
+	check4(p.Len(), p.Codes, p.Absmax, s)
+	for _, v := range p.Absmax {
+		if !finite(v) {
+			return m, false
+		}
+	}
+	m = merge4{p: p, b: b, f: f, scale: scale, level: level, tables: &nf4Tables}
+	if s.Format == FP4 {
+		m.tables = &fp4Tables
+	}
+	p.NewCodes, p.NewAbsmax, p.Sums = grow(p.NewCodes, len(p.Codes)), grow(p.NewAbsmax, len(p.Absmax)), grow(p.Sums, len(p.Absmax))
+	kernels := &mergeAVX2
+	if level == AVX512 {
+		kernels = &mergeAVX512
+	}
+	m.target, m.code = kernels.target[0], kernels.code[s.Format-NF4]
+	if s.Dtype != Unknown {
+		m.target = kernels.target[s.Dtype-F32]
+	}
+	return m, true
+}
+
 // merge4 is a merge of a panel of 4-bit blocks none of which straddles two rows.
 type merge4 struct {
 	p      *Panel
 	b      []float32
 	f      *Factor
 	scale  float32
-	scales []float32
+	scales []float32 // nil: only NewAbsmax is wanted
 	level  Level
 	tables *tables
 	target func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, blocks, chunks int)
@@ -123,6 +139,14 @@ func (m *merge4) row(at int, d, scratch []float32) bool {
 	w, t := scratch[:len(d)], scratch[len(d):2*len(d)]
 	sums := p.Sums[b : b+n]
 	m.target(&t[0], &w[0], &d[0], &p.Codes[at/2], &p.Absmax[b], valuesOf(p.Spec.Format), &p.NewAbsmax[b], &sums[0].WW, n, chunks)
+	if m.scales == nil {
+		for i := range sums {
+			if !finite(sums[i].DD + sums[i].TT) {
+				return false
+			}
+		}
+		return true
+	}
 	m.code(&p.NewCodes[at/2], &p.Codes[at/2], &t[0], &w[0], &d[0], &p.NewAbsmax[b], &m.scales[b], &m.tables.bound[0], &sums[0].WW, n, chunks)
 	for i := range sums {
 		s := &sums[i]
