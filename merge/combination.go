@@ -86,6 +86,14 @@ func (c Combination) String() string {
 	return s
 }
 
+// CombinationTakes says which options a combination type has.
+type CombinationTakes struct{ Density, Majority, Rank, Seed bool }
+
+// Takes returns the options of the type.
+func (c Combination) Takes() CombinationTakes {
+	return CombinationTakes{Density: c.prunes(), Majority: c.ties(), Rank: c.svd(), Seed: c.random()}
+}
+
 func (c Combination) svd() bool    { return strings.HasSuffix(c.Type, "svd") }
 func (c Combination) random() bool { return strings.HasPrefix(c.Type, "dare") }
 func (c Combination) prunes() bool {

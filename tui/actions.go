@@ -77,6 +77,7 @@ func planActions() []action {
 		{"app.open", nil, inPanes, "", "Open checkpoint…", "Open another checkpoint, or one that was open before.", (*app).noSwitch, (*app).openCheckpoint},
 		{"plan.load", nil, inPanes, "", "Load plan…", "Read a plan file and open the adapters it needs.", nil, (*app).askLoad},
 		{"plan.open", nil, inPanes, "", "Open adapter…", "Open a PEFT adapter and choose where it goes.", nil, (*app).askAdapter},
+		{"plan.combine", nil, inPanes, "", "Combine adapters…", "Make one adapter of several, as PEFT's add_weighted_adapter: linear, cat, svd, ties, dare and magnitude_prune.", (*app).noParts, (*app).askCombine},
 		{"plan.save", []string{"s"}, inPanes, "", "Save plan…", "Write the plan to a file that the commands read.", nil, (*app).askSave},
 	}
 }

@@ -66,15 +66,20 @@ func (a *app) closeFiles() {
 }
 
 // askAdapter opens an adapter and then asks where it goes.
-func (a *app) askAdapter() tea.Cmd {
-	return a.promptAdapter(func(a *app, ad *loader.Adapter) tea.Cmd {
-		names := a.targets()
-		a.push(newPicker("where does "+ad.Name+" go?", "enter chooses · esc back", false, []item{
-			{text: "every layer it targets", note: adapterNote(ad), run: func(a *app) tea.Cmd { return a.useAdapter(ad) }},
-			{text: a.describe(names), note: "marked or under the cursor", run: func(a *app) tea.Cmd { return a.assign(ad, names, false) }},
-		}))
-		return nil
-	})
+func (a *app) askAdapter() tea.Cmd { return a.promptAdapter((*app).placeAdapter) }
+
+// placeAdapter asks where an adapter goes.
+func (a *app) placeAdapter(ad *loader.Adapter) tea.Cmd {
+	names := a.targets()
+	items := []item{
+		{text: "every layer it targets", note: adapterNote(ad), run: func(a *app) tea.Cmd { return a.useAdapter(ad) }},
+		{text: "beside the others", note: "every layer it targets", run: func(a *app) tea.Cmd { return a.useBeside(ad) }},
+	}
+	if len(names) > 0 {
+		items = append(items, item{text: a.describe(names), note: "marked or under the cursor", run: func(a *app) tea.Cmd { return a.assign(ad, names, false) }})
+	}
+	a.push(newPicker("where does "+ad.Name+" go?", "enter chooses · esc back", false, items))
+	return nil
 }
 
 // promptAdapter lets the name of an adapter be typed.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	tea "charm.land/bubbletea/v2"
@@ -57,41 +56,9 @@ func (a *app) copyCommand() tea.Cmd {
 // commandLine is the merge command of the plan: adapters and scales where they
 // say it all, else the plan file.
 func (a *app) commandLine() (line string, file bool) {
-	plan := a.history.Now()
-	words := []string{"mergescope", "merge", shellWord(plan.Model)}
-	flags, whole := adapterFlags(plan)
-	if !whole {
-		flags = []string{"--plan", shellWord(a.opt.PlanFile)}
-	}
-	words = append(append(words, flags...), "-o", shellWord(a.outDefault()))
-	return strings.Join(words, " "), !whole
-}
-
-// adapterFlags writes a plan as -a flags; whole is false if rules say more.
-func adapterFlags(plan merge.Plan) (flags []string, whole bool) {
-	if len(plan.Rules) != len(plan.Adapters) {
-		return nil, false
-	}
-	for i, r := range plan.Rules {
-		ad := plan.Adapters[i]
-		if r.Match != "*" || r.Adapter != ad.Name || r.Output != "" && r.Output != merge.Same {
-			return nil, false
-		}
-		arg := ad.Path
-		if r.Scale != 1 {
-			arg += "=" + strconv.FormatFloat(r.Scale, 'g', -1, 64)
-		}
-		flags = append(flags, "-a", shellWord(arg))
-	}
-	return flags, true
-}
-
-// shellWord quotes a word for a POSIX shell where that is needed.
-func shellWord(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=@%+,") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	plan, out := a.history.Now(), a.outDefault()
+	line = plan.CommandLine(out, a.opt.PlanFile)
+	return line, plan.CommandLine(out, "x") != plan.CommandLine(out, "y")
 }
 
 // savedMsg is the end of writing a plan file.
