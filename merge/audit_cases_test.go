@@ -35,19 +35,31 @@ func scaleTests() (list []made) {
 	}
 	rs := golden("cases", "rslora", "adapter")
 	list = append(list,
-		made{name: "rslora ignored", base: golden("bases", "llama-nf4"), adapter: rs, want: merge.VerdictScale, factor: 1 / math.Sqrt(8), cause: "rsLoRA ignored",
-			make: func(m *maker) *maker { return m.add("", 1/math.Sqrt(8), nil) }},
-		made{name: "rslora ignored bf16", base: golden("bases", "llama-nf4"), adapter: rs, want: merge.VerdictScale, factor: 1 / math.Sqrt(8), cause: "rsLoRA ignored",
-			make: func(m *maker) *maker { return m.add("bf16", 1/math.Sqrt(8), nil) }},
-		made{name: "subtracted", base: golden("bases", "llama-nf4"), adapter: adapter, want: merge.VerdictScale, factor: -1, cause: "subtracted",
-			make: func(m *maker) *maker { return m.add("", -1, nil) }},
-		made{name: "no known factor", base: golden("bases", "llama-nf4"), adapter: adapter, want: merge.VerdictScale, factor: 1.37,
-			make: func(m *maker) *maker { return m.add("", 1.37, nil) }},
-		made{name: "no known factor bf16", base: golden("bases", "llama-nf4"), adapter: adapter, want: merge.VerdictScale, factor: 1.37,
-			make: func(m *maker) *maker { return m.add("bf16", 1.37, nil) }},
-		made{name: "plan scale left out", base: golden("bases", "llama-nf4"), adapter: adapter, want: merge.VerdictScale, factor: 1 / 0.7, cause: "plan's own scale",
+		made{
+			name: "rslora ignored", base: golden("bases", "llama-nf4"), adapter: rs, want: merge.VerdictScale, factor: 1 / math.Sqrt(8), cause: "rsLoRA ignored",
+			make: func(m *maker) *maker { return m.add("", 1/math.Sqrt(8), nil) },
+		},
+		made{
+			name: "rslora ignored bf16", base: golden("bases", "llama-nf4"), adapter: rs, want: merge.VerdictScale, factor: 1 / math.Sqrt(8), cause: "rsLoRA ignored",
+			make: func(m *maker) *maker { return m.add("bf16", 1/math.Sqrt(8), nil) },
+		},
+		made{
+			name: "subtracted", base: golden("bases", "llama-nf4"), adapter: adapter, want: merge.VerdictScale, factor: -1, cause: "subtracted",
+			make: func(m *maker) *maker { return m.add("", -1, nil) },
+		},
+		made{
+			name: "no known factor", base: golden("bases", "llama-nf4"), adapter: adapter, want: merge.VerdictScale, factor: 1.37,
+			make: func(m *maker) *maker { return m.add("", 1.37, nil) },
+		},
+		made{
+			name: "no known factor bf16", base: golden("bases", "llama-nf4"), adapter: adapter, want: merge.VerdictScale, factor: 1.37,
+			make: func(m *maker) *maker { return m.add("bf16", 1.37, nil) },
+		},
+		made{
+			name: "plan scale left out", base: golden("bases", "llama-nf4"), adapter: adapter, want: merge.VerdictScale, factor: 1 / 0.7, cause: "plan's own scale",
 			make: func(m *maker) *maker { return m.add("", 1, nil) },
-			edit: func(p merge.Plan, q *merge.Project) merge.Plan { return p.AssignAll(q.Adapters[0].Name, 0.7) }},
+			edit: func(p merge.Plan, q *merge.Project) merge.Plan { return p.AssignAll(q.Adapters[0].Name, 0.7) },
+		},
 	)
 	return list
 }
@@ -57,8 +69,15 @@ func scaleTests() (list []made) {
 func faultTests() (list []made) {
 	adapter, other := golden("cases", "nf4-all-layers", "adapter"), golden("cases", "nf4-plain", "adapter")
 	for _, x := range []struct{ base, to string }{
-		{"llama-nf4", ""}, {"llama-nf4", "bf16"}, {"llama-nf4", "int8"}, {"llama-nf4-dq", ""}, {"llama-fp4", ""}, {"llama-int8", ""}, {"llama-int8", "f16"},
-		{"llama-bf16", ""}, {"llama-bf16", "nf4"},
+		{"llama-nf4", ""},
+		{"llama-nf4", "bf16"},
+		{"llama-nf4", "int8"},
+		{"llama-nf4-dq", ""},
+		{"llama-fp4", ""},
+		{"llama-int8", ""},
+		{"llama-int8", "f16"},
+		{"llama-bf16", ""},
+		{"llama-bf16", "nf4"},
 	} {
 		test := func(name string, want merge.Verdict, f func(m *maker) *maker) {
 			list = append(list, made{name: x.base + " to " + x.to + "/" + name, base: golden("bases", x.base), adapter: adapter, want: want, make: f})
@@ -238,14 +257,17 @@ func honestTests() (list []made) {
 	all := golden("cases", "nf4-all-layers", "adapter")
 	for _, base := range []string{"llama-nf4", "llama-nf4-dq", "llama-fp4", "llama-int8", "llama-bf16"} {
 		for _, to := range []string{"bf16", "f16", "f32", "int8", "nf4"} {
-			list = append(list, made{name: "honest/" + base + " to " + to, base: golden("bases", base), adapter: all, want: merge.VerdictRight,
-				make: func(m *maker) *maker { return m.add(to, 1, nil) }})
+			list = append(list, made{
+				name: "honest/" + base + " to " + to, base: golden("bases", base), adapter: all, want: merge.VerdictRight,
+				make: func(m *maker) *maker { return m.add(to, 1, nil) },
+			})
 		}
 	}
 	for _, adapter := range []string{"light", "mid", "strong"} {
 		dir := map[string]string{"light": "adapter-gocode-light", "mid": "adapter-gocode-mid", "strong": "adapter-gocode"}[adapter]
 		for _, to := range []string{"bf16", "nf4", "int8"} {
-			list = append(list, made{name: "honest/original and " + adapter + " to " + to, base: demo("base-nf4"), adapter: demo(dir), part: "layers.1", want: merge.VerdictRight,
+			list = append(list, made{
+				name: "honest/original and " + adapter + " to " + to, base: demo("base-nf4"), adapter: demo(dir), part: "layers.1", want: merge.VerdictRight,
 				make: func(m *maker) *maker {
 					return m.each(to, func(w *loader.Weight, v []float32, d []float64) []float32 {
 						if v = m.original(w, v); d != nil {
@@ -253,19 +275,26 @@ func honestTests() (list []made) {
 						}
 						return v
 					})
-				}})
+				},
+			})
 		}
 		list = append(list, made{name: "honest/dithered " + adapter, base: demo("base-nf4"), adapter: demo(dir), part: "layers.1", want: merge.VerdictRight, make: dithered})
 		for _, x := range []struct{ base, to string }{{"base-nf4", "bf16"}, {"base-nf4", "nf4-dq"}, {"base-int8", "f16"}, {"base-int8", "int8"}} {
-			list = append(list, made{name: "honest/" + x.base + " and " + adapter + " onto the real original to " + x.to, base: demo(x.base), adapter: demo(dir),
-				part: "layers.0.self_attn", want: merge.VerdictRight, make: func(m *maker) *maker { return onOriginal(m, x.to) }})
+			list = append(list, made{
+				name: "honest/" + x.base + " and " + adapter + " onto the real original to " + x.to, base: demo(x.base), adapter: demo(dir),
+				part: "layers.0.self_attn", want: merge.VerdictRight, make: func(m *maker) *maker { return onOriginal(m, x.to) },
+			})
 		}
 	}
 	return append(list,
-		made{name: "honest/erased", base: golden("bases", "llama-nf4"), adapter: golden("cases", "sweep-nf4-1pct", "adapter"), want: merge.VerdictErased,
-			make: func(m *maker) *maker { return m.add("", 1, nil) }},
-		made{name: "honest/light erased", base: demo("base-nf4"), adapter: demo("adapter-gocode-light"), part: "layers.0", want: merge.VerdictErased,
-			make: func(m *maker) *maker { return m.add("", 1, nil) }},
+		made{
+			name: "honest/erased", base: golden("bases", "llama-nf4"), adapter: golden("cases", "sweep-nf4-1pct", "adapter"), want: merge.VerdictErased,
+			make: func(m *maker) *maker { return m.add("", 1, nil) },
+		},
+		made{
+			name: "honest/light erased", base: demo("base-nf4"), adapter: demo("adapter-gocode-light"), part: "layers.0", want: merge.VerdictErased,
+			make: func(m *maker) *maker { return m.add("", 1, nil) },
+		},
 		made{name: "honest/another prefix", base: golden("bases", "llama-nf4"), adapter: all, want: merge.VerdictRight, make: func(m *maker) *maker {
 			m.add("bf16", 1, nil).rename = "language_model."
 			return m

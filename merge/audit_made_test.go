@@ -251,11 +251,10 @@ func (m *maker) original(w *loader.Weight, v []float32) []float32 {
 	if w.Format.IsFloat() {
 		return v
 	}
-	scales := make([]float32, 0)
 	p := quant.Panel{Spec: w.Spec(), Rows: w.Rows(), Cols: w.Cols(), T: v}
 	p.Spec.Blocksize = max(p.Spec.Blocksize, 1)
 	p.Requantize()
-	scales = p.NewAbsmax
+	scales := p.NewAbsmax
 	out := make([]float32, len(v))
 	for i := range v {
 		code, a := uint8(0), float32(0)
