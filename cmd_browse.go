@@ -103,6 +103,9 @@ func (a *app) browse(ctx context.Context, s *session, planFile string, flags bro
 		NoMouse:  flags.noMouse,
 		Workers:  flags.workers,
 	}
+	if a.config != "" {
+		opt.Themes = filepath.Join(a.config, "themes")
+	}
 	if a.config != "" && !flags.forget {
 		opt.Sessions = filepath.Join(a.config, "sessions")
 	}

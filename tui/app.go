@@ -63,6 +63,8 @@ type app struct {
 	actions  []action
 	drawn    frameCache
 	mouseOff bool
+	prefs    preferences
+	began    preferences // as they are in the file
 }
 
 // newApp returns the model on an open project.
@@ -125,7 +127,7 @@ func (a *app) Init() tea.Cmd {
 
 // begin begins on a checkpoint.
 func (a *app) begin() tea.Cmd {
-	cmds := []tea.Cmd{a.refigure(), a.say(a.greeting.role, a.greeting.text)}
+	cmds := []tea.Cmd{a.refigure(), a.watchThemes(), a.say(a.greeting.role, a.greeting.text)}
 	if a.opt.Demo && len(a.history.Now().Adapters) == 0 {
 		cmds = append(cmds, a.beginDemo())
 	}
@@ -135,8 +137,11 @@ func (a *app) begin() tea.Cmd {
 // Update routes a message to its handler, then lets the panes on the right
 // follow the cursor.
 func (a *app) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	if msg, ok := msg.(pollMsg); ok { // changes only what the job changed
+	switch msg := msg.(type) {
+	case pollMsg: // changes only what the job changed
 		return a, a.poll(msg)
+	case watchMsg: // changes nothing
+		return a, a.watched(msg)
 	}
 	a.drawn.touch()
 	cmd := a.handle(msg)

@@ -296,7 +296,7 @@ func (b *combineBox) box(c canvas, w, h int) (title string, lines []string, curs
 	if room < len(rows) {
 		keys += fmt.Sprintf("%d/%d · ", at+1, len(rows))
 	}
-	keys += c.glyphs().keyUp + " " + c.glyphs().keyDown + " choose · " + c.glyphs().keyLeft + " " + c.glyphs().keyRight + " change · enter combines · esc back"
+	keys += "enter combines · " + c.glyphs().keyLeft + " " + c.glyphs().keyRight + " change · esc back"
 	return "combine adapters", append(lines, c.fit(c.paint.text(themes.Dim, c.plain(keys)), w)), cursor
 }
 

@@ -53,6 +53,8 @@ type picker struct {
 	cur     int
 	matches []int
 	foot    string
+	moved   func(a *app, item int) // the cursor came to an item
+	dropped func(a *app)           // esc closed it
 }
 
 // item is one line of a picker. A reason disables it.
@@ -103,6 +105,29 @@ func (p *picker) search() {
 }
 
 func (p *picker) key(a *app, k tea.KeyPressMsg) tea.Cmd {
+	before := p.at()
+	cmd := p.press(a, k)
+	if now := p.at(); p.moved != nil && now >= 0 && now != before {
+		p.moved(a, now)
+	}
+	return cmd
+}
+
+// at returns the item under the cursor, -1 if there is none.
+func (p *picker) at() int {
+	if p.cur < 0 || p.cur >= len(p.matches) {
+		return -1
+	}
+	return p.matches[p.cur]
+}
+
+func (p *picker) closed(a *app) {
+	if p.dropped != nil {
+		p.dropped(a)
+	}
+}
+
+func (p *picker) press(a *app, k tea.KeyPressMsg) tea.Cmd {
 	s := k.String()
 	switch {
 	case s == "enter":
@@ -134,10 +159,10 @@ func (p *picker) paste(text string) {
 }
 
 func (p *picker) choose(a *app, run func(item) func(*app) tea.Cmd) tea.Cmd {
-	if p.cur < 0 || p.cur >= len(p.matches) {
+	if p.at() < 0 {
 		return nil
 	}
-	it := p.items[p.matches[p.cur]]
+	it := p.items[p.at()]
 	if it.reason != "" {
 		return a.say(themes.Warn, it.reason)
 	}

@@ -96,6 +96,7 @@ func (a *app) suspend() tea.Cmd {
 
 func (a *app) toggleMouse() tea.Cmd {
 	a.mouseOff = !a.mouseOff
+	a.prefs.MouseOff = a.mouseOff
 	if a.mouseOff {
 		return a.view("the mouse is the terminal's")
 	}

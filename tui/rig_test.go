@@ -66,11 +66,14 @@ func newRig(t *testing.T, opt Options, eng engine, w, h int) *rig {
 		eng = projectEngine{opt.Project}
 	}
 	r := &rig{t: t, a: newApp(ctx, opt, eng)}
-	r.a.greeting.role, r.a.greeting.text = r.a.takeUp(recallSession(opt))
+	if err := r.a.prepare(); err != nil {
+		t.Fatal(err)
+	}
 	r.a.now = testTime
 	r.a.after = func(_ time.Duration, msg tea.Msg) tea.Cmd {
-		if _, ok := msg.(toastMsg); ok {
-			return nil // toasts stay
+		switch msg.(type) {
+		case toastMsg, watchMsg: // toasts stay, nobody watches files
+			return nil
 		}
 		return func() tea.Msg { return msg }
 	}

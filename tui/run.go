@@ -32,6 +32,7 @@ type Options struct {
 	ASCII    bool           // no characters outside ASCII
 	NoMouse  bool           // leave the mouse to the terminal
 	Workers  int            // of jobs; 0 means all processors
+	Themes   string         // directory of the user's themes; "" has none
 	Sessions string         // directory that keeps plan, cursors and views for the next time; "" keeps nothing
 
 	Input  io.Reader // nil means the terminal
@@ -49,7 +50,10 @@ func Run(ctx context.Context, opt Options) (summary string, err error) {
 	}
 	inner, cancel := context.WithCancel(ctx)
 	a := newApp(inner, opt, projectEngine{opt.Project})
-	a.greeting.role, a.greeting.text = a.takeUp(recallSession(opt))
+	if err := a.prepare(); err != nil {
+		cancel()
+		return "", err
+	}
 	last, err := tea.NewProgram(a, programOptions(inner, opt)...).Run()
 	if b, ok := last.(*app); ok { // another checkpoint was opened
 		a = b
@@ -72,13 +76,35 @@ func Run(ctx context.Context, opt Options) (summary string, err error) {
 	return strings.TrimPrefix(a.summary()+a.keepAtEnd(), "\n"), err
 }
 
-// keepAtEnd keeps the session and says so if that cannot be done.
-func (a *app) keepAtEnd() string {
-	if !a.memorable() {
-		return ""
+// prepare reads what the user has: themes, preferences and the session. What
+// cannot be read is said in the greeting; only a theme that was asked for and
+// is not there is an error.
+func (a *app) prepare() error {
+	user := themeDir(a.opt.Themes).load()
+	a.skin.user, a.skin.stamp = user.all, user.stamp
+	if err := a.setTheme(); err != nil {
+		return err
 	}
-	if err := shelf(a.opt.Sessions).save(a.remembered()); err != nil {
-		return "\nthe session is not kept: " + clean(err.Error())
+	prefs, err := shelf(a.opt.Sessions).preferences()
+	a.setPreferences(prefs)
+	a.greeting.role, a.greeting.text = a.takeUp(recallSession(a.opt))
+	if err = errors.Join(user.err, err); err != nil && a.greeting.text == "" {
+		a.greeting.role, a.greeting.text = themes.Warn, clean(firstLine(err))
+	}
+	return nil
+}
+
+// keepAtEnd keeps preferences and session and says so if that cannot be done.
+func (a *app) keepAtEnd() string {
+	var err error
+	if a.prefs != a.began {
+		err = shelf(a.opt.Sessions).prefer(a.prefs)
+	}
+	if a.memorable() {
+		err = errors.Join(err, shelf(a.opt.Sessions).save(a.remembered()))
+	}
+	if err != nil {
+		return "\nthe session is not kept: " + clean(firstLine(err))
 	}
 	return ""
 }

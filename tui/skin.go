@@ -1,8 +1,6 @@
 package tui
 
 import (
-	"slices"
-
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
 
@@ -14,10 +12,15 @@ type skin struct {
 	paint  *paint
 	theme  themes.Theme
 	depth  themes.Depth
-	dark   bool
+	dark   bool // the theme is for a dark background
+	seen   bool // the terminal's background is dark, as far as is known
 	ascii  bool
 	forced bool // the depth is prescribed
 	chosen bool // the user picked the theme, so the background does not
+
+	user  []themes.Theme
+	stamp string // of the user's themes, see themeDir.stamp
+	watch int    // of the last watch over them
 }
 
 func newSkin(opt Options) skin {
@@ -25,11 +28,9 @@ func newSkin(opt Options) skin {
 	if opt.Dark != nil {
 		s.dark = *opt.Dark
 	}
+	s.seen = s.dark
 	s.depth, s.forced = forcedDepth(opt)
 	s.theme = themes.Default(s.dark)
-	if t, ok := themes.ByName(opt.Theme); ok {
-		s.theme, s.chosen = t, true
-	}
 	s.mix()
 	return s
 }
@@ -46,24 +47,11 @@ func (s *skin) profile(p colorprofile.Profile) {
 
 // background follows the terminal's background.
 func (s *skin) background(dark bool) {
-	s.dark = dark
+	s.seen = dark
 	if !s.chosen {
-		s.theme = themes.Default(dark)
+		s.dark, s.theme = dark, themes.Default(dark)
 		s.mix()
 	}
-}
-
-// nextTheme goes through the built-in themes.
-func (a *app) nextTheme() tea.Cmd {
-	names := themes.Names()
-	i := slices.Index(names, a.skin.theme.Name)
-	t, ok := themes.ByName(names[(i+1)%len(names)])
-	if !ok {
-		return nil
-	}
-	a.skin.theme, a.skin.dark, a.skin.chosen = t, t.Dark, true
-	a.skin.mix()
-	return a.view("theme " + t.Name)
 }
 
 // view confirms a change of what is shown.
