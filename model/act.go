@@ -50,6 +50,13 @@ func expGo(x []float32) {
 	}
 }
 
+// divideGo sets x[i] to x[i]/d.
+func divideGo(x []float32, d float32) {
+	for i := range x {
+		x[i] /= d
+	}
+}
+
 // tanh32 returns tanh x with a relative error of about 2^-23 (Cephes, tanhf.c).
 func tanh32(x float32) float32 {
 	a := float32(math.Abs(float64(x)))

@@ -43,9 +43,7 @@ func (r *runner) attend(name string, l LayerConfig) error {
 	}
 	r.in.resize(r.x.rows, q)
 	err = r.eachTile(func(_ *scratch, _, tile int) error {
-		for i := tile * tileRows; i < (tile+1)*tileRows; i++ {
-			r.in.put(i, r.wide.row(i))
-		}
+		r.in.put(tile, r.wide.data[tile*tileRows*r.wide.stride:], r.wide.stride)
 		return nil
 	})
 	if err != nil {
@@ -141,10 +139,10 @@ func (h *heads) attend(q int) {
 		}
 		lo, hi := h.from(t0)/keyStep*keyStep, t0+rows
 		h.multiplyKeys(lo, hi)
-		clear(h.prob[lo*tileRows : hi*tileRows])
-		for i := range rows {
-			h.softmax(i, t0+i)
+		for i := range tileRows {
+			h.softmax(i, min(t0+i, h.n-1), lo, hi)
 		}
+		interleave(h.prob, tileRows, h.scores.data[lo:], h.scores.stride, tileRows, hi-lo)
 		h.multiplyValues(lo, hi)
 		for i := range rows {
 			copy(h.wide.row(h.row + t0 + i)[q:q+h.dim], h.out.row(i))
@@ -167,39 +165,51 @@ func (h *heads) multiplyKeys(lo, hi int) {
 	}
 }
 
-// softmax puts the weights of the query at t, row i of the tile, into prob.
-func (h *heads) softmax(i, t int) {
-	from := h.from(t)
-	s := h.scores.row(i)[from : t+1]
-	for j := range s {
-		s[j] *= h.c.AttentionScale
-	}
-	if h.c.AttentionSoftcap > 0 {
-		cap32(s, h.c.AttentionSoftcap)
-	}
+// softmax replaces the scores of the query at t, row i of the tile, by the
+// weights of keys [lo, hi), 0 for those the query does not see.
+func (h *heads) softmax(i, t, lo, hi int) {
+	row, from := h.scores.row(i), max(h.from(t), lo)
+	clear(row[lo:from])
+	clear(row[t+1 : hi])
+	s := row[from : t+1]
 	most := float32(math.Inf(-1))
-	for _, v := range s {
-		most = max(most, v) // NaN if any is
+	if h.c.AttentionSoftcap > 0 {
+		for j := range s {
+			s[j] *= h.c.AttentionScale
+		}
+		cap32(s, h.c.AttentionSoftcap)
+		for _, v := range s {
+			if v > most {
+				most = v
+			}
+		}
+	} else {
+		for j := range s {
+			v := s[j] * h.c.AttentionScale
+			if s[j] = v; v > most {
+				most = v
+			}
+		}
 	}
 	for j := range s {
 		s[j] -= most
 	}
-	expAll(s)
-	var sum float64
-	for _, v := range s {
-		sum += float64(v)
+	expAll(s) // NaN stays NaN and makes the sum NaN
+	var a, b, c, d float64
+	rest := s
+	for ; len(rest) >= 4; rest = rest[4:] {
+		a, b, c, d = a+float64(rest[0]), b+float64(rest[1]), c+float64(rest[2]), d+float64(rest[3])
 	}
-	total := float32(sum)
-	dst := h.prob[from*tileRows+i:]
-	for j, v := range s {
-		dst[j*tileRows] = v / total
+	for _, v := range rest {
+		a += float64(v)
 	}
+	divide(s, float32(a+b+c+d))
 }
 
 // multiplyValues sets out to the weighted sum of values [lo, hi); lo is a
 // multiple of chainLen.
 func (h *heads) multiplyValues(lo, hi int) {
 	for p := 0; p < h.out.stride; p += panelCols {
-		dot(h.out.data[p:], h.out.stride, h.prob[lo*tileRows:], h.values[p*h.n+lo*panelCols:], hi-lo, false)
+		dot(h.out.data[p:], h.out.stride, h.prob, h.values[p*h.n+lo*panelCols:], hi-lo, false)
 	}
 }

@@ -96,7 +96,7 @@ type scratch struct {
 	rows   []float32 // of a weight as read
 	panels []float32
 	lora   []float32 // panels of B
-	f      []float32 // small vectors
+	f      []float32 // a tile's rows
 	att    attention
 	states [][]float32
 }
@@ -242,11 +242,12 @@ func (r *runner) normed(name string) error {
 	}
 	r.in.resize(r.x.rows, r.c.Hidden)
 	return r.eachTile(func(s *scratch, v, tile int) error {
-		s.f = grow(s.f, r.c.Hidden)
-		for i := tile * tileRows; i < (tile+1)*tileRows; i++ {
-			norm(s.f, r.x.row(i), w[r.source[v]], r.c.Eps, r.c.UnitOffset)
-			r.in.put(i, s.f)
+		n := r.c.Hidden
+		s.f = grow(s.f, tileRows*n)
+		for i := range tileRows {
+			norm(s.f[i*n:], r.x.row(tile*tileRows+i), w[r.source[v]], r.c.Eps, r.c.UnitOffset)
 		}
+		r.in.put(tile, s.f, n)
 		return nil
 	})
 }
@@ -319,12 +320,12 @@ func (r *runner) mlp(name string) error {
 	}
 	r.in.resize(r.x.rows, n)
 	err := r.eachTile(func(s *scratch, _, tile int) error {
-		s.f = grow(s.f, n)
-		for i := tile * tileRows; i < (tile+1)*tileRows; i++ {
-			row := r.wide.row(i)
-			c.Activation.gate(s.f, row[:n], row[up:up+n])
-			r.in.put(i, s.f)
+		s.f = grow(s.f, tileRows*n)
+		for i := range tileRows {
+			row := r.wide.row(tile*tileRows + i)
+			c.Activation.gate(s.f[i*n:(i+1)*n], row[:n], row[up:up+n])
 		}
+		r.in.put(tile, s.f, n)
 		return nil
 	})
 	if err != nil {

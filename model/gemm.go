@@ -41,12 +41,9 @@ func (t *tiles) tile(i int) []float32 {
 	return t.data[i*n : (i+1)*n]
 }
 
-// put stores row i, x.
-func (t *tiles) put(i int, x []float32) {
-	dst := t.tile(i / tileRows)[i%tileRows:]
-	for k, v := range x[:t.cols] {
-		dst[k*tileRows] = v
-	}
+// put stores tile i, whose rows are those of src, stride apart.
+func (t *tiles) put(i int, src []float32, stride int) {
+	interleave(t.tile(i), tileRows, src, stride, tileRows, t.cols)
 }
 
 // packPanels rearranges rows [n, cols] of a weight to panels of panelCols rows,
@@ -58,19 +55,18 @@ func packPanels(dst, src []float32, n, cols int) {
 		if rows < panelCols {
 			clear(panel)
 		}
-		packPanel(panel, src[p*panelCols*cols:], rows, cols)
+		interleave(panel, panelCols, src[p*panelCols*cols:], cols, rows, cols)
 	}
 }
 
-// packPanelGo writes rows [rows, cols] to one panel.
-func packPanelGo(panel, src []float32, rows, cols, from int) {
+// interleaveGo is interleave for rows [r0, r1) and columns [c0, c1).
+func interleaveGo(dst []float32, width int, src []float32, stride, r0, r1, c0, c1 int) {
 	const strip = 16 // columns, so that what is written stays in the first-level cache
-	for k := from; k < cols; k += strip {
-		end := min(k+strip, cols)
-		for r := range rows {
-			at := panel[r:]
-			for j := k; j < end; j++ {
-				at[j*panelCols] = src[r*cols+j]
+	for c := c0; c < c1; c += strip {
+		end := min(c+strip, c1)
+		for r := r0; r < r1; r++ {
+			for k := c; k < end; k++ {
+				dst[k*width+r] = src[r*stride+k]
 			}
 		}
 	}

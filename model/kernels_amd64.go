@@ -2,8 +2,78 @@
 
 package model
 
-func dot(y []float32, stride int, x, w []float32, k int, add bool) { dotGo(y, stride, x, w, k, add) }
+import "mergescope/quant"
 
-func packPanel(panel, src []float32, rows, cols int) { packPanelGo(panel, src, rows, cols, 0) }
+//go:generate go -C gen run . -out ../vector_amd64.s -stubs ../vector_amd64.go -pkg model
 
-func expAll(x []float32) { expGo(x) }
+// dotIsSlow tells tests that there are no vector kernels.
+const dotIsSlow = false
+
+// dot is dotGo by the kernels in use.
+func dot(y []float32, stride int, x, w []float32, k int, add bool) {
+	level := quant.Kernels()
+	if level == quant.Go || k == 0 {
+		dotGo(y, stride, x, w, k, add)
+		return
+	}
+	_, _, _ = y[(tileRows-1)*stride+panelCols-1], x[k*tileRows-1], w[k*panelCols-1]
+	more := 0
+	if add {
+		more = 1
+	}
+	if level == quant.AVX512 {
+		dotAVX512(&y[0], stride, &x[0], &w[0], k, more)
+	} else {
+		dotAVX2(&y[0], stride, &x[0], &w[0], k, more)
+	}
+}
+
+// expAll sets x[i] to exp32(x[i]).
+func expAll(x []float32) {
+	n := 0
+	switch quant.Kernels() {
+	case quant.AVX512:
+		if n = len(x) &^ 15; n > 0 {
+			expAVX512(&x[0], n/16)
+		}
+	case quant.AVX2:
+		if n = len(x) &^ 7; n > 0 {
+			expAVX2(&x[0], n/8)
+		}
+	}
+	expGo(x[n:])
+}
+
+// divide sets x[i] to x[i]/d.
+func divide(x []float32, d float32) {
+	n := 0
+	switch quant.Kernels() {
+	case quant.AVX512:
+		if n = len(x) &^ 15; n > 0 {
+			divideAVX512(&x[0], n/16, d)
+		}
+	case quant.AVX2:
+		if n = len(x) &^ 7; n > 0 {
+			divideAVX2(&x[0], n/8, d)
+		}
+	}
+	divideGo(x[n:], d)
+}
+
+// interleave sets dst[k*width+r] to src[r*stride+k] for so many rows and
+// columns.
+func interleave(dst []float32, width int, src []float32, stride, rows, cols int) {
+	if quant.Kernels() == quant.Go {
+		interleaveGo(dst, width, src, stride, 0, rows, 0, cols)
+		return
+	}
+	four, blocks := rows&^3, cols/4
+	if blocks > 0 {
+		for r := 0; r < four; r += 4 {
+			_, _ = dst[(4*blocks-1)*width+r+3], src[(r+3)*stride+4*blocks-1]
+			transpose4(&dst[r], width, &src[r*stride], stride, blocks)
+		}
+	}
+	interleaveGo(dst, width, src, stride, 0, four, 4*blocks, cols)
+	interleaveGo(dst, width, src, stride, four, rows, 0, cols)
+}

@@ -2,8 +2,15 @@
 
 package model
 
+// dotIsSlow tells tests that there are no vector kernels.
+const dotIsSlow = true
+
 func dot(y []float32, stride int, x, w []float32, k int, add bool) { dotGo(y, stride, x, w, k, add) }
 
-func packPanel(panel, src []float32, rows, cols int) { packPanelGo(panel, src, rows, cols, 0) }
-
 func expAll(x []float32) { expGo(x) }
+
+func divide(x []float32, d float32) { divideGo(x, d) }
+
+func interleave(dst []float32, width int, src []float32, stride, rows, cols int) {
+	interleaveGo(dst, width, src, stride, 0, rows, 0, cols)
+}

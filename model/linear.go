@@ -88,13 +88,11 @@ func (r *runner) lora(m *opened) error {
 			err := parallel(r.ctx, r.workers, per, func(_, t int) error {
 				x := &tiles{cols: r.in.cols, data: r.in.data[v*r.rows*r.in.cols:]}
 				multiply(&u, 0, []product{{x, a}}, panels, t, t+1)
-				for i := t * tileRows; i < (t+1)*tileRows; i++ {
-					row := u.row(i)[:p.Rank]
-					for k := range row {
-						row[k] *= p.Scale
-					}
-					ap.u.put(i, row)
+				rows := u.data[t*tileRows*u.stride : (t+1)*tileRows*u.stride]
+				for k := range rows {
+					rows[k] *= p.Scale
 				}
+				ap.u.put(t, rows, u.stride)
 				return nil
 			})
 			if err != nil {

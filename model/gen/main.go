@@ -1,0 +1,299 @@
+// Command gen writes the vector kernels of package model for amd64.
+//
+// Each exists for AVX2 with FMA and for AVX-512 and returns the bits of its twin
+// in Go.
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/mmcloughlin/avo/attr"
+	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// Sizes of package model.
+const (
+	tileRows  = 12
+	panelCols = 32
+	chainLen  = 48
+)
+
+func main() {
+	ConstraintExpr("amd64,gc,!noasm")
+	for _, u := range []unit{{"AVX2", 8}, {"AVX512", 16}} {
+		u.dot()
+		u.exp()
+		u.divide()
+	}
+	transpose()
+	Generate()
+}
+
+// unit is an instruction set with registers of so many float32 lanes.
+type unit struct {
+	name  string
+	lanes int
+}
+
+func (u unit) wide() bool { return u.lanes == 16 }
+
+func (u unit) vec() reg.VecVirtual {
+	if u.wide() {
+		return ZMM()
+	}
+	return YMM()
+}
+
+func (u unit) bytes() int { return 4 * u.lanes }
+
+func text(name, signature, doc string) {
+	TEXT(name, NOSPLIT, "func("+signature)
+	Pragma("noescape")
+	Doc(strings.Split(name+" "+doc, "\n")...)
+}
+
+func load(name string) reg.Register { return Load(Param(name), GP64()) }
+
+func at(p reg.Register, off int) operand.Mem { return operand.Mem{Base: p, Disp: off} }
+
+func (u unit) zero(v operand.Op) {
+	if u.wide() {
+		VPXORD(v, v, v)
+	} else {
+		VPXOR(v, v, v)
+	}
+}
+
+// dot holds 12x32 sums in registers with AVX-512, 6x16 at a time with AVX2.
+func (u unit) dot() {
+	text("dot"+u.name, "y *float32, stride int, x *float32, w *float32, k int, add int)",
+		"sets y [12, 32], rows stride apart, to the product of x [k][12] and w [k][32],\n"+
+			"chains of 48 terms added in order. If add is not 0, it is added to y. k is at\n"+
+			"least 1.")
+	y, stride := load("y"), load("stride")
+	x, w := load("x"), load("w")
+	k, add := load("k"), load("add")
+	SHLQ(operand.U8(2), stride)
+	rows := tileRows
+	if !u.wide() {
+		rows = tileRows / 2
+	}
+	for r0 := 0; r0 < tileRows; r0 += rows {
+		for c0 := 0; c0 < panelCols; c0 += 2 * u.lanes {
+			u.dotPart(fmt.Sprintf("%dx%d", r0, c0), y, stride, x, w, k, add, r0, c0, rows)
+		}
+		if r0+rows < tileRows {
+			for range rows {
+				ADDQ(stride, y)
+			}
+		}
+	}
+	VZEROUPPER()
+	RET()
+}
+
+func (u unit) dotPart(name string, y, stride, x, w, k, add reg.Register, r0, c0, rows int) {
+	px, pw, left, more := GP64(), GP64(), GP64(), GP64()
+	MOVQ(x, px)
+	MOVQ(w, pw)
+	MOVQ(k, left)
+	MOVQ(add, more)
+	chain, term, store := "chain"+name, "term"+name, "store"+name
+	Label(chain)
+	acc := make([]reg.VecVirtual, 2*rows)
+	for i := range acc {
+		acc[i] = u.vec()
+		u.zero(acc[i])
+	}
+	n := GP64()
+	MOVQ(operand.U32(chainLen), n)
+	CMPQ(left, n)
+	CMOVQLT(left, n)
+	SUBQ(n, left)
+	Label(term)
+	w0, w1 := u.vec(), u.vec()
+	VMOVUPS(at(pw, 4*c0), w0)
+	VMOVUPS(at(pw, 4*c0+u.bytes()), w1)
+	for r := range rows {
+		v := u.vec()
+		VBROADCASTSS(at(px, 4*(r0+r)), v)
+		VFMADD231PS(w0, v, acc[2*r])
+		VFMADD231PS(w1, v, acc[2*r+1])
+	}
+	ADDQ(operand.U8(4*tileRows), px)
+	ADDQ(operand.U32(4*panelCols), pw)
+	DECQ(n)
+	JNZ(operand.LabelRef(term))
+
+	p := GP64()
+	MOVQ(y, p)
+	TESTQ(more, more)
+	JZ(operand.LabelRef(store))
+	for r := range rows {
+		VADDPS(at(p, 4*c0), acc[2*r], acc[2*r])
+		VADDPS(at(p, 4*c0+u.bytes()), acc[2*r+1], acc[2*r+1])
+		if r+1 < rows {
+			ADDQ(stride, p)
+		}
+	}
+	MOVQ(y, p)
+	Label(store)
+	for r := range rows {
+		VMOVUPS(acc[2*r], at(p, 4*c0))
+		VMOVUPS(acc[2*r+1], at(p, 4*c0+u.bytes()))
+		if r+1 < rows {
+			ADDQ(stride, p)
+		}
+	}
+	MOVQ(operand.U32(1), more)
+	TESTQ(left, left)
+	JNZ(operand.LabelRef(chain))
+}
+
+var constants = map[uint32]operand.Mem{}
+
+// word returns 64 bytes of read-only memory that repeat bits.
+func word(bits uint32) operand.Mem {
+	m, ok := constants[bits]
+	if !ok {
+		m = GLOBL(fmt.Sprintf("word%08x", bits), attr.RODATA|attr.NOPTR)
+		for i := range 16 {
+			DATA(4*i, operand.U32(bits))
+		}
+		constants[bits] = m
+	}
+	return m
+}
+
+func number(v float32) operand.Mem { return word(math.Float32bits(v)) }
+
+// exp follows exp32 of package model step by step.
+func (u unit) exp() {
+	text("exp"+u.name, "x *float32, n int)",
+		fmt.Sprintf("replaces n times %d numbers by their exponentials; n is at least 1.", u.lanes))
+	x, n := load("x"), load("n")
+	Label("next")
+	v, t, k, r := u.vec(), u.vec(), u.vec(), u.vec()
+	VMOVUPS(at(x, 0), v)
+	VMULPS(number(1.44269504088896341), v, t)
+	VADDPS(number(3<<22), t, t)
+	VSUBPS(number(3<<22), t, k)
+	part := u.vec()
+	VMULPS(number(0.693359375), k, part)
+	VSUBPS(part, v, r)
+	VMULPS(number(-2.12194440e-4), k, part)
+	VSUBPS(part, r, r)
+	y := u.vec()
+	VMULPS(number(1.9875691500e-4), r, y)
+	for _, c := range []float32{1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1} {
+		VADDPS(number(c), y, y)
+		VMULPS(r, y, y)
+	}
+	VADDPS(number(5.0000001201e-1), y, y)
+	VMULPS(r, r, part)
+	VMULPS(part, y, y)
+	VADDPS(r, y, y)
+	VADDPS(number(1), y, y)
+	VPADDD(word(127), t, t) // the integer is in the last bits of t
+	VPSLLD(operand.U8(23), t, t)
+	VMULPS(t, y, y)
+	u.pick(v, y, 17, -87.33, 0)
+	u.pick(v, y, 30, 88.37, float32(math.Inf(1)))
+	if u.wide() {
+		m := K()
+		VCMPPS(operand.U8(3), v, v, m)
+		VBLENDMPS(v, y, m, y)
+	} else {
+		VCMPPS(operand.U8(3), v, v, part)
+		VBLENDVPS(part, v, y, y)
+	}
+	VMOVUPS(y, at(x, 0))
+	ADDQ(operand.U8(uint8(u.bytes())), x)
+	DECQ(n)
+	JNZ(operand.LabelRef("next"))
+	VZEROUPPER()
+	RET()
+}
+
+func (u unit) divide() {
+	text("divide"+u.name, "x *float32, n int, d float32)", fmt.Sprintf("divides n times %d numbers by d; n is at least 1.", u.lanes))
+	x, n := load("x"), load("n")
+	d, v := u.vec(), u.vec()
+	m, err := Param("d").Resolve()
+	if err != nil {
+		panic(err)
+	}
+	VBROADCASTSS(m.Addr, d)
+	Label("next")
+	VMOVUPS(at(x, 0), v)
+	VDIVPS(d, v, v)
+	VMOVUPS(v, at(x, 0))
+	ADDQ(operand.U8(uint8(u.bytes())), x)
+	DECQ(n)
+	JNZ(operand.LabelRef("next"))
+	VZEROUPPER()
+	RET()
+}
+
+// pick sets y to value where v compares with bound.
+func (u unit) pick(v, y reg.VecVirtual, compare uint8, bound, value float32) {
+	other := u.vec()
+	VMOVUPS(number(value), other)
+	if u.wide() {
+		m := K()
+		VCMPPS(operand.U8(compare), number(bound), v, m)
+		VBLENDMPS(other, y, m, y)
+		return
+	}
+	m := u.vec()
+	VCMPPS(operand.U8(compare), number(bound), v, m)
+	VBLENDVPS(m, other, y, y)
+}
+
+// transpose turns four rows, four columns at a time.
+func transpose() {
+	text("transpose4", "dst *float32, dstStride int, src *float32, srcStride int, blocks int)",
+		"writes 4*blocks columns of four rows of src as rows of dst, four numbers each.")
+	dst, ds := load("dst"), load("dstStride")
+	src, ss := load("src"), load("srcStride")
+	n := load("blocks")
+	SHLQ(operand.U8(2), ds)
+	SHLQ(operand.U8(2), ss)
+	ds3, ss3 := GP64(), GP64()
+	LEAQ(operand.Mem{Base: ds, Index: ds, Scale: 2}, ds3)
+	LEAQ(operand.Mem{Base: ss, Index: ss, Scale: 2}, ss3)
+	rows := func(base, step, step3 reg.Register) []operand.Mem {
+		return []operand.Mem{
+			{Base: base},
+			{Base: base, Index: step, Scale: 1},
+			{Base: base, Index: step, Scale: 2},
+			{Base: base, Index: step3, Scale: 1},
+		}
+	}
+	Label("next")
+	var in, mid [4]reg.VecVirtual
+	for i, m := range rows(src, ss, ss3) {
+		in[i], mid[i] = XMM(), XMM()
+		VMOVUPS(m, in[i])
+	}
+	VUNPCKLPS(in[1], in[0], mid[0])
+	VUNPCKHPS(in[1], in[0], mid[1])
+	VUNPCKLPS(in[3], in[2], mid[2])
+	VUNPCKHPS(in[3], in[2], mid[3])
+	VUNPCKLPD(mid[2], mid[0], in[0])
+	VUNPCKHPD(mid[2], mid[0], in[1])
+	VUNPCKLPD(mid[3], mid[1], in[2])
+	VUNPCKHPD(mid[3], mid[1], in[3])
+	for i, m := range rows(dst, ds, ds3) {
+		VMOVUPS(in[i], m)
+	}
+	ADDQ(operand.U8(16), src)
+	LEAQ(operand.Mem{Base: dst, Index: ds, Scale: 4}, dst)
+	DECQ(n)
+	JNZ(operand.LabelRef("next"))
+	RET()
+}
