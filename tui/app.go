@@ -63,6 +63,7 @@ type app struct {
 	actions  []action
 	drawn    frameCache
 	mouseOff bool
+	held     edge // by the mouse
 	prefs    preferences
 	began    preferences // as they are in the file
 }
@@ -206,7 +207,7 @@ func (a *app) resize(w, h int) {
 
 // relayout follows a change of size, focus or form.
 func (a *app) relayout() {
-	a.lay = arrange(a.w, a.h, a.focus, a.below, a.full)
+	a.lay = arrangeSplit(a.w, a.h, a.focus, a.below, a.full, a.prefs.Split)
 	if s, ok := a.lay.slot(layersID); ok {
 		a.tree.resize(s.inside.h)
 	}

@@ -29,6 +29,7 @@ type runner interface {
 	Tile(layer int) *merge.Tile
 	Pause()
 	Resume()
+	SetWorkers(n int)
 }
 
 // projectEngine is the real engine. The project it holds never changes, so

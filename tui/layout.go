@@ -53,12 +53,44 @@ type layout struct {
 	status rect // progress of a job, or what is known
 	notice rect // toast, guidance
 	footer rect // hints
+	room   rect // of the panes
 	slots  []slot
 }
+
+// split is how much of the room the panes have, in thousandths; 0 is what fits
+// the size of the screen.
+type split struct {
+	Left  int `json:"left,omitempty"`  // width of the layers
+	Low   int `json:"low,omitempty"`   // height of the pane at the bottom
+	Block int `json:"block,omitempty"` // height of the block below the blocks
+}
+
+// The least of a pane that can be made smaller, frame included, in cells.
+const (
+	minPaneW = 26
+	minPaneH = 5
+)
+
+// share returns a part of n cells that leaves least on both sides, fallback if
+// the user chose none.
+func share(thousandths, n, least, fallback int) int {
+	if thousandths <= 0 {
+		return fallback
+	}
+	return between(thousandths*n/1000, least, max(least, n-least))
+}
+
+// thousandths is the inverse of share.
+func thousandths(part, n int) int { return (part*1000 + n - 1) / max(1, n) }
 
 // arrange lays out a screen of w by h cells. below is the pane of the lower
 // slot where two share it; full gives the whole room to the focused pane.
 func arrange(w, h int, focus, below paneID, full bool) layout {
+	return arrangeSplit(w, h, focus, below, full, split{})
+}
+
+// arrangeSplit is arrange with sizes that the user chose.
+func arrangeSplit(w, h int, focus, below paneID, full bool, sp split) layout {
 	l := layout{w: max(0, w), h: max(0, h)}
 	switch {
 	case w >= minFourW && h >= minFourH:
@@ -82,12 +114,13 @@ func arrange(w, h int, focus, below paneID, full bool) layout {
 	if l.form == twoPanes {
 		l.notice = l.status
 	}
-	l.slots = slots(l.form, rect{0, 1, w, bottom - 1}, focus, below, full)
+	l.room = rect{0, 1, w, bottom - 1}
+	l.slots = slots(l.form, l.room, focus, below, full, sp)
 	return l
 }
 
 // slots divides the room between header and status.
-func slots(f form, room rect, focus, below paneID, full bool) []slot {
+func slots(f form, room rect, focus, below paneID, full bool, sp split) []slot {
 	all := []paneID{layersID, blocksID, blockID, alertsID}
 	if f == onePane {
 		in := rect{room.x, room.y + 1, room.w, room.h - 1}
@@ -97,8 +130,8 @@ func slots(f form, room rect, focus, below paneID, full bool) []slot {
 		return []slot{framed(focus, room, all...)}
 	}
 	if f == twoPanes {
-		low := between(room.h/4+1, 6, 12)
-		left := between(room.w*17/40, 34, 56)
+		low := share(sp.Low, room.h, minPaneH, between(room.h/4+1, 6, 12))
+		left := share(sp.Left, room.w, minPaneW, between(room.w*17/40, 34, 56))
 		top := room.h - low
 		if focus == blockID || focus == alertsID {
 			below = focus
@@ -109,10 +142,10 @@ func slots(f form, room rect, focus, below paneID, full bool) []slot {
 			framed(below, rect{room.x, room.y + top, room.w, low}, blockID, alertsID),
 		}
 	}
-	low := between(room.h/5+1, 7, 14)
+	low := share(sp.Low, room.h-minPaneH, minPaneH, between(room.h/5+1, 7, 14))
 	top := room.h - low
-	left := between(room.w*23/60, 46, 76)
-	block := between(top*3/10, 7, 16)
+	left := share(sp.Left, room.w, minPaneW, between(room.w*23/60, 46, 76))
+	block := share(sp.Block, top, minPaneH, between(top*3/10, min(7, top-minPaneH), 16))
 	return []slot{
 		framed(layersID, rect{room.x, room.y, left, top}),
 		framed(blocksID, rect{room.x + left, room.y, room.w - left, top - block}),

@@ -13,9 +13,11 @@ func TestArrangeFitsEverySize(t *testing.T) {
 	for w := 0; w <= 300; w++ {
 		for h := 0; h <= 120; h++ {
 			for focus := layersID; focus <= alertsID; focus++ {
-				l := arrange(w, h, focus, alertsID, w%2 == 0 && focus%2 == 0)
-				if err := checkLayout(l, focus); err != nil {
-					t.Fatalf("%dx%d focus %d: %v", w, h, focus, err)
+				full := w%2 == 0 && focus%2 == 0
+				for _, sp := range []split{{}, {1, 1, 1}, {999, 999, 999}, {(w*7 + h) % 1000, (w*3 + h*11) % 1000, (w + h*17) % 1000}} {
+					if err := checkLayout(arrangeSplit(w, h, focus, alertsID, full, sp), focus); err != nil {
+						t.Fatalf("%dx%d focus %d split %v: %v", w, h, focus, sp, err)
+					}
 				}
 			}
 		}

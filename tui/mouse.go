@@ -7,7 +7,7 @@ import (
 // wheelRows is how far one notch of the wheel goes.
 const wheelRows = 3
 
-// mouse handles clicks and the wheel against the layout. Nothing can be done by
+// mouse handles clicks, the wheel and dragged borders against the layout. Nothing can be done by
 // mouse alone.
 func (a *app) mouse(msg tea.MouseMsg) tea.Cmd {
 	m := msg.Mouse()
@@ -20,8 +20,17 @@ func (a *app) mouse(msg tea.MouseMsg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.MouseClickMsg:
 		if m.Button == tea.MouseLeft {
+			if a.held = a.lay.edgeAt(m.X, m.Y); a.held != noEdge {
+				return nil
+			}
 			return a.click(m.X, m.Y)
 		}
+	case tea.MouseMotionMsg:
+		if m.Button == tea.MouseLeft {
+			a.drag(m.X, m.Y)
+		}
+	case tea.MouseReleaseMsg:
+		a.held = noEdge
 	case tea.MouseWheelMsg:
 		return a.wheel(msg)
 	}

@@ -15,6 +15,7 @@ type preferences struct {
 	Version  int    `json:"version"`
 	Theme    string `json:"theme,omitempty"` // "" goes by the background
 	MouseOff bool   `json:"mouse_off,omitempty"`
+	Split    split  `json:"split"`
 }
 
 const (

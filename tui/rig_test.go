@@ -274,6 +274,8 @@ func (f *fakeRunner) Snapshot() merge.Snapshot {
 
 func (f *fakeRunner) Tile(int) *merge.Tile { return nil }
 
+func (f *fakeRunner) SetWorkers(n int) { f.snap.Workers = n }
+
 func (f *fakeRunner) Pause() { f.paused = true }
 
 func (f *fakeRunner) Resume() { f.paused = false }
