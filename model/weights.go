@@ -185,16 +185,3 @@ func borrow[T any](p *sync.Pool, n int) *[]T {
 	*s = grow(*s, n)
 	return s
 }
-
-// dense is a weight in memory.
-type dense struct {
-	data       []float32
-	rows, cols int
-}
-
-func (m dense) Size() (rows, cols int) { return m.rows, m.cols }
-
-func (m dense) Rows(dst []float32, first int) error {
-	copy(dst, m.data[first*m.cols:])
-	return nil
-}
