@@ -146,10 +146,18 @@ func (s *Sandbox) delta(set Setting) []float32 {
 
 // reach compares each delta with half the step it would have to take.
 func reach(p *quant.Panel) []float64 {
-	var out []float64
+	var zones [256][2]float64 // down and up, by code
+	for code := range zones {
+		if p.Spec.Format.Is4Bit() && code > 15 {
+			break
+		}
+		down, up := quant.DeadZone(p.Spec.Format, p.Profile, uint8(code))
+		zones[code] = [2]float64{float64(down), float64(up)}
+	}
+	out := make([]float64, 0, p.Len())
 	for b := range p.Blocks() {
 		lo, hi := p.Block(b)
-		scale := p.Absmax[b*len(p.Absmax)/p.Blocks()]
+		unit := float64(quant.Unit(p.Spec.Format, p.Absmax[b*len(p.Absmax)/p.Blocks()]))
 		for i := lo; i < hi; i++ {
 			code := p.Codes[i/2] >> 4
 			switch {
@@ -158,12 +166,11 @@ func reach(p *quant.Panel) []float64 {
 			case i%2 == 1:
 				code = p.Codes[i/2] & 15
 			}
-			down, up := quant.DeadZone(p.Spec.Format, p.Profile, code)
-			half := float64(up)
+			half := zones[code][1]
 			if p.D[i] < 0 {
-				half = float64(down)
+				half = zones[code][0]
 			}
-			half *= float64(quant.Unit(p.Spec.Format, scale))
+			half *= unit
 			if p.D[i] != 0 && half > 0 && !math.IsInf(half, 0) {
 				out = append(out, math.Abs(float64(p.D[i]))/half)
 			}

@@ -47,7 +47,8 @@ type app struct {
 	block  blockPane
 	feed   alertsPane
 	sight  sight
-	curves curves // theoretical, for the insight
+	curves curves     // theoretical, for the insight
+	lesson *tourFacts // numbers of the tours, nil before the first one
 
 	w, h     int
 	lay      layout
@@ -180,6 +181,8 @@ func (a *app) handle(msg tea.Msg) tea.Cmd {
 		a.examined(msg)
 	case tracedMsg:
 		a.traced(msg)
+	case tourMsg:
+		a.tourReady(msg)
 	case comparedMsg:
 		a.compared(msg)
 	case curvesMsg:

@@ -27,7 +27,7 @@ func (a *app) copyText() string {
 	if x, ok := a.topOverlay().(*explainBox); ok {
 		return x.view.text()
 	}
-	if x, ok := a.topOverlay().(*compareBox); ok {
+	if x, ok := a.topOverlay().(interface{ copyText() string }); ok {
 		return x.copyText()
 	}
 	l := a.book.layer(a.sight.layer)

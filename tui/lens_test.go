@@ -14,6 +14,7 @@ var openLenses = map[string][]string{
 	"explain":  {"e", "right", "right"},
 	"compare":  {"W", "enter"},
 	"separate": {"W", "down", "down", "enter"},
+	"tour":     {"H", "enter"},
 }
 
 func TestLensesFitTheWindow(t *testing.T) {

@@ -107,6 +107,9 @@ func (a *app) goBack() tea.Cmd {
 	case *compareBox:
 		a.endCompare(l)
 		return nil
+	case *tourBox:
+		a.endTour(l)
+		return nil
 	case lens:
 		a.pop(l)
 		return nil

@@ -112,9 +112,9 @@ func (d dots) value(i int) float64 {
 // meter draws a horizontal bar of w cells that is full at 1, its end cut to
 // eighths of a cell.
 func (c canvas) meter(fraction float64, w int, role themes.Role) string {
-	eighths := int(math.Round(min(max(fraction, 0), 1) * float64(w) * 8))
+	eighths := 0
 	if fraction > 0 {
-		eighths = max(eighths, 1)
+		eighths = max(1, int(math.Round(min(fraction, 1)*float64(w)*8)))
 	}
 	g := c.glyphs()
 	s := strings.Repeat(g.full, eighths/8)
