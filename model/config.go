@@ -277,7 +277,7 @@ func slidingWindow(raw *rawConfig, arch architecture) (int, error) {
 		if err := json.Unmarshal(raw.SlidingWindow, &w); err != nil {
 			return 0, fmt.Errorf("field \"sliding_window\": %w", err)
 		}
-		if w != nil && (*w < 1 || *w > 1<<40) {
+		if w != nil && (*w < 1 || *w > 1<<30) {
 			return 0, fmt.Errorf("field \"sliding_window\" is %d", *w)
 		}
 	}
