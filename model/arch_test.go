@@ -207,7 +207,7 @@ func TestUnsupported(t *testing.T) {
 		{"llama", set("rope_parameters", map[string]any{"rope_type": "linear"}), "needs a positive factor"},
 		{"llama", set("num_key_value_heads", 3), "3 key/value heads do not divide 4 heads"},
 		{"llama", set("hidden_size", nil), `field "hidden_size" is missing`},
-		{"llama", set("hidden_size", 1<<40), `field "hidden_size" is 1099511627776`},
+		{"llama", set("hidden_size", 1<<30), `field "hidden_size" is 1073741824`},
 		{"llama", set("num_hidden_layers", 0), "num_hidden_layers is 0"},
 		{"llama", set("rms_norm_eps", "small"), "config.json"},
 		{"gemma3", set("use_bidirectional_attention", true), "only causal attention"},
