@@ -154,7 +154,9 @@ func drawStairs(s *stage, c canvas, w, h int) []string {
 	stored := stairs(f, t.Panel.Profile)
 	row := func(v float64) int { return ys.n - 1 - ys.at(v) }
 	for i := range xs.n - 1 {
-		p.line(i, row(stored(xs.value(i))), i+1, row(stored(xs.value(i+1))), themes.Note)
+		from, to := row(stored(xs.value(i))), row(stored(xs.value(i+1)))
+		p.dot(i, from, themes.Note)
+		p.line(i+1, from, i+1, to, themes.Note)
 	}
 	from := stored(stairsAt)
 	to := from + float64(t.DeltaRMS)/meanScale(t.Panel)
