@@ -5,24 +5,65 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"mergescope/quant"
 )
 
-// BenchmarkForward passes eight windows of the demo through one variant.
+// BenchmarkForward passes windows of 512 tokens through one variant: of the
+// demo, and of a model with the sizes of a billion parameters but two layers.
+// testdata/perf/forward.py does the same with torch.
 func BenchmarkForward(b *testing.B) {
 	c, nf4 := openModel(b, filepath.Join(demoDir, "base-nf4"))
 	inputs, targets, _ := windows(b, "eval.txt", 8)
-	tokens := 0
-	for b.Loop() {
-		s := NewScores(targets, 1, 0)
-		if err := Forward(context.Background(), c, []Variant{{Weights: nf4}}, inputs, Sink{Logits: s.Logits}, Options{}); err != nil {
-			b.Fatal(err)
+	run := func(b *testing.B, c *Config, w Weights, n int) {
+		var tokens, best float64
+		for b.Loop() {
+			start := time.Now()
+			s := NewScores(targets[:n*window], 1, 0)
+			if err := Forward(context.Background(), c, []Variant{{Weights: w}}, inputs[:n], Sink{Logits: s.Logits}, Options{}); err != nil {
+				b.Fatal(err)
+			}
+			tokens += float64(n * window)
+			best = max(best, float64(n*window)/time.Since(start).Seconds())
 		}
-		tokens += len(targets)
+		b.ReportMetric(tokens/b.Elapsed().Seconds(), "tokens/s")
+		b.ReportMetric(best, "best-tokens/s")
 	}
-	b.ReportMetric(float64(tokens)/b.Elapsed().Seconds(), "tokens/s")
+	b.Run("demo", func(b *testing.B) { run(b, c, nf4, len(inputs)) })
+	b.Run("wide", func(b *testing.B) {
+		wide := *c
+		wide.Vocab, wide.Hidden, wide.Intermediate, wide.Heads, wide.KVHeads, wide.HeadDim = 32000, 2048, 5632, 32, 4, 64
+		wide.Layers = []LayerConfig{{Rope: &Rope{Type: "default", Theta: 1e4, Dim: 64, AttentionFactor: 1}}}
+		wide.Layers = append(wide.Layers, wide.Layers...)
+		run(b, &wide, &noise{&wide, random(wide.Vocab * wide.Hidden)}, 2)
+	})
+}
+
+// noise gives every weight from the same random numbers.
+type noise struct {
+	c      *Config
+	values []float32
+}
+
+func (n *noise) Has(string) bool { return true }
+
+func (n *noise) Vector(string) ([]float32, error) { return n.values[:n.c.Hidden], nil }
+
+func (n *noise) Matrix(param string) (Matrix, error) {
+	q, kv := n.c.Heads*n.c.HeadDim, n.c.KVHeads*n.c.HeadDim
+	for part, size := range map[string][2]int{
+		"q_proj": {q, n.c.Hidden}, "k_proj": {kv, n.c.Hidden}, "v_proj": {kv, n.c.Hidden}, "o_proj": {n.c.Hidden, q},
+		"gate_proj": {n.c.Intermediate, n.c.Hidden}, "up_proj": {n.c.Intermediate, n.c.Hidden}, "down_proj": {n.c.Hidden, n.c.Intermediate},
+		"lm_head": {n.c.Vocab, n.c.Hidden}, "embed_tokens": {n.c.Vocab, n.c.Hidden},
+	} {
+		if strings.Contains(param, part) {
+			return dense{n.values, size[0], size[1]}, nil
+		}
+	}
+	return nil, fmt.Errorf("no weight %s", param)
 }
 
 // BenchmarkGEMM multiplies on one thread, panels packed beforehand.

@@ -80,9 +80,11 @@ func TestExpected(t *testing.T) {
 	_, int8 := openModel(t, filepath.Join(demoDir, "base-int8"))
 	variants := []Variant{{Weights: nf4}, {Weights: int8}}
 	for _, a := range demoAdapters {
-		l := openLoRA(t, filepath.Join(demoDir, a))
-		variants = append(variants, Variant{Weights: nf4, LoRA: l}, Variant{Weights: int8, LoRA: l})
+		variants = append(variants, Variant{Weights: nf4, LoRA: openLoRA(t, filepath.Join(demoDir, a))})
 	}
+	// One adapter on base-int8 only: all three double the time.
+	const onInt8 = 2
+	variants = append(variants, Variant{Weights: int8, LoRA: variants[2+onInt8].LoRA})
 	for _, text := range []string{"eval.txt", "eval-domain.txt"} {
 		inputs, targets, positions := windows(t, text, math.MaxInt)
 		tokens := make([][3][]Token, len(demoAdapters)) // base, separate on base-nf4 and on base-int8
@@ -92,7 +94,7 @@ func TestExpected(t *testing.T) {
 			in, want := inputs[at:at+batch], targets[at*window:(at+batch)*window]
 			list := make([]*Scores, len(demoAdapters))
 			for i := range list {
-				list[i] = NewScores(want, len(variants), 2+2*i)
+				list[i] = NewScores(want, len(variants), 2+i)
 			}
 			sink := Sink{Logits: func(token, first int, logits [][]float32) {
 				for _, s := range list {
@@ -103,7 +105,7 @@ func TestExpected(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i, s := range list {
-				for k, v := range []int{0, 2 + 2*i, 3 + 2*i} {
+				for k, v := range []int{0, 2 + i, len(variants) - 1} {
 					tokens[i][k] = append(tokens[i][k], s.Tokens(v)...)
 				}
 			}
@@ -112,6 +114,9 @@ func TestExpected(t *testing.T) {
 		}
 		for i, a := range demoAdapters {
 			for k, name := range []string{"base-nf4 alone", "adapter separate on base-nf4 (reference)", "adapter separate on base-int8"} {
+				if k == 2 && i != onInt8 {
+					continue
+				}
 				e, ok := want.Adapters[a].Configs[name][text]
 				if !ok {
 					t.Fatalf("expected.json has no %s of %s", name, a)

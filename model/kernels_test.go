@@ -1,0 +1,182 @@
+package model
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"mergescope/quant"
+)
+
+func sameBits(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	for i := range want {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) && (got[i] == got[i] || want[i] == want[i]) {
+			t.Fatalf("%s: element %d is %x, want %x", what, i, got[i], want[i])
+		}
+	}
+}
+
+// vectorLevels are those with kernels, of this machine and build.
+func vectorLevels() (l []quant.Level) {
+	for v := quant.AVX2; v <= quant.Best(); v++ {
+		l = append(l, v)
+	}
+	return l
+}
+
+// mixed returns numbers of many sizes, with some that are special.
+func mixed(rng *rand.Rand, n int, special bool) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(rng.NormFloat64() * math.Exp2(float64(rng.IntN(40)-20)))
+		if special && rng.IntN(50) == 0 {
+			x[i] = []float32{0, float32(math.Copysign(0, -1)), float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 0x1p-140, math.MaxFloat32}[rng.IntN(7)]
+		}
+	}
+	return x
+}
+
+func TestDotKernels(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, k := range []int{1, 2, 7, 47, 48, 49, 96, 97, 192, 200} {
+		for _, special := range []bool{false, true} {
+			x, w := mixed(rng, k*tileRows, special), mixed(rng, k*panelCols, special)
+			stride := panelCols + rng.IntN(3)*panelCols
+			y := mixed(rng, tileRows*stride, false)
+			for _, add := range []bool{false, true} {
+				want := append([]float32{}, y...)
+				dotGo(want, stride, x, w, k, add)
+				for _, l := range vectorLevels() {
+					got := append([]float32{}, y...)
+					at(t, l, func() { dot(got, stride, x, w, k, add) })
+					sameBits(t, l.String(), got, want) // what is not written stays
+				}
+			}
+		}
+	}
+}
+
+// A chain is what quant's FMA says, one term after the other.
+func TestDotIsChains(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	const k = 100
+	x, w := mixed(rng, k*tileRows, false), mixed(rng, k*panelCols, false)
+	got := make([]float32, tileRows*panelCols)
+	dot(got, panelCols, x, w, k, false)
+	want := make([]float32, len(got))
+	for i := range want {
+		r, c := i/panelCols, i%panelCols
+		var sums []float32
+		for j := range k {
+			if j%48 == 0 {
+				sums = append(sums, 0)
+			}
+			s := &sums[len(sums)-1]
+			*s = quant.FMA32(x[j*tileRows+r], w[j*panelCols+c], *s)
+		}
+		want[i] = float32(sums[0]+sums[1]) + sums[2]
+	}
+	sameBits(t, "chains", got, want)
+}
+
+func TestExp(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	x := []float32{0, float32(math.Copysign(0, -1)), 1, -1, 88.36, 88.37, 88.38, 100, -87.32, -87.33, -87.34, -1000,
+		float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), math.MaxFloat32, 0x1p-149}
+	for range 20000 {
+		x = append(x, float32(rng.Float64()*180-90))
+	}
+	worst := 0.0
+	for _, v := range x {
+		got, want := float64(exp32(v)), math.Exp(float64(v))
+		switch {
+		case v != v:
+			if got == got {
+				t.Errorf("exp32(NaN) = %v", got)
+			}
+		case v > 88.37:
+			if !math.IsInf(got, 1) {
+				t.Errorf("exp32(%v) = %v", v, got)
+			}
+		case v < -87.33:
+			if got != 0 {
+				t.Errorf("exp32(%v) = %v", v, got)
+			}
+		default:
+			worst = max(worst, math.Abs(got/want-1))
+		}
+	}
+	if worst > 1.5*0x1p-23 {
+		t.Errorf("relative error %.3g", worst)
+	}
+	for _, n := range []int{0, 1, 7, 8, 15, 16, 17, 100, len(x)} {
+		want := append([]float32{}, x[:n]...)
+		expGo(want)
+		quot := append([]float32{}, x[:n]...)
+		divideGo(quot, 3)
+		for _, l := range vectorLevels() {
+			at(t, l, func() {
+				got := append([]float32{}, x[:n]...)
+				expAll(got)
+				sameBits(t, l.String()+" exp", got, want)
+				got = append(got[:0], x[:n]...)
+				divide(got, 3)
+				sameBits(t, l.String()+" divide", got, quot)
+			})
+		}
+	}
+}
+
+func TestInterleave(t *testing.T) {
+	for _, l := range append(vectorLevels(), quant.Go) {
+		at(t, l, func() {
+			for rows := range 14 {
+				for _, cols := range []int{1, 3, 4, 5, 17, 32} {
+					width, stride := rows+2, cols+3
+					src, dst := random(rows*stride+1), make([]float32, cols*width)
+					interleave(dst, width, src, stride, rows, cols)
+					for c := range cols {
+						for r := range width {
+							want := float32(0)
+							if r < rows {
+								want = src[r*stride+c]
+							}
+							if got := dst[c*width+r]; got != want {
+								t.Fatalf("%v: %dx%d: column %d of row %d is %v, want %v", l, rows, cols, c, r, got, want)
+							}
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestActivations(t *testing.T) {
+	var g, u []float32
+	for x := float32(-30); x < 30; x += 0.0371 {
+		g, u = append(g, x), append(u, 1+x/100)
+	}
+	for f, exact := range map[Activation]func(x float64) float64{
+		SiLU: func(x float64) float64 { return x / (1 + math.Exp(-x)) },
+		GELUTanh: func(x float64) float64 {
+			return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
+		},
+	} {
+		got := make([]float32, len(g))
+		f.gate(got, g, u)
+		for i, x := range g {
+			want := exact(float64(x)) * float64(u[i])
+			// Left of -5 the tanh form loses digits to cancellation itself.
+			if d := math.Abs(float64(got[i]) - want); d > 1e-6*math.Abs(want)+1e-9 {
+				t.Fatalf("activation %d of %v: %v, want %v", f, x, got[i], want)
+			}
+		}
+	}
+	for x := -12.0; x < 12; x += 0.0173 {
+		if got, want := float64(tanh32(float32(x))), math.Tanh(float64(float32(x))); math.Abs(got-want) > 2e-7*math.Abs(want) {
+			t.Fatalf("tanh32(%v) = %v, want %v", x, got, want)
+		}
+	}
+}
