@@ -82,8 +82,10 @@ func TestDotIsChains(t *testing.T) {
 
 func TestExp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	x := []float32{0, float32(math.Copysign(0, -1)), 1, -1, 88.36, 88.37, 88.38, 100, -87.32, -87.33, -87.34, -1000,
-		float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), math.MaxFloat32, 0x1p-149}
+	x := []float32{
+		0, float32(math.Copysign(0, -1)), 1, -1, 88.36, 88.37, 88.38, 100, -87.32, -87.33, -87.34, -1000,
+		float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), math.MaxFloat32, 0x1p-149,
+	}
 	for range 20000 {
 		x = append(x, float32(rng.Float64()*180-90))
 	}
