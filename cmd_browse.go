@@ -20,6 +20,7 @@ type browseFlags struct {
 	color   string
 	theme   string
 	ascii   bool
+	plain   bool
 	noMouse bool
 	forget  bool
 	workers int
@@ -83,6 +84,7 @@ mergescope report demo -a demo:gocode-light`,
 	f.StringVar(&flags.color, "color", "auto", "colours: auto, always, 256, 16 or never")
 	f.StringVar(&flags.theme, "theme", "", "colour theme (default: by the terminal's background)")
 	f.BoolVar(&flags.ascii, "ascii", false, "draw with ASCII characters only")
+	f.BoolVar(&flags.plain, "plain", false, "sentences instead of panes and maps, for screen readers")
 	f.BoolVar(&flags.noMouse, "no-mouse", false, "leave the mouse to the terminal")
 	f.BoolVar(&flags.forget, "no-session", false, "neither go on where the last session ended nor keep this one")
 	f.IntVar(&flags.workers, "workers", 0, "how many layers are computed at once; 0 means all cores")
@@ -100,6 +102,7 @@ func (a *app) browse(ctx context.Context, s *session, planFile string, flags bro
 		Demo:     strings.HasPrefix(s.plan.Model, "demo"),
 		Theme:    flags.theme,
 		ASCII:    flags.ascii,
+		Plain:    flags.plain,
 		NoMouse:  flags.noMouse,
 		Workers:  flags.workers,
 	}

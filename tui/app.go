@@ -65,6 +65,9 @@ type app struct {
 	drawn    frameCache
 	mouseOff bool
 	held     edge // by the mouse
+	term     terminal
+	log      []logLine
+	left     bool // the program ends
 	prefs    preferences
 	began    preferences // as they are in the file
 }
@@ -122,7 +125,7 @@ func (a *app) startCursor() {
 // Init asks the terminal for its background and begins the first dry run.
 func (a *app) Init() tea.Cmd {
 	if a.opt.Dark == nil {
-		return tea.Batch(a.begin(), tea.RequestBackgroundColor, tea.Raw(ansi.SetModeLightDark))
+		return tea.Batch(a.begin(), tea.RequestBackgroundColor, tea.RequestProgramStatusSupport, tea.Raw(ansi.SetModeLightDark))
 	}
 	return a.begin()
 }
@@ -165,7 +168,12 @@ func (a *app) handle(msg tea.Msg) tea.Cmd {
 		return a.mouse(msg)
 	case tea.ColorProfileMsg:
 		a.skin.profile(msg.Profile)
+	case tea.KeyboardEnhancementsMsg:
+		a.term.keys = msg.Flags != 0
+	case tea.ProgramStatusSupportMsg:
+		a.term.status = true
 	case tea.BackgroundColorMsg:
+		a.term.told = true
 		a.skin.background(msg.IsDark())
 	case uv.DarkColorSchemeEvent:
 		a.skin.background(true)
@@ -210,7 +218,7 @@ func (a *app) resize(w, h int) {
 
 // relayout follows a change of size, focus or form.
 func (a *app) relayout() {
-	a.lay = arrangeSplit(a.w, a.h, a.focus, a.below, a.full, a.prefs.Split)
+	a.lay = arrangeSplit(a.w, a.h, a.focus, a.below, a.full || a.skin.plain, a.prefs.Split)
 	if s, ok := a.lay.slot(layersID); ok {
 		a.tree.resize(s.inside.h)
 	}

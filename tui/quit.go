@@ -51,6 +51,7 @@ func (a *app) leave() tea.Cmd {
 	if a.busy() {
 		a.job.cancel()
 	}
+	a.left = true
 	return tea.Quit
 }
 

@@ -157,6 +157,7 @@ func ignoring(error) tea.Cmd { return nil }
 func (a *app) inherit(old *app) {
 	a.crew, a.now, a.after = old.crew, old.now, old.after
 	a.skin, a.mouseOff, a.prefs, a.began = old.skin, old.mouseOff, old.prefs, old.began
+	a.term, a.log = old.term, old.log
 	a.opened, a.models, a.wrote = old.opened, old.models, old.wrote
 	a.jobGen, a.keepGen, a.toast.gen = old.jobGen+1, old.keepGen+1, old.toast.gen
 	a.sight.rest.gen, a.sight.tile.gen, a.sight.ask.gen = old.sight.rest.gen, old.sight.tile.gen, old.sight.ask.gen

@@ -30,6 +30,7 @@ type Options struct {
 	Theme    string         // name of a theme; "" picks one by the background
 	Dark     *bool          // background of the terminal; nil asks it
 	ASCII    bool           // no characters outside ASCII
+	Plain    bool           // sentences instead of panes, for screen readers
 	NoMouse  bool           // leave the mouse to the terminal
 	Workers  int            // of jobs; 0 means all processors
 	Themes   string         // directory of the user's themes; "" has none

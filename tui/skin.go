@@ -15,6 +15,7 @@ type skin struct {
 	dark   bool // the theme is for a dark background
 	seen   bool // the terminal's background is dark, as far as is known
 	ascii  bool
+	plain  bool // sentences instead of panes
 	forced bool // the depth is prescribed
 	chosen bool // the user picked the theme, so the background does not
 
@@ -24,7 +25,7 @@ type skin struct {
 }
 
 func newSkin(opt Options) skin {
-	s := skin{ascii: opt.ASCII, dark: true}
+	s := skin{ascii: opt.ASCII, plain: opt.Plain, dark: true}
 	if opt.Dark != nil {
 		s.dark = *opt.Dark
 	}
@@ -59,5 +60,8 @@ func (a *app) view(text string) tea.Cmd { return a.say(themes.Note, text) }
 
 // canvas is what a pane may know while it draws.
 func (s *skin) canvas(focused bool) canvas {
+	if s.plain {
+		return canvas{paint: newPaint(themes.Theme{}, themes.NoColor), ascii: true, dark: s.dark}
+	}
 	return canvas{paint: s.paint, depth: s.depth, ascii: s.ascii, dark: s.dark, focused: focused}
 }

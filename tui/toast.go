@@ -23,6 +23,9 @@ func (a *app) say(role themes.Role, text string) tea.Cmd {
 	if text == "" {
 		return nil
 	}
+	if role != themes.Note {
+		a.note(role, text)
+	}
 	a.toast = toast{text: text, role: role, gen: a.toast.gen + 1}
 	stay := 2 * time.Second
 	if role == themes.Bad || role == themes.Warn {

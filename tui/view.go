@@ -33,10 +33,11 @@ func (a *app) View() tea.View {
 	v.AltScreen = true
 	v.Cursor = a.drawn.cursor
 	v.WindowTitle = a.windowTitle()
-	if !a.mouseOff {
+	if !a.mouseOff && !a.skin.plain {
 		v.MouseMode = tea.MouseModeCellMotion
 	}
 	v.ProgressBar = a.progressBar()
+	v.ProgramStatus = a.programStatus()
 	return v
 }
 
@@ -64,6 +65,9 @@ func (a *app) progressBar() *tea.ProgressBar {
 func (a *app) draw() ([]string, *tea.Cursor) {
 	if a.w <= 0 || a.h <= 0 {
 		return nil, nil
+	}
+	if a.skin.plain && a.lay.form != tooSmall {
+		return a.drawPlain()
 	}
 	c := a.skin.canvas(false)
 	if a.lay.form == tooSmall {
