@@ -43,11 +43,24 @@ func exp32(x float32) float32 {
 	return y * math.Float32frombits(uint32(int32(n)+127)<<23)
 }
 
-// expGo sets x[i] to exp32(x[i]).
-func expGo(x []float32) {
+// expGo sets x[i] to exp32(x[i]-shift).
+func expGo(x []float32, shift float32) {
 	for i, v := range x {
-		x[i] = exp32(v)
+		x[i] = exp32(v - shift)
 	}
+}
+
+// scaleGo multiplies x by a factor and returns the largest result, -Inf if there
+// is none; NaN does not count.
+func scaleGo(x []float32, by float32) float32 {
+	most := float32(math.Inf(-1))
+	for i := range x {
+		v := x[i] * by
+		if x[i] = v; v > most {
+			most = v
+		}
+	}
+	return most
 }
 
 // divideGo sets x[i] to x[i]/d.
@@ -99,7 +112,7 @@ func (f Activation) gate(dst, g, u []float32) {
 			dst[i] = -x
 		}
 	}
-	expAll(dst)
+	expAll(dst, 0)
 	for i, x := range g {
 		dst[i] = x / (1 + dst[i]) * u[i]
 	}

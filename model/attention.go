@@ -1,7 +1,5 @@
 package model
 
-import "math"
-
 // attention is the scratch of one worker.
 type attention struct {
 	keys, values []float32 // of a head and sequence, in panels
@@ -172,29 +170,12 @@ func (h *heads) softmax(i, t, lo, hi int) {
 	clear(row[lo:from])
 	clear(row[t+1 : hi])
 	s := row[from : t+1]
-	most := float32(math.Inf(-1))
+	most := scaleAll(s, h.c.AttentionScale)
 	if h.c.AttentionSoftcap > 0 {
-		for j := range s {
-			s[j] *= h.c.AttentionScale
-		}
 		cap32(s, h.c.AttentionSoftcap)
-		for _, v := range s {
-			if v > most {
-				most = v
-			}
-		}
-	} else {
-		for j := range s {
-			v := s[j] * h.c.AttentionScale
-			if s[j] = v; v > most {
-				most = v
-			}
-		}
+		most = scaleAll(s, 1)
 	}
-	for j := range s {
-		s[j] -= most
-	}
-	expAll(s) // NaN stays NaN and makes the sum NaN
+	expAll(s, most) // NaN stays NaN and makes the sum NaN
 	var a, b, c, d float64
 	rest := s
 	for ; len(rest) >= 4; rest = rest[4:] {

@@ -2,7 +2,11 @@
 
 package model
 
-import "mergescope/quant"
+import (
+	"math"
+
+	"mergescope/quant"
+)
 
 //go:generate go -C gen run . -out ../vector_amd64.s -stubs ../vector_amd64.go -pkg model
 
@@ -28,21 +32,47 @@ func dot(y []float32, stride int, x, w []float32, k int, add bool) {
 	}
 }
 
-// expAll sets x[i] to exp32(x[i]).
-func expAll(x []float32) {
+// expAll sets x[i] to exp32(x[i]-shift).
+func expAll(x []float32, shift float32) {
 	n := 0
 	switch quant.Kernels() {
 	case quant.AVX512:
 		if n = len(x) &^ 15; n > 0 {
-			expAVX512(&x[0], n/16)
+			expAVX512(&x[0], n/16, shift)
 		}
 	case quant.AVX2:
 		if n = len(x) &^ 7; n > 0 {
-			expAVX2(&x[0], n/8)
+			expAVX2(&x[0], n/8, shift)
 		}
 	}
-	expGo(x[n:])
+	expGo(x[n:], shift)
 }
+
+// scaleAll multiplies x by a factor and returns the largest result, -Inf if
+// there is none; NaN does not count.
+func scaleAll(x []float32, by float32) float32 {
+	most := lowest
+	n := 0
+	switch quant.Kernels() {
+	case quant.AVX512:
+		if n = len(x) &^ 15; n > 0 {
+			scaleAVX512(&x[0], n/16, by, &most[0])
+		}
+	case quant.AVX2:
+		if n = len(x) &^ 7; n > 0 {
+			scaleAVX2(&x[0], n/8, by, &most[0])
+		}
+	}
+	return max(scaleGo(most[:], 1), scaleGo(x[n:], by))
+}
+
+// lowest is -Inf in every lane.
+var lowest = func() (v [16]float32) {
+	for i := range v {
+		v[i] = float32(math.Inf(-1))
+	}
+	return v
+}()
 
 // divide sets x[i] to x[i]/d.
 func divide(x []float32, d float32) {

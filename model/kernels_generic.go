@@ -7,7 +7,9 @@ const dotIsSlow = true
 
 func dot(y []float32, stride int, x, w []float32, k int, add bool) { dotGo(y, stride, x, w, k, add) }
 
-func expAll(x []float32) { expGo(x) }
+func expAll(x []float32, shift float32) { expGo(x, shift) }
+
+func scaleAll(x []float32, by float32) float32 { return scaleGo(x, by) }
 
 func divide(x []float32, d float32) { divideGo(x, d) }
 

@@ -114,17 +114,22 @@ func TestExp(t *testing.T) {
 	}
 	for _, n := range []int{0, 1, 7, 8, 15, 16, 17, 100, len(x)} {
 		want := append([]float32{}, x[:n]...)
-		expGo(want)
+		expGo(want, 0.5)
 		quot := append([]float32{}, x[:n]...)
 		divideGo(quot, 3)
 		for _, l := range vectorLevels() {
 			at(t, l, func() {
 				got := append([]float32{}, x[:n]...)
-				expAll(got)
+				expAll(got, 0.5)
 				sameBits(t, l.String()+" exp", got, want)
 				got = append(got[:0], x[:n]...)
 				divide(got, 3)
 				sameBits(t, l.String()+" divide", got, quot)
+				got, scaled := append(got[:0], x[:n]...), append([]float32{}, x[:n]...)
+				if m, want := scaleAll(got, -1.5), scaleGo(scaled, -1.5); m != want {
+					t.Errorf("%v: largest of %d is %v, want %v", l, n, m, want)
+				}
+				sameBits(t, l.String()+" scale", got, scaled)
 			})
 		}
 	}

@@ -95,10 +95,8 @@ func (d *stream) add(e, logits []float32, first int) (scale float64) {
 		clear(e)
 		return scale
 	}
-	for i, v := range logits {
-		e[i] = v - d.most
-	}
-	expAll(e)
+	copy(e, logits)
+	expAll(e, d.most)
 	for _, v := range e {
 		d.sum += float64(v)
 	}

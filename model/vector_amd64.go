@@ -11,15 +11,21 @@ package model
 //go:noescape
 func dotAVX2(y *float32, stride int, x *float32, w *float32, k int, add int)
 
-// expAVX2 replaces n times 8 numbers by their exponentials; n is at least 1.
+// expAVX2 replaces n times 8 numbers by the exponentials of x-shift; n is at least 1.
 //
 //go:noescape
-func expAVX2(x *float32, n int)
+func expAVX2(x *float32, n int, shift float32)
 
 // divideAVX2 divides n times 8 numbers by d; n is at least 1.
 //
 //go:noescape
 func divideAVX2(x *float32, n int, d float32)
+
+// scaleAVX2 multiplies n times 8 numbers by a factor and leaves the largest of each lane,
+// and of what is there, in most; NaN does not count. n is at least 1.
+//
+//go:noescape
+func scaleAVX2(x *float32, n int, by float32, most *float32)
 
 // dotAVX512 sets y [12, 32], rows stride apart, to the product of x [k][12] and w [k][32],
 // chains of 48 terms added in order. If add is not 0, it is added to y. k is at
@@ -28,15 +34,21 @@ func divideAVX2(x *float32, n int, d float32)
 //go:noescape
 func dotAVX512(y *float32, stride int, x *float32, w *float32, k int, add int)
 
-// expAVX512 replaces n times 16 numbers by their exponentials; n is at least 1.
+// expAVX512 replaces n times 16 numbers by the exponentials of x-shift; n is at least 1.
 //
 //go:noescape
-func expAVX512(x *float32, n int)
+func expAVX512(x *float32, n int, shift float32)
 
 // divideAVX512 divides n times 16 numbers by d; n is at least 1.
 //
 //go:noescape
 func divideAVX512(x *float32, n int, d float32)
+
+// scaleAVX512 multiplies n times 16 numbers by a factor and leaves the largest of each lane,
+// and of what is there, in most; NaN does not count. n is at least 1.
+//
+//go:noescape
+func scaleAVX512(x *float32, n int, by float32, most *float32)
 
 // transpose4 writes 4*blocks columns of four rows of src as rows of dst, four numbers each.
 //

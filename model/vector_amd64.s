@@ -385,47 +385,49 @@ store6x16:
 	VZEROUPPER
 	RET
 
-// func expAVX2(x *float32, n int)
+// func expAVX2(x *float32, n int, shift float32)
 // Requires: AVX, AVX2
-TEXT ·expAVX2(SB), NOSPLIT, $0-16
-	MOVQ x+0(FP), AX
-	MOVQ n+8(FP), CX
+TEXT ·expAVX2(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS shift+16(FP), Y0
 
 next:
-	VMOVUPS   (AX), Y0
-	VMULPS    word3fb8aa3b<>+0(SB), Y0, Y1
-	VADDPS    word4b400000<>+0(SB), Y1, Y1
-	VSUBPS    word4b400000<>+0(SB), Y1, Y2
-	VMULPS    word3f318000<>+0(SB), Y2, Y4
-	VSUBPS    Y4, Y0, Y3
-	VMULPS    wordb95e8083<>+0(SB), Y2, Y4
-	VSUBPS    Y4, Y3, Y3
-	VMULPS    word39506967<>+0(SB), Y3, Y2
-	VADDPS    word3ab743ce<>+0(SB), Y2, Y2
-	VMULPS    Y3, Y2, Y2
-	VADDPS    word3c088908<>+0(SB), Y2, Y2
-	VMULPS    Y3, Y2, Y2
-	VADDPS    word3d2aa9c1<>+0(SB), Y2, Y2
-	VMULPS    Y3, Y2, Y2
-	VADDPS    word3e2aaaaa<>+0(SB), Y2, Y2
-	VMULPS    Y3, Y2, Y2
-	VADDPS    word3f000000<>+0(SB), Y2, Y2
-	VMULPS    Y3, Y3, Y4
-	VMULPS    Y4, Y2, Y2
-	VADDPS    Y3, Y2, Y2
-	VADDPS    word3f800000<>+0(SB), Y2, Y2
-	VPADDD    word0000007f<>+0(SB), Y1, Y1
-	VPSLLD    $0x17, Y1, Y1
-	VMULPS    Y1, Y2, Y2
-	VMOVUPS   word00000000<>+0(SB), Y1
-	VCMPPS    $0x11, wordc2aea8f6<>+0(SB), Y0, Y3
-	VBLENDVPS Y3, Y1, Y2, Y2
-	VMOVUPS   word7f800000<>+0(SB), Y1
-	VCMPPS    $0x1e, word42b0bd71<>+0(SB), Y0, Y3
-	VBLENDVPS Y3, Y1, Y2, Y2
-	VCMPPS    $0x03, Y0, Y0, Y4
-	VBLENDVPS Y4, Y0, Y2, Y2
-	VMOVUPS   Y2, (AX)
+	VMOVUPS   (AX), Y1
+	VSUBPS    Y0, Y1, Y1
+	VMULPS    word3fb8aa3b<>+0(SB), Y1, Y2
+	VADDPS    word4b400000<>+0(SB), Y2, Y2
+	VSUBPS    word4b400000<>+0(SB), Y2, Y3
+	VMULPS    word3f318000<>+0(SB), Y3, Y5
+	VSUBPS    Y5, Y1, Y4
+	VMULPS    wordb95e8083<>+0(SB), Y3, Y5
+	VSUBPS    Y5, Y4, Y4
+	VMULPS    word39506967<>+0(SB), Y4, Y3
+	VADDPS    word3ab743ce<>+0(SB), Y3, Y3
+	VMULPS    Y4, Y3, Y3
+	VADDPS    word3c088908<>+0(SB), Y3, Y3
+	VMULPS    Y4, Y3, Y3
+	VADDPS    word3d2aa9c1<>+0(SB), Y3, Y3
+	VMULPS    Y4, Y3, Y3
+	VADDPS    word3e2aaaaa<>+0(SB), Y3, Y3
+	VMULPS    Y4, Y3, Y3
+	VADDPS    word3f000000<>+0(SB), Y3, Y3
+	VMULPS    Y4, Y4, Y5
+	VMULPS    Y5, Y3, Y3
+	VADDPS    Y4, Y3, Y3
+	VADDPS    word3f800000<>+0(SB), Y3, Y3
+	VPADDD    word0000007f<>+0(SB), Y2, Y2
+	VPSLLD    $0x17, Y2, Y2
+	VMULPS    Y2, Y3, Y3
+	VMOVUPS   word00000000<>+0(SB), Y2
+	VCMPPS    $0x11, wordc2aea8f6<>+0(SB), Y1, Y4
+	VBLENDVPS Y4, Y2, Y3, Y3
+	VMOVUPS   word7f800000<>+0(SB), Y2
+	VCMPPS    $0x1e, word42b0bd71<>+0(SB), Y1, Y4
+	VBLENDVPS Y4, Y2, Y3, Y3
+	VCMPPS    $0x03, Y1, Y1, Y5
+	VBLENDVPS Y5, Y1, Y3, Y3
+	VMOVUPS   Y3, (AX)
 	ADDQ      $0x20, AX
 	DECQ      CX
 	JNZ       next
@@ -737,6 +739,26 @@ next:
 	VZEROUPPER
 	RET
 
+// func scaleAVX2(x *float32, n int, by float32, most *float32)
+// Requires: AVX
+TEXT ·scaleAVX2(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVQ         most+24(FP), DX
+	VBROADCASTSS by+16(FP), Y0
+	VMOVUPS      (DX), Y2
+
+next:
+	VMULPS  (AX), Y0, Y1
+	VMOVUPS Y1, (AX)
+	VMAXPS  Y2, Y1, Y2
+	ADDQ    $0x20, AX
+	DECQ    CX
+	JNZ     next
+	VMOVUPS Y2, (DX)
+	VZEROUPPER
+	RET
+
 // func dotAVX512(y *float32, stride int, x *float32, w *float32, k int, add int)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·dotAVX512(SB), NOSPLIT, $0-48
@@ -905,47 +927,49 @@ store0x0:
 	VZEROUPPER
 	RET
 
-// func expAVX512(x *float32, n int)
+// func expAVX512(x *float32, n int, shift float32)
 // Requires: AVX, AVX512F
-TEXT ·expAVX512(SB), NOSPLIT, $0-16
-	MOVQ x+0(FP), AX
-	MOVQ n+8(FP), CX
+TEXT ·expAVX512(SB), NOSPLIT, $0-20
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	VBROADCASTSS shift+16(FP), Z0
 
 next:
-	VMOVUPS   (AX), Z0
-	VMULPS    word3fb8aa3b<>+0(SB), Z0, Z1
-	VADDPS    word4b400000<>+0(SB), Z1, Z1
-	VSUBPS    word4b400000<>+0(SB), Z1, Z2
-	VMULPS    word3f318000<>+0(SB), Z2, Z4
-	VSUBPS    Z4, Z0, Z3
-	VMULPS    wordb95e8083<>+0(SB), Z2, Z4
-	VSUBPS    Z4, Z3, Z3
-	VMULPS    word39506967<>+0(SB), Z3, Z2
-	VADDPS    word3ab743ce<>+0(SB), Z2, Z2
-	VMULPS    Z3, Z2, Z2
-	VADDPS    word3c088908<>+0(SB), Z2, Z2
-	VMULPS    Z3, Z2, Z2
-	VADDPS    word3d2aa9c1<>+0(SB), Z2, Z2
-	VMULPS    Z3, Z2, Z2
-	VADDPS    word3e2aaaaa<>+0(SB), Z2, Z2
-	VMULPS    Z3, Z2, Z2
-	VADDPS    word3f000000<>+0(SB), Z2, Z2
-	VMULPS    Z3, Z3, Z4
-	VMULPS    Z4, Z2, Z2
-	VADDPS    Z3, Z2, Z2
-	VADDPS    word3f800000<>+0(SB), Z2, Z2
-	VPADDD    word0000007f<>+0(SB), Z1, Z1
-	VPSLLD    $0x17, Z1, Z1
-	VMULPS    Z1, Z2, Z2
-	VMOVUPS   word00000000<>+0(SB), Z1
-	VCMPPS    $0x11, wordc2aea8f6<>+0(SB), Z0, K1
-	VBLENDMPS Z1, Z2, K1, Z2
-	VMOVUPS   word7f800000<>+0(SB), Z1
-	VCMPPS    $0x1e, word42b0bd71<>+0(SB), Z0, K1
-	VBLENDMPS Z1, Z2, K1, Z2
-	VCMPPS    $0x03, Z0, Z0, K1
-	VBLENDMPS Z0, Z2, K1, Z2
-	VMOVUPS   Z2, (AX)
+	VMOVUPS   (AX), Z1
+	VSUBPS    Z0, Z1, Z1
+	VMULPS    word3fb8aa3b<>+0(SB), Z1, Z2
+	VADDPS    word4b400000<>+0(SB), Z2, Z2
+	VSUBPS    word4b400000<>+0(SB), Z2, Z3
+	VMULPS    word3f318000<>+0(SB), Z3, Z5
+	VSUBPS    Z5, Z1, Z4
+	VMULPS    wordb95e8083<>+0(SB), Z3, Z5
+	VSUBPS    Z5, Z4, Z4
+	VMULPS    word39506967<>+0(SB), Z4, Z3
+	VADDPS    word3ab743ce<>+0(SB), Z3, Z3
+	VMULPS    Z4, Z3, Z3
+	VADDPS    word3c088908<>+0(SB), Z3, Z3
+	VMULPS    Z4, Z3, Z3
+	VADDPS    word3d2aa9c1<>+0(SB), Z3, Z3
+	VMULPS    Z4, Z3, Z3
+	VADDPS    word3e2aaaaa<>+0(SB), Z3, Z3
+	VMULPS    Z4, Z3, Z3
+	VADDPS    word3f000000<>+0(SB), Z3, Z3
+	VMULPS    Z4, Z4, Z5
+	VMULPS    Z5, Z3, Z3
+	VADDPS    Z4, Z3, Z3
+	VADDPS    word3f800000<>+0(SB), Z3, Z3
+	VPADDD    word0000007f<>+0(SB), Z2, Z2
+	VPSLLD    $0x17, Z2, Z2
+	VMULPS    Z2, Z3, Z3
+	VMOVUPS   word00000000<>+0(SB), Z2
+	VCMPPS    $0x11, wordc2aea8f6<>+0(SB), Z1, K1
+	VBLENDMPS Z2, Z3, K1, Z3
+	VMOVUPS   word7f800000<>+0(SB), Z2
+	VCMPPS    $0x1e, word42b0bd71<>+0(SB), Z1, K1
+	VBLENDMPS Z2, Z3, K1, Z3
+	VCMPPS    $0x03, Z1, Z1, K1
+	VBLENDMPS Z1, Z3, K1, Z3
+	VMOVUPS   Z3, (AX)
 	ADDQ      $0x40, AX
 	DECQ      CX
 	JNZ       next
@@ -966,6 +990,26 @@ next:
 	ADDQ    $0x40, AX
 	DECQ    CX
 	JNZ     next
+	VZEROUPPER
+	RET
+
+// func scaleAVX512(x *float32, n int, by float32, most *float32)
+// Requires: AVX, AVX512F
+TEXT ·scaleAVX512(SB), NOSPLIT, $0-32
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVQ         most+24(FP), DX
+	VBROADCASTSS by+16(FP), Z0
+	VMOVUPS      (DX), Z2
+
+next:
+	VMULPS  (AX), Z0, Z1
+	VMOVUPS Z1, (AX)
+	VMAXPS  Z2, Z1, Z2
+	ADDQ    $0x40, AX
+	DECQ    CX
+	JNZ     next
+	VMOVUPS Z2, (DX)
 	VZEROUPPER
 	RET
 

@@ -28,6 +28,7 @@ func main() {
 		u.dot()
 		u.exp()
 		u.divide()
+		u.scale()
 	}
 	transpose()
 	Generate()
@@ -54,6 +55,17 @@ func text(name, signature, doc string) {
 	TEXT(name, NOSPLIT, "func("+signature)
 	Pragma("noescape")
 	Doc(strings.Split(name+" "+doc, "\n")...)
+}
+
+// broadcast returns a register filled with a float32 argument.
+func (u unit) broadcast(name string) reg.VecVirtual {
+	v := u.vec()
+	m, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	VBROADCASTSS(m.Addr, v)
+	return v
 }
 
 func load(name string) reg.Register { return Load(Param(name), GP64()) }
@@ -173,12 +185,13 @@ func number(v float32) operand.Mem { return word(math.Float32bits(v)) }
 
 // exp follows exp32 of package model step by step.
 func (u unit) exp() {
-	text("exp"+u.name, "x *float32, n int)",
-		fmt.Sprintf("replaces n times %d numbers by their exponentials; n is at least 1.", u.lanes))
-	x, n := load("x"), load("n")
+	text("exp"+u.name, "x *float32, n int, shift float32)",
+		fmt.Sprintf("replaces n times %d numbers by the exponentials of x-shift; n is at least 1.", u.lanes))
+	x, n, shift := load("x"), load("n"), u.broadcast("shift")
 	Label("next")
 	v, t, k, r := u.vec(), u.vec(), u.vec(), u.vec()
 	VMOVUPS(at(x, 0), v)
+	VSUBPS(shift, v, v)
 	VMULPS(number(1.44269504088896341), v, t)
 	VADDPS(number(3<<22), t, t)
 	VSUBPS(number(3<<22), t, k)
@@ -222,12 +235,7 @@ func (u unit) exp() {
 func (u unit) divide() {
 	text("divide"+u.name, "x *float32, n int, d float32)", fmt.Sprintf("divides n times %d numbers by d; n is at least 1.", u.lanes))
 	x, n := load("x"), load("n")
-	d, v := u.vec(), u.vec()
-	m, err := Param("d").Resolve()
-	if err != nil {
-		panic(err)
-	}
-	VBROADCASTSS(m.Addr, d)
+	d, v := u.broadcast("d"), u.vec()
 	Label("next")
 	VMOVUPS(at(x, 0), v)
 	VDIVPS(d, v, v)
@@ -235,6 +243,24 @@ func (u unit) divide() {
 	ADDQ(operand.U8(uint8(u.bytes())), x)
 	DECQ(n)
 	JNZ(operand.LabelRef("next"))
+	VZEROUPPER()
+	RET()
+}
+
+func (u unit) scale() {
+	text("scale"+u.name, "x *float32, n int, by float32, most *float32)",
+		fmt.Sprintf("multiplies n times %d numbers by a factor and leaves the largest of each lane,\nand of what is there, in most; NaN does not count. n is at least 1.", u.lanes))
+	x, n, most := load("x"), load("n"), load("most")
+	by, v, m := u.broadcast("by"), u.vec(), u.vec()
+	VMOVUPS(at(most, 0), m)
+	Label("next")
+	VMULPS(at(x, 0), by, v)
+	VMOVUPS(v, at(x, 0))
+	VMAXPS(m, v, m) // the second source, m, if v is NaN
+	ADDQ(operand.U8(uint8(u.bytes())), x)
+	DECQ(n)
+	JNZ(operand.LabelRef("next"))
+	VMOVUPS(m, at(most, 0))
 	VZEROUPPER()
 	RET()
 }
