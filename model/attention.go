@@ -10,15 +10,10 @@ type attention struct {
 // attend sets thin to the attention of in, output projection included.
 func (r *runner) attend(name string, l LayerConfig) error {
 	c := r.c
+	in, out, k, v := c.attentionLinears(name)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	k, v := roundUp(q, panelCols), roundUp(q, panelCols)+roundUp(kv, panelCols)
-	list := []linear{{name + "q_proj", q, 0, c.QKVBias}, {name + "k_proj", kv, k, c.QKVBias}, {name + "v_proj", kv, v, c.QKVBias}}
-	if c.Fused {
-		k, v = q, q+kv
-		list = []linear{{name + "qkv_proj", q + 2*kv, 0, c.QKVBias}}
-	}
 	r.wide.resize(r.x.rows, v+kv)
-	if err := r.linears(list, &r.wide); err != nil {
+	if err := r.linears(in, &r.wide); err != nil {
 		return err
 	}
 	if err := r.turn(name, l, k); err != nil {
@@ -48,7 +43,19 @@ func (r *runner) attend(name string, l LayerConfig) error {
 		return err
 	}
 	r.thin.resize(r.x.rows, c.Hidden)
-	return r.linears([]linear{{name + "o_proj", c.Hidden, 0, c.OutputBias}}, &r.thin)
+	return r.linears([]linear{out}, &r.thin)
+}
+
+// attentionLinears returns the projections of attention; keys and values go to
+// columns k and v on.
+func (c *Config) attentionLinears(name string) (in []linear, out linear, k, v int) {
+	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	out = linear{name + "o_proj", c.Hidden, 0, c.OutputBias}
+	if c.Fused {
+		return []linear{{name + "qkv_proj", q + 2*kv, 0, c.QKVBias}}, out, q, q + kv
+	}
+	k, v = roundUp(q, panelCols), roundUp(q, panelCols)+roundUp(kv, panelCols)
+	return []linear{{name + "q_proj", q, 0, c.QKVBias}, {name + "k_proj", kv, k, c.QKVBias}, {name + "v_proj", kv, v, c.QKVBias}}, out, k, v
 }
 
 // turn applies the norms of queries and keys, which begin at column k, and

@@ -135,6 +135,9 @@ func newRunner(ctx context.Context, c *Config, variants []Variant, sequences [][
 		}
 		r.source = append(r.source, at)
 	}
+	if err := r.fits(); err != nil {
+		return nil, err
+	}
 	r.tables(longest)
 	r.scratch = make([]scratch, r.workers)
 	for i := range r.scratch {
@@ -171,17 +174,12 @@ func (r *runner) rotations(l LayerConfig, sequence int) *rotations {
 	return r.rope[k]
 }
 
-const embedName = "model.embed_tokens.weight"
-
 // embed fills x with the embeddings of the tokens.
 func (r *runner) embed() error {
 	tables := make([]Matrix, len(r.sources))
 	for i, s := range r.sources {
-		m, err := s.Matrix(embedName)
+		m, err := s.Matrix("model.embed_tokens.weight")
 		if err != nil {
-			return err
-		}
-		if err := sized(embedName, m, r.c.Vocab, r.c.Hidden); err != nil {
 			return err
 		}
 		tables[i] = m
@@ -306,16 +304,9 @@ func (r *runner) layer(i int) error {
 func (r *runner) mlp(name string) error {
 	c := r.c
 	n := c.Intermediate
-	up := roundUp(n, panelCols) // column of the second half
-	if c.Fused {
-		up = n
-	}
+	in, out, up := c.mlpLinears(name)
 	r.wide.resize(r.x.rows, up+n)
-	list := []linear{{name + "gate_proj", n, 0, c.MLPBias}, {name + "up_proj", n, up, c.MLPBias}}
-	if c.Fused {
-		list = []linear{{name + "gate_up_proj", 2 * n, 0, false}}
-	}
-	if err := r.linears(list, &r.wide); err != nil {
+	if err := r.linears(in, &r.wide); err != nil {
 		return err
 	}
 	r.in.resize(r.x.rows, n)
@@ -332,7 +323,52 @@ func (r *runner) mlp(name string) error {
 		return err
 	}
 	r.thin.resize(r.x.rows, c.Hidden)
-	return r.linears([]linear{{name + "down_proj", c.Hidden, 0, c.MLPBias}}, &r.thin)
+	return r.linears([]linear{out}, &r.thin)
+}
+
+// mlpLinears returns the projections of the MLP; the factor of the gate goes to
+// columns up on.
+func (c *Config) mlpLinears(name string) (in []linear, out linear, up int) {
+	n := c.Intermediate
+	out = linear{name + "down_proj", c.Hidden, 0, c.MLPBias}
+	if c.Fused {
+		return []linear{{name + "gate_up_proj", 2 * n, 0, false}}, out, n
+	}
+	up = roundUp(n, panelCols)
+	return []linear{{name + "gate_proj", n, 0, c.MLPBias}, {name + "up_proj", n, up, c.MLPBias}}, out, up
+}
+
+// fits checks sizes against weights, before anything of these sizes is
+// allocated: the first layer has all of them.
+func (r *runner) fits() error {
+	c := r.c
+	qkv, o, _, _ := c.attentionLinears("model.layers.0.self_attn.")
+	gate, down, _ := c.mlpLinears("model.layers.0.mlp.")
+	for _, s := range r.sources {
+		check := func(name string, rows, cols int) error {
+			m, err := s.Matrix(name + ".weight")
+			if err != nil {
+				return err
+			}
+			return sized(name+".weight", m, rows, cols)
+		}
+		err := check("model.embed_tokens", c.Vocab, c.Hidden)
+		for _, l := range append(qkv, gate...) {
+			if err == nil {
+				err = check(l.module, l.out, c.Hidden)
+			}
+		}
+		if err == nil {
+			err = check(o.module, c.Hidden, c.Heads*c.HeadDim)
+		}
+		if err == nil {
+			err = check(down.module, c.Hidden, c.Intermediate)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hidden hands x to the sink.

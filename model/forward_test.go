@@ -223,7 +223,7 @@ func TestForwardErrors(t *testing.T) {
 		{nil, a.c, []Variant{{Weights: a.weights}}, [][]int32{{1, 32}}, "token 32 at position 1 is outside the vocabulary of 32"},
 		{nil, a.c, []Variant{{Weights: a.weights}}, [][]int32{{-1}}, "token -1"},
 		{nil, &long, []Variant{{Weights: a.weights}}, a.sequences, "layer 2: llama: there is no tensor model.layers.2.input_layernorm.weight"},
-		{nil, &wide, []Variant{{Weights: a.weights}}, a.sequences, "layer 0: weight model.layers.0.mlp.gate_proj.weight is [40, 24], config.json asks for [41, 24]"},
+		{nil, &wide, []Variant{{Weights: a.weights}}, a.sequences, "weight model.layers.0.mlp.gate_proj.weight is [40, 24], config.json asks for [41, 24]"},
 		{nil, &big, []Variant{{Weights: a.weights}}, a.sequences, "weight model.embed_tokens.weight is [32, 24], config.json asks for [33, 24]"},
 		{nil, a.c, []Variant{{Weights: a.weights, LoRA: bad}}, a.sequences, "adapter of model.layers.0.mlp.up_proj is for [5, 5], the weight is [40, 24]"},
 		{stopped, a.c, []Variant{{Weights: a.weights}}, a.sequences, "context canceled"},
