@@ -48,8 +48,6 @@ type noise struct {
 	values []float32
 }
 
-func (n *noise) Has(string) bool { return true }
-
 func (n *noise) Vector(string) ([]float32, error) { return n.values[:n.c.Hidden], nil }
 
 func (n *noise) Matrix(param string) (Matrix, error) {

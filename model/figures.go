@@ -74,7 +74,7 @@ func Summarize(tokens []Token) Figures {
 // perplexities fills in what follows from both NLL and the covariance of their
 // means.
 func (f *Figures) perplexities(cov float64) {
-	sum := func(a, b, cov float64) float64 { return math.Sqrt(max(a*a+b*b-2*cov, 0)) }
+	sum := func(a, b, cov float64) float64 { return math.Sqrt(max(float64(a*a)+float64(b*b)-2*cov, 0)) }
 	f.LogRatio = Estimate{f.NLL.Value - f.RefNLL.Value, sum(f.NLL.Err, f.RefNLL.Err, cov)}
 	exp := func(e Estimate) Estimate { v := math.Exp(e.Value); return Estimate{v, v * e.Err} }
 	f.PPL, f.RefPPL, f.PPLRatio = exp(f.NLL), exp(f.RefNLL), exp(f.LogRatio)
@@ -107,7 +107,7 @@ func covariance(x, y []float64) float64 {
 	}
 	mx, my = mx/n, my/n
 	for i := range x {
-		sum += (x[i] - mx) * (y[i] - my)
+		sum += float64((x[i] - mx) * (y[i] - my))
 	}
 	return sum / n
 }
@@ -121,12 +121,12 @@ func quantiles(x []float64) []Quantile {
 		if len(x) == 0 || math.IsNaN(x[0]) {
 			continue
 		}
-		at := s * float64(len(x)-1)
+		at := float64(s * float64(len(x)-1))
 		lo := int(at)
 		hi := min(lo+1, len(x)-1)
 		part := at - float64(lo)
 		if list[i].Value = x[lo]; part > 0 {
-			list[i].Value = (1-part)*x[lo] + part*x[hi]
+			list[i].Value = float64((1-part)*x[lo]) + float64(part*x[hi])
 		}
 	}
 	return list

@@ -151,7 +151,7 @@ func (r *Rope) yarn(p rawRope) {
 		if r.Factor <= 1 {
 			return 1
 		}
-		return 0.1*m*math.Log(r.Factor) + 1
+		return float64(0.1*m*math.Log(r.Factor)) + 1
 	}
 	switch m, all := or(p.MScale, 0), or(p.MScaleAll, 0); {
 	case p.Attention != nil:
@@ -217,7 +217,7 @@ func (r *Rope) llama3(freq float32) float32 {
 		return float32(f / r.Factor)
 	}
 	smooth := (old/length - r.LowFreq) / (r.HighFreq - r.LowFreq)
-	return float32((1-smooth)*f/r.Factor + smooth*f)
+	return float32((1-smooth)*f/r.Factor + float64(smooth*f))
 }
 
 // blend is yarn's mean of the stretched and the plain frequency of pair i.
@@ -234,7 +234,7 @@ func (r *Rope) blend(i int, power float32) float32 {
 		high += 0.001
 	}
 	stretched := min(max((float64(i)-low)/(high-low), 0), 1)
-	return float32(stretched/(r.Factor*float64(power)) + (1-stretched)/float64(power))
+	return float32(stretched/float64(r.Factor*float64(power)) + (1-stretched)/float64(power))
 }
 
 // byLength reports whether frequencies depend on the length of the sequence.

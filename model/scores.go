@@ -66,7 +66,7 @@ func (s *Scores) Logits(token, first int, logits [][]float32) {
 			sum := states[v].cross
 			for i, e := range p {
 				if e != 0 { // else 0*Inf
-					sum += float64(e) * float64(r[i]-q[i])
+					sum += float64(float64(e) * float64(r[i]-q[i]))
 				}
 			}
 			states[v].cross = sum

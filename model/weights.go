@@ -10,16 +10,14 @@ import (
 
 // Weights gives the parameters of a model by their tensor names, for example
 // "model.layers.0.mlp.up_proj.weight". A checkpoint is one, and so is anything
-// that computes rows when asked. Its methods are safe for concurrent use.
+// that computes rows when asked. Its methods are safe for concurrent use. Values
+// must be comparable: Forward reads equal ones once.
 type Weights interface {
 	// Matrix opens a weight; it is an error if there is none of that name.
 	Matrix(param string) (Matrix, error)
 
 	// Vector reads a norm's weight or a bias.
 	Vector(param string) ([]float32, error)
-
-	// Has reports whether there is a parameter of that name.
-	Has(param string) bool
 }
 
 // Matrix is a weight whose rows can be read in float32, as inference multiplies
@@ -43,8 +41,6 @@ type checkpoint struct {
 	raw sync.Pool // *[]byte
 	row sync.Pool // *[]float32
 }
-
-func (s *checkpoint) Has(param string) bool { return s.c.Tensor(param) != nil }
 
 func (s *checkpoint) Matrix(param string) (Matrix, error) {
 	w := s.c.Weight(param)
