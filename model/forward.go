@@ -28,6 +28,11 @@ type Sink struct {
 
 	// Layer is called, by one goroutine, when a block is through.
 	Layer func(done, layers int)
+
+	// Inputs is called, by one goroutine, before linear layers are computed,
+	// once for those that share an input: "model.layers.0.self_attn.q_proj" and
+	// its siblings. An error of it ends the pass.
+	Inputs func(modules []string, in Inputs) error
 }
 
 // Options of a forward pass. The zero value has one worker for each processor.
@@ -44,6 +49,7 @@ func Forward(ctx context.Context, c *Config, variants []Variant, sequences [][]i
 	if err != nil {
 		return err
 	}
+	r.observer = sink.Inputs
 	if err := r.embed(); err != nil {
 		return err
 	}
@@ -82,6 +88,8 @@ type runner struct {
 	wide matrix // q, k, v; gate, up; logits
 	thin matrix // what a block adds to x
 	in   tiles  // input of a product
+
+	observer func(modules []string, in Inputs) error // of Sink.Inputs
 
 	scratch []scratch // by worker
 }
@@ -406,6 +414,9 @@ func (r *runner) head(sink func(token, first int, logits [][]float32)) error {
 		return err
 	}
 	m.adapter = "lm_head"
+	if err := r.observe([]linear{l}); err != nil {
+		return err
+	}
 	if err := r.lora(m); err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ type applied struct {
 // linears sets out to x W^T + b, adapters included, for several layers with
 // the same input, r.in.
 func (r *runner) linears(list []linear, out *matrix) error {
+	if err := r.observe(list); err != nil {
+		return err
+	}
 	var all []*opened
 	for _, l := range list {
 		m, err := r.open(l)
