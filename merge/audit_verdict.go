@@ -61,6 +61,11 @@ func (v Verdict) Level() Level {
 	return Error
 }
 
+// Worse reports whether v is worse than w.
+func (v Verdict) Worse(w Verdict) bool {
+	return slices.Index(verdicts[:], v) < slices.Index(verdicts[:], w)
+}
+
 // Finding is one thing an audit found wrong, over all layers it concerns.
 type Finding struct {
 	Verdict Verdict  `json:"verdict"`

@@ -7,7 +7,7 @@ import (
 )
 
 // scope is where an action's keys work.
-type scope uint8
+type scope uint16
 
 const (
 	inLayers scope = 1 << iota
@@ -18,8 +18,9 @@ const (
 	inInsight
 	inCompare
 	inTour
+	inAudit
 	inPanes = inLayers | inBlocks | inBlock | inAlerts
-	inAny   = inPanes | inExplain | inInsight | inCompare | inTour
+	inAny   = inPanes | inExplain | inInsight | inCompare | inTour | inAudit
 )
 
 // action is something the user can do. Keys, footer, help, palette and
@@ -116,7 +117,7 @@ func layerActions() []action {
 
 func blockActions() []action {
 	const (
-		here   = inLayers | inBlocks | inExplain | inInsight | inCompare
+		here   = inLayers | inBlocks | inExplain | inInsight | inCompare | inAudit
 		inMaps = inBlocks | inCompare
 	)
 	return []action{
@@ -133,7 +134,7 @@ func blockActions() []action {
 		{"tensor.prev", []string{"["}, inPanes | inCompare, "", "Previous layer", "Look at the layer before, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(-1) }},
 		{"tensor.next", []string{"]"}, inPanes | inCompare, "", "Next layer", "Look at the layer after, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(1) }},
 		{"block.explain", []string{"e"}, inLayers | inBlocks | inBlock, "explain", "Explain this weight", "Dequantize, add, requantize: every step of one weight with its numbers.", (*app).noTrace, (*app).openExplain},
-		{"block.view", []string{"i"}, inBlock | inInsight, "view", "Next view", "Of a block the occupancy of its codes, the list of its weights, its bytes; of the insight the next chart.", nil, (*app).nextView},
+		{"block.view", []string{"i"}, inBlock | inInsight | inAudit, "view", "Next view", "Of a block the occupancy of its codes, the list of its weights, its bytes; of the insight the next chart, of an audit the next table.", nil, (*app).nextView},
 	}
 }
 
@@ -148,7 +149,7 @@ func alertActions() []action {
 
 func generalActions() []action {
 	all := []action{
-		{"go.in", []string{"enter"}, inPanes | inInsight, "", "Open", "Open a group, go from layer to blocks to block to explanation, to the place of an alert, or to a layer of a chart.", nil, (*app).goIn},
+		{"go.in", []string{"enter"}, inPanes | inInsight | inAudit, "", "Open", "Open a group, go from layer to blocks to block to explanation, to the place of an alert, or to a layer of a chart or an audit.", nil, (*app).goIn},
 		{"go.back", []string{"esc"}, inAny, "", "Back", "Close what is open, end a range, clear the filter, zoom out, go back to the layers. Never quits.", nil, (*app).goBack},
 		{"pane.next", []string{"tab"}, inPanes, "pane", "Next pane", "Move the focus to the next pane.", nil, func(a *app) tea.Cmd { return a.nextPane(1) }},
 		{"pane.prev", []string{"shift+tab"}, inPanes, "", "Previous pane", "Move the focus to the pane before.", nil, func(a *app) tea.Cmd { return a.nextPane(-1) }},

@@ -48,6 +48,7 @@ type app struct {
 	feed   alertsPane
 	sight  sight
 	curves curves     // theoretical, for the insight
+	audit  *auditBox  // the last one, nil if there was none
 	lesson *tourFacts // numbers of the tours, nil before the first one
 
 	w, h     int

@@ -17,6 +17,7 @@ type engine interface {
 	newJob(plan merge.Plan, opt merge.Options) (runner, error)
 	examine(ctx context.Context, plan merge.Plan, s span) (*merge.Examination, error)
 	explain(ctx context.Context, plan merge.Plan, layer string, row, col int) (*quant.Trace, error)
+	audit(ctx context.Context, plan merge.Plan, merged *loader.Checkpoint, progress func(merge.AuditProgress)) (*merge.AuditReport, error)
 	adapters() []*loader.Adapter
 	// with returns an engine that knows one more adapter.
 	with(*loader.Adapter) engine
@@ -54,6 +55,10 @@ func (e projectEngine) examine(ctx context.Context, plan merge.Plan, s span) (*m
 
 func (e projectEngine) explain(ctx context.Context, plan merge.Plan, layer string, row, col int) (*quant.Trace, error) {
 	return e.p.Explain(ctx, plan, layer, row, col)
+}
+
+func (e projectEngine) audit(ctx context.Context, plan merge.Plan, merged *loader.Checkpoint, progress func(merge.AuditProgress)) (*merge.AuditReport, error) {
+	return e.p.Audit(ctx, plan, merged, progress)
 }
 
 func (e projectEngine) adapters() []*loader.Adapter { return e.p.Adapters }

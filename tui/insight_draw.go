@@ -25,7 +25,7 @@ func (x *insightBox) box(c canvas, w, h int) (title string, lines []string, curs
 		return title, c.message(w+2, h, "no figures yet", "D runs the merge without writing"), nil
 	}
 	detail := x.detail(c, w)
-	lines = append(lines, x.tabs(c, w))
+	lines = append(lines, c.tabs(chartNames[:], int(x.chart), w))
 	room := max(0, h-len(lines)-len(detail))
 	if w >= allChartsW && h >= allChartsH {
 		lw := w*11/20 - 3
@@ -50,19 +50,6 @@ func (x *insightBox) box(c canvas, w, h int) (title string, lines []string, curs
 		lines[i] = " " + c.fit(l, w) + " "
 	}
 	return title, lines, nil
-}
-
-// tabs names the charts; the arrows follow the one in brackets.
-func (x *insightBox) tabs(c canvas, w int) string {
-	var names []string
-	for i, n := range chartNames {
-		if chart(i) == x.chart {
-			names = append(names, c.paint.text(themes.BorderFocus, "["+n+"]"))
-		} else {
-			names = append(names, c.paint.text(themes.Dim, " "+n+" "))
-		}
-	}
-	return c.fit(strings.Join(names, ""), w)
 }
 
 // detail is the layer under the cursor and how it compares with the curve.

@@ -167,6 +167,7 @@ var scopeNames = []struct {
 	{inInsight, "Insight"},
 	{inCompare, "Compare"},
 	{inTour, "Tours"},
+	{inAudit, "Audit"},
 }
 
 // KeysMarkdown returns the table of keys and commands for the documentation.
@@ -229,7 +230,7 @@ func where(s scope) string {
 	for _, n := range []struct {
 		scope scope
 		name  string
-	}{{inLayers, "layers"}, {inBlocks, "blocks"}, {inBlock, "block"}, {inAlerts, "alerts"}, {inExplain, "explain"}, {inInsight, "insight"}, {inCompare, "compare"}, {inTour, "tours"}} {
+	}{{inLayers, "layers"}, {inBlocks, "blocks"}, {inBlock, "block"}, {inAlerts, "alerts"}, {inExplain, "explain"}, {inInsight, "insight"}, {inCompare, "compare"}, {inTour, "tours"}, {inAudit, "audit"}} {
 		if s&n.scope != 0 {
 			names = append(names, n.name)
 		}

@@ -52,12 +52,13 @@ func lensActions() []action {
 	return []action{
 		{"lens.insight", []string{"I"}, inPanes, "insight", "Insight into all layers", "Delta ratio against kept with what theory says, the spread of kept, kept over the depth of the model.", (*app).noFigures, (*app).openInsight},
 		{"lens.compare", []string{"W"}, inPanes | inCompare, "", "Compare with another plan…", "The layer under the plan and under another one, side by side: bf16, dithered, another scale, the saved plan, another adapter.", (*app).noPlanned, (*app).askCompare},
+		{"lens.audit", []string{"K"}, inPanes | inAudit, "", "Audit a merged checkpoint…", "Check whether a merged checkpoint, whoever made it, holds what the plan says: applied, wrong scale, missing, twice, other base or adapter.", (*app).noPlanned, (*app).openAudit},
 	}
 }
 
 // nextView shows the block pane's next view, or the next chart.
 func (a *app) nextView() tea.Cmd {
-	if x, ok := a.topOverlay().(*insightBox); ok {
+	if x, ok := a.topOverlay().(interface{ cycle() }); ok {
 		x.cycle()
 		return nil
 	}

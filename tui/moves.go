@@ -55,8 +55,11 @@ func (a *app) page(d, part int) tea.Cmd {
 // goIn goes one step deeper: group, layer, blocks, block, explanation; or from
 // an alert to its place.
 func (a *app) goIn() tea.Cmd {
-	if x, ok := a.topOverlay().(*insightBox); ok {
+	switch x := a.topOverlay().(type) {
+	case *insightBox:
 		return a.goThere(x)
+	case *auditBox:
+		return a.goAudited(x)
 	}
 	switch a.focus {
 	case layersID:
@@ -110,6 +113,9 @@ func (a *app) goBack() tea.Cmd {
 	case *tourBox:
 		a.endTour(l)
 		return nil
+	case *auditBox:
+		a.endAudit(l)
+		return nil
 	case lens:
 		a.pop(l)
 		return nil
@@ -158,6 +164,9 @@ func (a *app) goWorst() tea.Cmd {
 	case *insightBox:
 		x.worst()
 		return nil
+	case *auditBox:
+		x.worst()
+		return nil
 	case *compareBox:
 		x.lead().worst()
 		x.align()
@@ -184,6 +193,9 @@ func (a *app) goWorst() tea.Cmd {
 func (a *app) goNext(d int) tea.Cmd {
 	switch x := a.topOverlay().(type) {
 	case *insightBox:
+		x.next(d)
+		return nil
+	case *auditBox:
 		x.next(d)
 		return nil
 	case *compareBox:
