@@ -39,6 +39,17 @@ func (d *dossier) code() int {
 	return exitFine
 }
 
+// warnings counts alerts of level warning.
+func (d *dossier) warnings() int {
+	n := 0
+	for _, al := range allAlerts(d.report) {
+		if al.Level == merge.Warning {
+			n++
+		}
+	}
+	return n
+}
+
 // verdict says in a sentence how the report was judged.
 func (d *dossier) verdict() string {
 	var rules []string
@@ -49,8 +60,14 @@ func (d *dossier) verdict() string {
 		rules = append(rules, "with --fail-on "+strings.Join(d.failOn, ","))
 	}
 	by := strings.Join(append([]string{""}, rules...), " ")
-	if len(d.findings) == 0 {
+	switch {
+	case len(d.findings) > 0:
+	case len(rules) > 0:
 		return "passed" + by
+	case d.warnings() > 0: // nobody asked for a judgement: "passed" would be one
+		return "no errors, " + plural(d.warnings(), "warning")
+	default:
+		return "no errors"
 	}
 	return "failed" + by + ": " + plural(len(d.findings), "finding")
 }

@@ -69,7 +69,7 @@ func TestVerdict(t *testing.T) {
 		want   string
 		code   int
 	}{
-		{nil, "passed", exitFine},
+		{nil, "no errors, 1 warning", exitFine},
 		{[]string{"nonfinite"}, "passed with --fail-on nonfinite", exitFine},
 		{[]string{"erased", "shape"}, "failed with --fail-on erased,shape: 1 finding", exitAlerts},
 	} {

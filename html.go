@@ -33,7 +33,7 @@ type page struct {
 	Facts   [][2]string
 	Figures [][2]string // kept comes first
 	Kept    string      // its class
-	Failed  bool
+	Mood    string      // class of the verdict
 	Verdict string
 	Summary []string
 
@@ -84,6 +84,17 @@ func htmlPage(d *dossier) ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// mood is the class of the verdict.
+func mood(d *dossier) string {
+	switch {
+	case len(d.findings) > 0:
+		return "bad"
+	case d.warnings() > 0:
+		return "warn"
+	}
+	return "good"
+}
+
 func newPage(d *dossier) (*page, error) {
 	style := themeVariables() + pageStyle
 	p := &page{
@@ -95,7 +106,7 @@ func newPage(d *dossier) (*page, error) {
 		Facts:   cleanPairs(d.facts()),
 		Figures: d.totals(),
 		Kept:    keptClass(d.report.Totals.Kept),
-		Failed:  len(d.findings) > 0,
+		Mood:    mood(d),
 		Verdict: clean(d.verdict()),
 		Layers:  pageLayers(d),
 		Worst:   pageBlocks(d.report),
