@@ -2,14 +2,28 @@ package model
 
 // attention is the scratch of one worker.
 type attention struct {
-	keys, values []float32 // of a head and sequence, in panels
-	query, prob  []float32 // tiles
-	scores, out  matrix
+	own         kept
+	query, prob []float32 // tiles
+	scores, out matrix
+}
+
+// kept are the keys and values of a head and sequence, in panels.
+type kept struct {
+	keys, values []float32
+	capacity     int // tokens there is room for
+}
+
+// resize makes room for n tokens. What is behind the last panel of keys is 0.
+func (k *kept) resize(n, dim int) {
+	k.capacity = n
+	k.keys = grow(k.keys, roundUp(n, panelCols)*dim)
+	k.values = grow(k.values, n*roundUp(dim, panelCols))
+	clear(k.keys[n/panelCols*panelCols*dim:])
 }
 
 // attend sets thin to the attention of in, output projection included.
-func (r *runner) attend(name string, l LayerConfig) error {
-	c := r.c
+func (r *runner) attend(layer int, name string) error {
+	c, l := r.c, r.c.Layers[layer]
 	in, out, k, v := c.attentionLinears(name)
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
 	r.wide.resize(r.x.rows, v+kv)
@@ -22,8 +36,14 @@ func (r *runner) attend(name string, l LayerConfig) error {
 	per := len(r.sequences) * c.KVHeads
 	err := parallel(r.ctx, r.workers, per*len(r.variants), func(w, i int) error {
 		seq, head := i%per/c.KVHeads, i%c.KVHeads
-		h := heads{runner: r, attention: &r.scratch[w].att, n: len(r.sequences[seq]), dim: c.HeadDim, window: l.Window}
-		h.row = i/per*r.rows + r.starts[seq]
+		h := heads{runner: r, attention: &r.scratch[w].att, first: r.past(), dim: c.HeadDim, window: l.Window}
+		h.n, h.row = h.first+len(r.sequences[seq]), i/per*r.rows+r.starts[seq]
+		if r.cache != nil {
+			h.kept = r.cache.at(layer, i)
+		} else {
+			h.kept = &h.own
+			h.resize(h.n, h.dim)
+		}
 		h.load(k+head*c.HeadDim, v+head*c.HeadDim)
 		group := c.Heads / c.KVHeads
 		for g := range group {
@@ -78,7 +98,7 @@ func (r *runner) turn(name string, l LayerConfig, k int) (err error) {
 				break
 			}
 			seq := r.owner[t]
-			rot, pos, row := r.rotations(l, seq), t-r.starts[seq], r.wide.row(i)
+			rot, pos, row := r.rotations(l, seq), r.past()+t-r.starts[seq], r.wide.row(i)
 			for h := range c.Heads + c.KVHeads {
 				at, w := h*c.HeadDim, qw
 				if h >= c.Heads {
@@ -95,30 +115,31 @@ func (r *runner) turn(name string, l LayerConfig, k int) (err error) {
 	})
 }
 
-// heads is the attention of one key/value head over one sequence. Tiles begin
-// at the sequence's first token and chains at multiples of chainLen keys, so
-// results depend on nothing else.
+// heads is the attention of one key/value head over one sequence, of which the
+// tokens from first on are at hand and those before are kept. Chains begin at
+// multiples of chainLen keys and those a query does not see weigh 0, so a result
+// does not depend on the tile it is in.
 type heads struct {
 	*runner
 	*attention
-	row, n, dim int // first row of wide, tokens, features
-	window      int
+	*kept
+	row      int // of wide, that of the first token at hand
+	first, n int // tokens
+	dim      int // features
+	window   int
 }
 
 // load packs keys and values, which begin at these columns.
 func (h *heads) load(k, v int) {
 	dims := roundUp(h.dim, panelCols)
-	h.keys = grow(h.keys, roundUp(h.n, panelCols)*h.dim)
-	h.values = grow(h.values, h.n*dims)
-	clear(h.keys[h.n/panelCols*panelCols*h.dim:])
-	for t := range h.n {
-		row := h.wide.row(h.row + t)
+	for t := h.first; t < h.n; t++ {
+		row := h.wide.row(h.row + t - h.first)
 		panel := h.keys[t/panelCols*panelCols*h.dim+t%panelCols:]
 		for j, x := range row[k : k+h.dim] {
 			panel[j*panelCols] = x
 		}
 		for p := 0; p < dims; p += panelCols {
-			dst := h.values[p*h.n+t*panelCols:][:panelCols]
+			dst := h.values[p*h.capacity+t*panelCols:][:panelCols]
 			clear(dst[copy(dst, row[v+p:v+min(p+panelCols, h.dim)]):])
 		}
 	}
@@ -134,11 +155,11 @@ func (h *heads) attend(q int) {
 	h.scores.resize(tileRows, h.n)
 	h.out.resize(tileRows, h.dim)
 	h.prob = grow(h.prob, h.n*tileRows)
-	for t0 := 0; t0 < h.n; t0 += tileRows {
-		rows := min(tileRows, h.n-t0)
+	for t0 := h.first; t0 < h.n; t0 += tileRows {
+		rows, row := min(tileRows, h.n-t0), h.row+t0-h.first
 		clear(h.query)
 		for i := range rows {
-			for j, x := range h.wide.row(h.row + t0 + i)[q : q+h.dim] {
+			for j, x := range h.wide.row(row + i)[q : q+h.dim] {
 				h.query[j*tileRows+i] = x
 			}
 		}
@@ -150,7 +171,7 @@ func (h *heads) attend(q int) {
 		interleave(h.prob, tileRows, h.scores.data[lo:], h.scores.stride, tileRows, hi-lo)
 		h.multiplyValues(lo, hi)
 		for i := range rows {
-			copy(h.wide.row(h.row + t0 + i)[q:q+h.dim], h.out.row(i))
+			copy(h.wide.row(row + i)[q:q+h.dim], h.out.row(i))
 		}
 	}
 }
@@ -198,6 +219,6 @@ func (h *heads) softmax(i, t, lo, hi int) {
 // multiple of chainLen.
 func (h *heads) multiplyValues(lo, hi int) {
 	for p := 0; p < h.out.stride; p += panelCols {
-		dot(h.out.data[p:], h.out.stride, h.prob, h.values[p*h.n+lo*panelCols:], hi-lo, false)
+		dot(h.out.data[p:], h.out.stride, h.prob, h.values[p*h.capacity+lo*panelCols:], hi-lo, false)
 	}
 }

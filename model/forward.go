@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 )
 
 // Variant is one way to run the model: its weights, and adapters kept separate.
@@ -45,15 +46,26 @@ type Options struct {
 // vocabulary, empty sequences and weights that are missing or of another shape
 // than c says are errors.
 func Forward(ctx context.Context, c *Config, variants []Variant, sequences [][]int32, sink Sink, opt Options) error {
-	r, err := newRunner(ctx, c, variants, sequences, opt)
+	r, err := newRunner(ctx, c, variants, opt)
 	if err != nil {
 		return err
 	}
+	if err := r.load(sequences); err != nil {
+		return err
+	}
 	r.observer = sink.Inputs
+	if err := r.blocks(sink); err != nil {
+		return err
+	}
+	return r.head(sink.Logits)
+}
+
+// blocks runs the embedding and all blocks.
+func (r *runner) blocks(sink Sink) error {
 	if err := r.embed(); err != nil {
 		return err
 	}
-	for i := range c.Layers {
+	for i := range r.c.Layers {
 		if err := r.layer(i); err != nil {
 			return fmt.Errorf("layer %d: %w", i, err)
 		}
@@ -61,10 +73,10 @@ func Forward(ctx context.Context, c *Config, variants []Variant, sequences [][]i
 			return err
 		}
 		if sink.Layer != nil {
-			sink.Layer(i+1, len(c.Layers))
+			sink.Layer(i+1, len(r.c.Layers))
 		}
 	}
-	return r.head(sink.Logits)
+	return nil
 }
 
 // runner is one forward pass. Activations of variant v begin at row v*rows.
@@ -82,6 +94,8 @@ type runner struct {
 	tokens    int
 	rows      int // tokens rounded up to whole tiles
 
+	cache *cache // of a Session, nil otherwise
+
 	rope map[ropeKey]*rotations
 
 	x    matrix // residual stream
@@ -96,7 +110,7 @@ type runner struct {
 
 type ropeKey struct {
 	rope   *Rope
-	length int // 0 if one table serves all
+	regime int
 }
 
 // scratch is the memory of one worker.
@@ -109,30 +123,14 @@ type scratch struct {
 	states [][]float32
 }
 
-func newRunner(ctx context.Context, c *Config, variants []Variant, sequences [][]int32, opt Options) (*runner, error) {
-	r := &runner{ctx: ctx, c: c, variants: variants, sequences: sequences, workers: opt.Workers, rope: map[ropeKey]*rotations{}}
+func newRunner(ctx context.Context, c *Config, variants []Variant, opt Options) (*runner, error) {
+	r := &runner{ctx: ctx, c: c, variants: variants, workers: opt.Workers, rope: map[ropeKey]*rotations{}}
 	if r.workers < 1 {
 		r.workers = runtime.GOMAXPROCS(0)
 	}
-	if len(variants) == 0 || len(sequences) == 0 {
-		return nil, errors.New("nothing to run: no variants or no sequences")
+	if len(variants) == 0 {
+		return nil, errors.New("nothing to run: no variants")
 	}
-	longest := 0
-	for i, s := range sequences {
-		if len(s) == 0 {
-			return nil, fmt.Errorf("sequence %d is empty", i)
-		}
-		for at, id := range s {
-			if id < 0 || int(id) >= c.Vocab {
-				return nil, fmt.Errorf("sequence %d: token %d at position %d is outside the vocabulary of %d", i, id, at, c.Vocab)
-			}
-			r.owner = append(r.owner, i)
-		}
-		r.starts = append(r.starts, r.tokens)
-		r.tokens += len(s)
-		longest = max(longest, len(s))
-	}
-	r.rows = roundUp(r.tokens, tileRows)
 	for _, v := range variants {
 		at := 0
 		for at < len(r.sources) && r.sources[at] != v.Weights {
@@ -143,43 +141,72 @@ func newRunner(ctx context.Context, c *Config, variants []Variant, sequences [][
 		}
 		r.source = append(r.source, at)
 	}
-	if err := r.fits(); err != nil {
-		return nil, err
-	}
-	r.tables(longest)
 	r.scratch = make([]scratch, r.workers)
 	for i := range r.scratch {
 		r.scratch[i].states = make([][]float32, len(variants))
 	}
-	r.x.resize(r.rows*len(variants), c.Hidden)
-	clear(r.x.data)
-	return r, nil
+	return r, r.fits()
 }
 
-// tables works out the rotations of every embedding and length.
-func (r *runner) tables(longest int) {
-	for _, l := range r.c.Layers {
-		if !l.Rope.byLength() {
-			if k := (ropeKey{l.Rope, 0}); r.rope[k] == nil {
-				r.rope[k] = l.Rope.table(longest)
-			}
-			continue
+// load makes room for a batch.
+func (r *runner) load(sequences [][]int32) error {
+	if len(sequences) == 0 {
+		return errors.New("nothing to run: no sequences")
+	}
+	r.sequences, r.starts, r.owner, r.tokens = sequences, r.starts[:0], r.owner[:0], 0
+	for i, s := range sequences {
+		if len(s) == 0 {
+			return fmt.Errorf("sequence %d is empty", i)
 		}
-		for _, s := range r.sequences {
-			if k := (ropeKey{l.Rope, len(s)}); r.rope[k] == nil {
-				r.rope[k] = l.Rope.table(len(s))
+		if err := r.c.known(s); err != nil {
+			return fmt.Errorf("sequence %d: %w", i, err)
+		}
+		r.owner = append(r.owner, slices.Repeat([]int{i}, len(s))...)
+		r.starts = append(r.starts, r.tokens)
+		r.tokens += len(s)
+		r.rotate(r.past() + len(s))
+	}
+	r.rows = roundUp(r.tokens, tileRows)
+	r.x.resize(r.rows*len(r.variants), r.c.Hidden)
+	clear(r.x.data)
+	return nil
+}
+
+// known checks that tokens are in the vocabulary.
+func (c *Config) known(ids []int32) error {
+	for at, id := range ids {
+		if id < 0 || int(id) >= c.Vocab {
+			return fmt.Errorf("token %d at position %d is outside the vocabulary of %d", id, at, c.Vocab)
+		}
+	}
+	return nil
+}
+
+// past is how many tokens went before those of the sequence at hand.
+func (r *runner) past() int {
+	if r.cache == nil {
+		return 0
+	}
+	return r.cache.filled
+}
+
+// rotate makes tables for every embedding and a sequence of length n.
+func (r *runner) rotate(n int) {
+	for _, l := range r.c.Layers {
+		k := ropeKey{l.Rope, l.Rope.regime(n)}
+		if t := r.rope[k]; t == nil || t.positions() < n {
+			positions := n
+			if r.cache != nil {
+				positions = max(n, r.cache.capacity)
 			}
+			r.rope[k] = l.Rope.table(n, positions)
 		}
 	}
 }
 
 // rotations returns the table of a layer for a sequence.
 func (r *runner) rotations(l LayerConfig, sequence int) *rotations {
-	k := ropeKey{rope: l.Rope}
-	if l.Rope.byLength() {
-		k.length = len(r.sequences[sequence])
-	}
-	return r.rope[k]
+	return r.rope[ropeKey{l.Rope, l.Rope.regime(r.past() + len(r.sequences[sequence]))}]
 }
 
 // embed fills x with the embeddings of the tokens.
@@ -196,7 +223,11 @@ func (r *runner) embed() error {
 		for v := range r.variants {
 			row := r.x.row(v*r.rows + t)[:r.c.Hidden]
 			seq := r.owner[t]
-			if err := tables[r.source[v]].Rows(row, int(r.sequences[seq][t-r.starts[seq]])); err != nil {
+			id := r.sequences[seq][t-r.starts[seq]]
+			if r.cache != nil {
+				id = r.cache.tokens[v][t]
+			}
+			if err := tables[r.source[v]].Rows(row, int(id)); err != nil {
 				return err
 			}
 			if r.c.EmbedScale != 1 {
@@ -287,7 +318,7 @@ func (r *runner) layer(i int) error {
 	if err := r.normed(name + "input_layernorm.weight"); err != nil {
 		return err
 	}
-	if err := r.attend(name+"self_attn.", r.c.Layers[i]); err != nil {
+	if err := r.attend(i, name+"self_attn."); err != nil {
 		return err
 	}
 	before := name + "post_attention_layernorm.weight"

@@ -34,7 +34,7 @@ func FuzzParseConfig(f *testing.F) {
 			}
 		}
 		if r := c.Layers[0].Rope; r.Dim < 1<<12 {
-			r.table(2)
+			r.table(2, 2)
 		}
 	})
 }

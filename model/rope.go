@@ -237,8 +237,16 @@ func (r *Rope) blend(i int, power float32) float32 {
 	return float32(stretched/float64(r.Factor*float64(power)) + (1-stretched)/float64(power))
 }
 
-// byLength reports whether frequencies depend on the length of the sequence.
-func (r *Rope) byLength() bool { return r.Type == "dynamic" || r.Type == "longrope" }
+// regime tells lengths of sequences apart that have different frequencies.
+func (r *Rope) regime(n int) int {
+	switch {
+	case r.Type == "dynamic" && n > r.maxPositions:
+		return n
+	case r.Type == "longrope" && n > r.OriginalMax:
+		return 1
+	}
+	return 0
+}
 
 // rotations are the cosines and sines [positions, Dim/2] of a sequence.
 type rotations struct {
@@ -246,9 +254,11 @@ type rotations struct {
 	cos, sin []float32
 }
 
-// table returns the rotations of positions [0, n) in a sequence of that length.
-func (r *Rope) table(n int) *rotations {
-	freq := r.frequencies(n)
+func (t *rotations) positions() int { return len(t.cos) / t.half }
+
+// table returns the rotations of positions [0, n) in a sequence of some length.
+func (r *Rope) table(length, n int) *rotations {
+	freq := r.frequencies(length)
 	t := &rotations{half: len(freq), cos: make([]float32, n*len(freq)), sin: make([]float32, n*len(freq))}
 	scale := float32(r.AttentionFactor)
 	for pos := range n {
