@@ -130,6 +130,9 @@ func (s *Scores) Tokens(variant int) []Token {
 	return list
 }
 
+// lse is that of the first token.
+func (s *Scores) lse(variant int) float64 { return s.states[variant].lse() }
+
 // lse is the logarithm of the sum of exp(logit).
 func (d *stream) lse() float64 { return float64(d.most) + math.Log(d.sum) }
 
