@@ -79,6 +79,23 @@ func checkForeign(name, dir string) error {
 	return nil
 }
 
+// FreeOutput returns dir or, if it holds a finished merge or files that are
+// none of mergescope's, the first of dir-2, dir-3 and so on that does not. An
+// unfinished run is not passed over: merging there goes on where it stopped.
+func FreeOutput(dir string) string {
+	const most = 1000
+	for n := 1; n < most; n++ {
+		name := dir
+		if n > 1 {
+			name = fmt.Sprintf("%s-%d", dir, n)
+		}
+		if err := checkForeign(name, name); err == nil || errors.Is(err, fs.ErrNotExist) {
+			return name
+		}
+	}
+	return dir
+}
+
 // resolve follows the symbolic links of the part of path that exists.
 func resolve(path string) (string, error) {
 	real, err := filepath.EvalSymlinks(path)

@@ -106,6 +106,18 @@ func TestLoneFile(t *testing.T) {
 		t.Errorf("second merge: error %v", err)
 	}
 
+	if got := FreeOutput(out); got != out+"-2" {
+		t.Errorf("after a finished merge %s is proposed", got)
+	}
+	writeFile(t, filepath.Join(out+"-2", "notes.txt"), nil)
+	if got := FreeOutput(out); got != out+"-3" {
+		t.Errorf("beside foreign files %s is proposed", got)
+	}
+	writeFile(t, filepath.Join(out+"-2", stateName), nil)
+	if got := FreeOutput(out); got != out+"-2" {
+		t.Errorf("beside an unfinished run %s is proposed", got)
+	}
+
 	writeFile(t, filepath.Join(root, "config.json"), []byte("{}"))
 	spec := outputSpec{dir: filepath.Join(root, "out2"), model: modelAt(t, file), plan: "p"}
 	if err := checkOutput(spec); !errors.Is(err, ErrRefused) {

@@ -10,10 +10,14 @@ import (
 type Aggregate uint8
 
 // Aggregates; Worst is the default, since a mean hides the single bad block.
-// Mean is the figure over all weights of the cell, not a mean of figures.
+// P99 is the figure that 99 of 100 blocks of the cell are no worse than: Worst
+// without the few that are alone. Mean is the figure over all weights of the
+// cell, not a mean of figures.
 const (
 	Worst Aggregate = iota
+	P99
 	Mean
+	NumAggregates
 )
 
 // Largest grid of a tile kept per layer while a job runs. Larger weights share
@@ -28,7 +32,7 @@ const (
 const tileBudget = 64 << 20
 
 // cellBytes is what a cell of a finished tile takes.
-const cellBytes = 1 + 4*2*int(NumMetrics)
+const cellBytes = 1 + 4*int(NumAggregates)*int(NumMetrics)
 
 // Grid places the blocks of one weight: Rows weight rows by Cols block columns
 // of Width weights each.
@@ -54,7 +58,7 @@ type Tile struct {
 
 	from, to int // weight rows the tile covers
 	state    []uint8
-	values   [NumMetrics][2][]float32 // by metric and aggregate, row-major; NaN where there is none
+	values   [NumMetrics][NumAggregates][]float32 // by metric and aggregate, row-major; NaN where there is none
 }
 
 // Span returns the weight rows [r0,r1) and block columns [c0,c1) under a cell.
@@ -112,10 +116,11 @@ func gridOf(rows, cols, width int) Grid {
 type cell struct {
 	sums     quant.Sums
 	worst    [NumMetrics]float64 // Metric.order of the worst block, NaN if none
+	tail     *tail               // nil while empty, and where no cell holds 100 blocks
 	nan, inf bool
 }
 
-func (c *cell) add(b *quant.BlockSum, nan bool) {
+func (c *cell) add(b *quant.BlockSum, nan bool, depth int) {
 	var s quant.Sums
 	s.Add(*b)
 	if c.sums.Blocks == 0 {
@@ -125,8 +130,15 @@ func (c *cell) add(b *quant.BlockSum, nan bool) {
 	if !b.Finite() {
 		c.nan, c.inf = c.nan || nan, c.inf || !nan
 	}
+	if depth > 1 && c.tail == nil {
+		c.tail = &tail{}
+	}
 	for m := range NumMetrics {
-		c.take(m, m.order(&s))
+		v := m.order(&s)
+		c.take(m, v)
+		if c.tail != nil {
+			c.tail.add(m, v, depth)
+		}
 	}
 }
 
@@ -144,7 +156,7 @@ func (c *cell) take(m Metric, v float64) {
 }
 
 // merge adds the blocks of o.
-func (c *cell) merge(o *cell) {
+func (c *cell) merge(o *cell, depth int) {
 	if o.sums.Blocks == 0 {
 		return
 	}
@@ -156,6 +168,20 @@ func (c *cell) merge(o *cell) {
 	for m := range NumMetrics {
 		c.take(m, o.worst[m])
 	}
+	if o.tail != nil {
+		if c.tail == nil {
+			c.tail = &tail{}
+		}
+		c.tail.merge(o.tail, depth)
+	}
+}
+
+// p99 is Metric.order of the block that 99 of 100 are no worse than.
+func (c *cell) p99(m Metric) float64 {
+	if c.tail == nil {
+		return c.worst[m]
+	}
+	return c.tail.p99(m)
 }
 
 func (c *cell) state() uint8 {
@@ -176,12 +202,14 @@ type heat struct {
 	grid       Grid
 	from, to   int // weight rows
 	rows, cols int // cells
+	depth      int // of the tails
 	cells      []cell
 }
 
 // newHeat covers weight rows [from, to) with at most rows by cols cells.
 func newHeat(g Grid, from, to, rows, cols int) *heat {
 	h := &heat{grid: g, from: from, to: to, rows: max(min(rows, to-from), 1), cols: max(min(cols, g.Cols), 1)}
+	h.depth = tailDepth(((to - from + h.rows - 1) / h.rows) * ((g.Cols + h.cols - 1) / h.cols))
 	h.cells = make([]cell, h.rows*h.cols)
 	return h
 }
@@ -208,13 +236,13 @@ func (h *heat) newPart(r0, r1 int) *part {
 
 // add puts the block whose first weight is (row, col) into its cell.
 func (h *heat) add(p *part, row, col int, b *quant.BlockSum, nan bool) {
-	p.cells[(h.rowOf(row)-p.first)*h.cols+h.colOf(col/h.grid.Width)].add(b, nan)
+	p.cells[(h.rowOf(row)-p.first)*h.cols+h.colOf(col/h.grid.Width)].add(b, nan, h.depth)
 }
 
 func (h *heat) merge(p *part) {
 	at := h.cells[p.first*h.cols:]
 	for i := range p.cells {
-		at[i].merge(&p.cells[i])
+		at[i].merge(&p.cells[i], h.depth)
 	}
 }
 
@@ -222,13 +250,16 @@ func (h *heat) merge(p *part) {
 func (h *heat) tile() *Tile {
 	t := &Tile{Grid: h.grid, Rows: h.rows, Cols: h.cols, from: h.from, to: h.to, state: make([]uint8, len(h.cells))}
 	for m := range NumMetrics {
-		t.values[m] = [2][]float32{make([]float32, len(h.cells)), make([]float32, len(h.cells))}
+		for a := range NumAggregates {
+			t.values[m][a] = make([]float32, len(h.cells))
+		}
 	}
 	for i := range h.cells {
 		c := &h.cells[i]
 		t.state[i] = c.state()
 		for m := range NumMetrics {
 			t.values[m][Worst][i] = float32(m.value(c.worst[m]))
+			t.values[m][P99][i] = float32(m.value(c.p99(m)))
 			t.values[m][Mean][i] = float32(m.Of(c.sums))
 		}
 	}

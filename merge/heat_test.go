@@ -2,6 +2,7 @@ package merge
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"mergescope/quant"
@@ -85,7 +86,7 @@ func TestAggregates(t *testing.T) {
 		{MetricErrorMax, 0.5, 0.5},
 		{MetricNonFinite, 0, 0},
 	} {
-		for a, want := range map[Aggregate]float64{Worst: c.worst, Mean: c.mean} {
+		for a, want := range map[Aggregate]float64{Worst: c.worst, P99: c.worst, Mean: c.mean} {
 			got, state := tile.At(c.m, a, 0, 0)
 			if state != CellValue || math.Abs(got-want) > 1e-6 {
 				t.Errorf("%s, aggregate %d: %g, state %d, want %g", c.m.Info().Name, a, got, state, want)
@@ -106,6 +107,37 @@ func TestAggregates(t *testing.T) {
 	}
 	if _, col, ok := tile.WorstCell(MetricKept, Worst); !ok || col != 2 {
 		t.Errorf("worst cell is column %d, %t", col, ok)
+	}
+}
+
+// TestP99 compares the tails with a sort of all blocks, whatever order they
+// come in and however the rows are shared out.
+func TestP99(t *testing.T) {
+	for _, n := range []int{1, 2, 99, 100, 101, 199, 200, 399, 1000} {
+		h := newHeat(Grid{n, 1, 64}, 0, n, 1, 1)
+		kept := make([]float64, n)
+		growth := make([]float64, n)
+		var parts []*part
+		for row := range n {
+			if row%7 == 0 {
+				parts = append(parts, h.newPart(row, min(row+7, n)))
+			}
+			kept[row], growth[row] = float64(row*61%n)/float64(n), 1+float64(row*37%n)
+			h.add(parts[len(parts)-1], row, 0, &quant.BlockSum{DD: 1, RD: float32(kept[row]), EE: 1, TT: 1, N: 64, OldAbsmax: 1, NewAbsmax: float32(growth[row])}, false)
+		}
+		for i := range parts {
+			h.merge(parts[len(parts)-1-i])
+		}
+		slices.Sort(kept)
+		slices.Sort(growth)
+		good := (99*n + 99) / 100 // blocks that are no worse, rounded up
+		tile := h.tile()
+		for m, want := range map[Metric]float64{MetricKept: kept[n-good], MetricGrowth: growth[good-1]} {
+			got, state := tile.At(m, P99, 0, 0)
+			if state != CellValue || math.Abs(got-want) > 1e-6*want {
+				t.Errorf("%s of %d blocks: %g, state %d, want %g", m.Info().Name, n, got, state, want)
+			}
+		}
 	}
 }
 

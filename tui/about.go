@@ -193,6 +193,14 @@ func (a *app) jobText(c canvas, w int) []string {
 			out = append(out, line("at work", c.bar(l.Fraction, bars)+" "+c.plain(a.book.short(a.book.layers[i].Weight.Name))))
 		}
 	}
+	if j.ended && j.err == nil && j.opt.Out != "" {
+		out = append(out, "")
+		for _, s := range a.mergedFacts() {
+			for _, l := range wrap(c.plain(s), w-2) {
+				out = append(out, " "+l)
+			}
+		}
+	}
 	if stopped > 0 {
 		out = append(out, line("stopped", c.paint.text(themes.Bad, plural(stopped, "layer")+", their original bytes are kept")))
 	}

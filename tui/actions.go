@@ -127,7 +127,7 @@ func blockActions() []action {
 		{"blocks.next", []string{"n"}, here, "", "Next hot place", "To the next layer with an alert, the next hot block, or the next block.", nil, func(a *app) tea.Cmd { return a.goNext(1) }},
 		{"blocks.prev", []string{"N"}, here, "", "Previous hot place", "The same backwards.", nil, func(a *app) tea.Cmd { return a.goNext(-1) }},
 		{"blocks.metric", []string{"v"}, inMaps, "metric", "Next metric", "Kept, SNR, relative error, codes changed, absmax growth, largest error, non-finite.", nil, func(a *app) tea.Cmd { return a.onMap(func(b *blocksPane) string { return b.cycleMetric(1) }) }},
-		{"blocks.aggregate", []string{"b"}, inMaps, "", "Next aggregate", "What a cell shows of the blocks under it: the worst or the mean.", nil, func(a *app) tea.Cmd { return a.onMap((*blocksPane).cycleAggregate) }},
+		{"blocks.aggregate", []string{"b"}, inMaps, "", "Next aggregate", "What a cell shows of the blocks under it: the worst, the 99th percentile or the mean.", nil, func(a *app) tea.Cmd { return a.onMap((*blocksPane).cycleAggregate) }},
 		{"blocks.map", []string{"c"}, inMaps, "", "Next colour map", "Magma, viridis, cividis, gray, diverging.", nil, func(a *app) tea.Cmd { return a.onMap((*blocksPane).cycleMap) }},
 		{"blocks.log", []string{"S"}, inMaps, "", "Logarithmic or linear scale", "Switch the scale of the colours.", nil, func(a *app) tea.Cmd { return a.onMap((*blocksPane).toggleLog) }},
 		{"blocks.lock", []string{"L"}, inBlocks, "", "Lock the scale", "Keep the ends of the scale while looking at other layers.", nil, func(a *app) tea.Cmd { return a.view(a.blocks.toggleLock()) }},

@@ -90,8 +90,8 @@ func (b *blocksPane) setMatrix(m matrix) {
 	switch {
 	case at.r0 > 0 || at.r1 < b.grid.Rows:
 		b.fine = m
-	case b.coarse == nil || !complete(b.coarse) || complete(m) && !finer(b.coarse, m):
-		b.coarse = m // a job's tile never replaces better data of the same plan
+	case !b.better(m):
+		b.coarse = m
 	}
 	if b.seeking && b.coarse != nil && complete(b.coarse) {
 		b.worst()
@@ -99,6 +99,22 @@ func (b *blocksPane) setMatrix(m matrix) {
 	}
 	b.row, b.col = min(b.row, max(0, b.grid.Rows-1)), min(b.col, max(0, b.grid.Cols-1))
 	b.refine()
+}
+
+// better reports whether the data of the whole tensor that are there serve the
+// view better than m of the same plan, for example a job's tile. Percentiles
+// need the cells of the view.
+func (b *blocksPane) better(m matrix) bool {
+	if b.coarse == nil || !complete(b.coarse) || !complete(m) {
+		return b.coarse != nil && complete(b.coarse)
+	}
+	if b.aggregate == merge.P99 {
+		g := b.layout(b.shape(), 0)
+		if now, then := aligned(b.coarse, g), aligned(m, g); now != then {
+			return now
+		}
+	}
+	return finer(b.coarse, m)
 }
 
 // setProblem says why no data comes, for example an error of Examine.

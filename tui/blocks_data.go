@@ -57,6 +57,12 @@ func (b *blocksPane) source(g geometry) matrix {
 	switch {
 	case exact(b.coarse):
 		return b.coarse
+	case b.aggregate == merge.P99: // percentiles of parts do not add up
+		for _, m := range []matrix{b.coarse, b.fine} {
+			if aligned(m, g) {
+				return m
+			}
+		}
 	case g.level == 0 && fine(b.coarse, min(g.cellRows, merge.TileRows), min(g.cellCols, merge.TileCols)):
 		return b.coarse
 	case g.level > 0 && b.fine != nil && b.fine.region().r0 == g.top && b.fine.region().r1 == g.top+g.rows &&
@@ -77,6 +83,16 @@ func (b *blocksPane) best(g geometry) matrix {
 		}
 	}
 	return b.coarse
+}
+
+// aligned reports whether the cells of m are those of a view.
+func aligned(m matrix, g geometry) bool {
+	if m == nil {
+		return false
+	}
+	at := m.region()
+	r, c := m.size()
+	return r == g.cellRows && c == g.wantCols() && at.r0 == g.top && at.r1 == g.top+g.rows
 }
 
 // fine reports whether m has at least so many cells.
@@ -181,6 +197,7 @@ func (b *blocksPane) combine(m matrix, metric merge.Metric, in region, i0, i1, j
 	out := sample{v: math.NaN()}
 	low := metric.Info().BadIsLow
 	var sum, weight float64
+	var all []float64 // for a percentile
 	for i := i0; i < i1; i++ {
 		for j := j0; j < j1; j++ {
 			v, state := m.at(metric, b.aggregate, i, j)
@@ -196,17 +213,33 @@ func (b *blocksPane) combine(m matrix, metric merge.Metric, in region, i0, i1, j
 			if state != merge.CellValue && metric != merge.MetricNonFinite {
 				continue
 			}
-			if b.aggregate == merge.Mean {
+			switch {
+			case b.aggregate == merge.Mean:
 				s := m.span(i, j)
 				n := float64(overlap(s.r0, s.r1, in.r0, in.r1) * overlap(s.c0, s.c1, in.c0, in.c1))
 				sum, weight = sum+n*v, weight+n
 				out.v = sum / weight
-			} else if math.IsNaN(out.v) || v != out.v && (v < out.v) == low {
+			case b.aggregate == merge.P99:
+				all = append(all, v)
+			case math.IsNaN(out.v) || v != out.v && (v < out.v) == low:
 				out.v = v
 			}
 		}
 	}
+	if len(all) > 0 {
+		out.v = percentile99(all, low)
+	}
 	return out
+}
+
+// percentile99 returns the figure that 99 of 100 are no worse than, as
+// merge.P99 does; of single blocks it is exact. It sorts what it is given.
+func percentile99(all []float64, low bool) float64 {
+	slices.Sort(all)
+	if low {
+		return all[len(all)/100]
+	}
+	return all[len(all)-1-len(all)/100]
 }
 
 func overlap(a0, a1, b0, b1 int) int { return max(0, min(a1, b1)-max(a0, b0)) }

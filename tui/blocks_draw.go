@@ -28,7 +28,9 @@ func (b *blocksPane) draw(c canvas, w, h int) []string {
 	}
 	out = append(out, b.drawMap(c, g, p, data, func(s sample) heat.Cell { return s.heat(scale, done) })...)
 	if g.legend {
-		out = append(out, p.Legend(b.legend(scale, name, c.glyphs()), w))
+		l := b.legend(scale, name, c.glyphs())
+		l.Notes = b.oneEnd(scale, data, c.glyphs())
+		out = append(out, p.Legend(l, w))
 	}
 	if g.footer {
 		out = append(out, b.drawFooter(c, g))

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"math"
+	"slices"
 
 	"mergescope/loader"
 	"mergescope/merge"
@@ -46,6 +47,7 @@ const badValues = 3
 
 func (f fakeMatrix) aggregate(m merge.Metric, a merge.Aggregate, at region) sample {
 	state, sum, n, worst := merge.CellEmpty, 0.0, 0.0, math.NaN()
+	var all []float64
 	for row := at.r0; row < at.r1; row++ {
 		for col := at.c0; col < at.c1; col++ {
 			v, kept := f.block(m, row, col), f.block(merge.MetricKept, row, col)
@@ -65,14 +67,22 @@ func (f fakeMatrix) aggregate(m merge.Metric, a merge.Aggregate, at region) samp
 				}
 				v = badValues
 			}
-			sum, n = sum+v, n+1
+			sum, n, all = sum+v, n+1, append(all, v)
 			if math.IsNaN(worst) || v != worst && (v < worst) == m.Info().BadIsLow {
 				worst = v
 			}
 		}
 	}
-	if a == merge.Mean {
+	switch {
+	case a == merge.Mean:
 		worst = sum / n
+	case a == merge.P99 && len(all) > 0:
+		slices.Sort(all)
+		good := (99*len(all) + 99) / 100 // rounded up
+		if m.Info().BadIsLow {
+			slices.Reverse(all)
+		}
+		worst = all[good-1]
 	}
 	return sample{worst, state}
 }

@@ -22,7 +22,7 @@ type blocksView struct {
 }
 
 // aggregates names the aggregates in the order of cycling.
-var aggregates = [...]string{merge.Worst: "worst", merge.Mean: "mean"}
+var aggregates = [...]string{merge.Worst: "worst", merge.P99: "p99", merge.Mean: "mean"}
 
 // cycleMetric, cycleMap, toggleLog, toggleLock, cycleAggregate change the view
 // and return a sentence for the toast.
@@ -73,10 +73,14 @@ func (b *blocksPane) toggleLock() string {
 
 func (b *blocksPane) cycleAggregate() string {
 	b.aggregate = merge.Aggregate((int(b.aggregate) + 1) % len(aggregates))
-	if b.aggregate == merge.Worst {
+	switch b.aggregate {
+	case merge.Worst:
 		return "a cell shows its worst block"
+	case merge.P99:
+		return "a cell shows what 99 of 100 of its blocks are no worse than; of fewer than 100 the worst"
+	default:
+		return "a cell shows the mean over its blocks, which hides single bad ones"
 	}
-	return "a cell shows the mean over its blocks, which hides single bad ones"
 }
 
 // isSigned reports whether the metric has a neutral middle.
@@ -137,6 +141,32 @@ func (b *blocksPane) legend(s heat.Scale, mapName string, g *glyphs) heat.Legend
 		Map:    mapName,
 		Flip:   s.Flip,
 	}
+}
+
+// oneEnd says that the whole map is in the colour of one end of the scale, so
+// that it shows nothing, and which keys change that, at length and briefly; nil
+// if it does not.
+func (b *blocksPane) oneEnd(s heat.Scale, data []sample, g *glyphs) []string {
+	const near = 0.02
+	low, high, n := 1.0, 0.0, 0
+	for _, d := range data {
+		if d.state == merge.CellValue {
+			p := s.Pos(d.v)
+			low, high, n = min(low, p), max(high, p), n+1
+		}
+	}
+	if n < 2 || low < 1-near && high > near {
+		return nil
+	}
+	end, other := s.Ends()
+	if (low >= 1-near) != s.Flip {
+		end = other
+	}
+	text := "all at " + g.figure(b.metric, end) + ": "
+	if _, density := b.density(b.geometry(b.shape())); b.aggregate != merge.Mean && density != "single" {
+		return []string{text + "b mean, L fit", text + "b, L"}
+	}
+	return []string{text + "L fit"}
 }
 
 // figure writes a value of a metric with its unit, a dash for NaN.

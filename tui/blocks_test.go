@@ -526,6 +526,58 @@ func TestCellsShowTheMean(t *testing.T) {
 	}
 }
 
+// A percentile of percentiles is none, so the pane asks for the cells of the
+// view and is content with those, whatever a job's tile brings meanwhile.
+func TestPercentilesNeedTheCellsOfTheView(t *testing.T) {
+	const rows, cols = 20000, 4
+	b := &blocksPane{}
+	b.setLayer(erasedLayer("x", rows, cols))
+	tile := tensor(rows, cols, merge.TileRows, merge.TileCols)
+	b.setMatrix(tile)
+	if s, ok := b.want(72, 12); ok {
+		t.Fatalf("the worst needs %+v beside a tile", s)
+	}
+	b.aggregate = merge.P99
+	s, ok := b.want(72, 12)
+	if !ok {
+		t.Fatal("percentiles are taken from a tile with other cells")
+	}
+	m := tensor(rows, cols, s.rows, s.cols)
+	b.setMatrix(m)
+	for range 2 {
+		if s, ok := b.want(72, 12); ok {
+			t.Fatalf("asks again for %+v", s)
+		}
+		b.setMatrix(tile)
+	}
+	g, data, done := b.shown()
+	if !done || g.cellRows != s.rows {
+		t.Fatalf("%d rows of cells, want %d", g.cellRows, s.rows)
+	}
+	for i, got := range data {
+		if v, state := m.at(merge.MetricKept, merge.P99, i/g.cellCols, i%g.cellCols); got.state != state || state == merge.CellValue && got.v != v {
+			t.Fatalf("cell %d: %v, want %g in state %d", i, got, v, state)
+		}
+	}
+	b.aggregate = merge.Worst
+	if s, ok := b.want(72, 12); ok {
+		t.Errorf("the worst needs %+v", s)
+	}
+}
+
+// Of single blocks the percentile is exact.
+func TestPercentileOfBlocks(t *testing.T) {
+	b := &blocksPane{layer: erasedLayer("x", 500, 1), grid: merge.Grid{Rows: 500, Cols: 1, Width: 64}}
+	b.aggregate = merge.P99
+	m := fakeMatrix{g: b.grid, r1: 500, rows: 500, cols: 1, block: func(_ merge.Metric, r, _ int) float64 { return float64(r + 1) }}
+	if got := b.combine(m, merge.MetricKept, region{0, 500, 0, 1}, 0, 500, 0, 1).v; got != 6 { // 495 of 500 keep 6 or more
+		t.Errorf("low: %g", got)
+	}
+	if got := b.combine(m, merge.MetricError, region{0, 500, 0, 1}, 0, 500, 0, 1).v; got != 495 {
+		t.Errorf("high: %g", got)
+	}
+}
+
 func TestFigures(t *testing.T) {
 	b := shown(192, 3)
 	c := sheet(themes.NoColor, true, false)
@@ -598,9 +650,11 @@ func TestScaleAndView(t *testing.T) {
 	if _, r := b.title(72); !strings.HasPrefix(r, "kept · worst of ") || !strings.HasSuffix(r, "rows/cell") {
 		t.Errorf("title %q", r)
 	}
-	b.cycleAggregate()
-	if _, r := b.title(72); !strings.HasPrefix(r, "kept · mean of ") {
-		t.Errorf("title %q", r)
+	for _, want := range []string{"kept · p99 of ", "kept · mean of "} {
+		b.cycleAggregate()
+		if _, r := b.title(72); !strings.HasPrefix(r, want) {
+			t.Errorf("title %q, want %q", r, want)
+		}
 	}
 }
 

@@ -70,8 +70,20 @@ func (d *confirm) choose(a *app, i int) tea.Cmd {
 	return nil
 }
 
+// confirmWidth is how wide a question gets where there is room.
+const confirmWidth = 72
+
+// head is how many lines come before the answers in w cells.
+func (d *confirm) head(w int) int {
+	n := 1
+	for _, s := range d.lines {
+		n += len(wrap(clean(s), w-4))
+	}
+	return n
+}
+
 func (d *confirm) box(c canvas, w, _ int) (title string, lines []string, cursor *tea.Position) {
-	w = min(w, 72)
+	w = min(w, confirmWidth)
 	for _, s := range d.lines {
 		for _, l := range wrap(c.plain(s), w-4) {
 			lines = append(lines, c.fit("  "+l, w))

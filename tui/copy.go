@@ -56,7 +56,8 @@ func (a *app) copyCommand() tea.Cmd {
 // commandLine is the merge command of the plan: adapters and scales where they
 // say it all, else the plan file.
 func (a *app) commandLine() (line string, file bool) {
-	plan, out := a.history.Now(), a.outDefault()
+	plan := a.history.Now()
+	out, _ := a.outDefault()
 	line = plan.CommandLine(out, a.opt.PlanFile)
 	return line, plan.CommandLine(out, "x") != plan.CommandLine(out, "y")
 }

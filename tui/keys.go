@@ -13,6 +13,7 @@ import (
 // registry.
 func (a *app) press(k tea.KeyPressMsg) tea.Cmd {
 	key := k.String()
+	a.letGo()
 	if key == "ctrl+c" {
 		return a.interrupt()
 	}

@@ -34,18 +34,25 @@ func (a *app) topLens() lens {
 }
 
 // lensHints is the footer of a lens: the way back, then as many keys as fit.
-func (a *app) lensHints(c canvas, l lens, w int) string {
-	s := " "
+// The spans are where the mouse finds them.
+func (a *app) lensHints(c canvas, l lens, w int) (line string, spans []hintSpan) {
+	line = " "
 	for _, h := range append([]lensHint{{"go.back", "back"}}, l.hints()...) {
 		hint := ""
+		var keys []hintSpan
 		for id := range strings.FieldsSeq(h.ids) {
-			hint += c.paint.text(themes.Key, hintKey(c, a.byID(id))) + " "
+			x, from := a.byID(id), width(line+hint)
+			hint += c.paint.text(themes.Key, hintKey(c, x)) + " "
+			keys = append(keys, hintSpan{from, width(line + hint), x})
 		}
-		if hint += h.word + "  "; width(s+hint) <= w+1 {
-			s += hint
+		if hint += h.word + "  "; width(line+hint) > w+1 {
+			continue
 		}
+		line += hint
+		keys[len(keys)-1].to = width(line) - 2 // the word too
+		spans = append(spans, keys...)
 	}
-	return c.fit(s, w)
+	return c.fit(line, w), spans
 }
 
 func lensActions() []action {

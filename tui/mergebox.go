@@ -26,17 +26,37 @@ func (a *app) askMerge() tea.Cmd {
 	if why := (*app).noPlanned(a); why != "" {
 		return a.say(themes.Warn, why)
 	}
-	a.push(&mergeBox{in: newField(a.outDefault(), ""), facts: a.mergeFacts()})
+	out, given := a.outDefault()
+	b := &mergeBox{in: newField(out, ""), facts: a.mergeFacts()}
+	a.push(b)
+	if given {
+		return nil
+	}
+	return a.work(func() tea.Msg { return freeMsg{b, out, merge.FreeOutput(out)} })
+}
+
+// freeMsg brings a directory that can be written to in place of the first
+// proposal.
+type freeMsg struct {
+	box       *mergeBox
+	from, out string
+}
+
+func (msg freeMsg) arrive(*app) tea.Cmd {
+	if msg.box.in.value() == msg.from && !msg.box.waiting { // nothing was typed meanwhile
+		msg.box.in.set(msg.out)
+	}
 	return nil
 }
 
-// outDefault proposes a directory beside where the program was started.
-func (a *app) outDefault() string {
+// outDefault proposes a directory beside where the program was started. given
+// says that it must be that one.
+func (a *app) outDefault() (out string, given bool) {
 	if a.opt.Out != "" {
-		return a.opt.Out
+		return a.opt.Out, true
 	}
 	if a.wrote != nil && a.wrote.state != merge.Done {
-		return a.wrote.out // go on where it stopped
+		return a.wrote.out, true // go on where it stopped
 	}
 	name := strings.Map(func(r rune) rune {
 		if strings.ContainsRune(`/\:*?"<>|`, r) {
@@ -44,7 +64,7 @@ func (a *app) outDefault() string {
 		}
 		return r
 	}, a.model.Name)
-	return filepath.Base(name) + "-merged"
+	return filepath.Base(name) + "-merged", false
 }
 
 // mergeFacts says what would be written and what is known of it.

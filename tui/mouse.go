@@ -1,6 +1,9 @@
 package tui
 
 import (
+	"slices"
+	"strings"
+
 	tea "charm.land/bubbletea/v2"
 )
 
@@ -12,8 +15,13 @@ const wheelRows = 3
 func (a *app) mouse(msg tea.MouseMsg) tea.Cmd {
 	m := msg.Mouse()
 	if top := a.topOverlay(); top != nil {
-		if w, ok := msg.(tea.MouseWheelMsg); ok {
-			return a.wheelOverlay(w)
+		switch msg := msg.(type) {
+		case tea.MouseWheelMsg:
+			return a.wheelOverlay(msg)
+		case tea.MouseClickMsg:
+			if m.Button == tea.MouseLeft {
+				return a.clickOverlay(m.X, m.Y)
+			}
 		}
 		return nil
 	}
@@ -82,19 +90,68 @@ func (a *app) click(x, y int) tea.Cmd {
 		}
 		return nil
 	}
+	if p, ok := a.tabAt(x, y); ok {
+		a.setFocus(p)
+		return nil
+	}
 	for _, s := range a.lay.slots {
-		switch {
-		case !s.at.contains(x, y):
-		case y == s.at.y && len(s.tabs) == 2: // the pane that is not shown
-			a.setFocus(s.tabs[0] + s.tabs[1] - s.pane)
-		default:
-			a.setFocus(s.pane)
-			if s.inside.contains(x, y) {
-				return a.clickInside(s, x-s.inside.x, y-s.inside.y)
-			}
+		if !s.at.contains(x, y) {
+			continue
+		}
+		a.setFocus(s.pane)
+		if s.inside.contains(x, y) {
+			return a.clickInside(s, x-s.inside.x, y-s.inside.y)
 		}
 	}
 	return nil
+}
+
+// tabAt returns the pane whose name is at a cell: in the header of a small
+// screen, or in a title that several panes share.
+func (a *app) tabAt(x, y int) (paneID, bool) {
+	c := a.skin.canvas(false)
+	if a.lay.form == onePane && a.lay.header.contains(x, y) {
+		at := a.w - width(a.tabs(c))
+		for p := layersID; p <= alertsID; p++ {
+			n := width(a.tab(c, p))
+			if x >= at && x < at+n {
+				return p, true
+			}
+			at += n
+		}
+		return 0, false
+	}
+	for _, s := range a.lay.slots {
+		if y != s.at.y || len(s.tabs) < 2 || a.lay.form == onePane {
+			continue
+		}
+		at := s.at.x + 3
+		for _, t := range a.slotTabs(c, s) {
+			n := width(t.text)
+			if x >= at && x < at+n {
+				return t.pane, true
+			}
+			at += n + 3 // the line between
+		}
+	}
+	return 0, false
+}
+
+// clickHead sorts by the column whose head is at x of w cells, the other way
+// round if it does already; left of the figures is the model's order.
+func (a *app) clickHead(x, w int) tea.Cmd {
+	end := w - 2 // the state has no head
+	for _, col := range slices.Backward(columns) {
+		if w < col.from {
+			continue
+		}
+		if x >= end-col.width && x < end {
+			f, _ := figureNamed(strings.ToLower(col.name))
+			return a.sortBy(f, a.tree.sorting() == f && !a.tree.turned)
+		}
+		end -= col.width
+	}
+	return a.sortBy(nil, false)
 }
 
 // clickInside puts a pane's cursor on a cell. A second click opens.
@@ -105,8 +162,11 @@ func (a *app) clickInside(s slot, x, y int) tea.Cmd {
 		if a.tree.chrome(s.inside.h) > 1 {
 			head = 1
 		}
+		if y < head {
+			return a.clickHead(x, s.inside.w)
+		}
 		row := a.tree.top + y - head
-		if y < head || row >= len(a.tree.rows) || y-head >= a.tree.height {
+		if row >= len(a.tree.rows) || y-head >= a.tree.height {
 			return nil
 		}
 		n := a.tree.nodes[a.tree.rows[row]]

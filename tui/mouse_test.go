@@ -1,6 +1,8 @@
 package tui
 
 import (
+	"strconv"
+	"strings"
 	"testing"
 
 	tea "charm.land/bubbletea/v2"
@@ -42,6 +44,102 @@ func TestClickOnATab(t *testing.T) {
 	r.send(click(s.at.x+4, s.at.y))
 	if _, ok := r.a.lay.slot(blockID); !ok || r.a.focus != blockID {
 		t.Error("a click on the title does not show the other pane")
+	}
+}
+
+// Every name of a pane takes the focus there, on the full screen and on a small
+// one too.
+func TestClickOnNamesOfPanes(t *testing.T) {
+	for _, size := range [][2]int{{120, 36}, {80, 24}, {60, 16}} {
+		r := demoRig(t, size[0], size[1], nil)
+		if size[1] > 16 {
+			r.press("F")
+		}
+		for p := alertsID; p >= layersID; p-- {
+			name := strconv.Itoa(int(p)) + " "
+			y := 1
+			if size[1] == 16 {
+				y = 0
+			}
+			line := strings.Split(r.text(), "\n")[y] + " "
+			x := width(line[:strings.LastIndex(line, name)])
+			r.send(click(x, y))
+			if r.a.focus != p {
+				t.Errorf("%v: a click on %q at %d focuses pane %d", size, name, x, r.a.focus)
+			}
+		}
+	}
+}
+
+func TestClickOnAColumnHeadSorts(t *testing.T) {
+	r := demoRig(t, 120, 36, nil)
+	s, _ := r.a.lay.slot(layersID)
+	line := strings.Split(r.text(), "\n")[s.inside.y]
+	at := func(head string) tea.MouseClickMsg {
+		return click(width(strings.Split(line, head)[0])+1, s.inside.y)
+	}
+	r.send(at("KEPT"))
+	if f := r.a.tree.sorting(); f == nil || f.name != "kept" || !r.a.tree.rising() {
+		t.Errorf("sorted by %v", f)
+	}
+	r.send(at("KEPT"))
+	if r.a.tree.rising() {
+		t.Error("a second click does not turn the order")
+	}
+	r.send(at("ERR"))
+	if f := r.a.tree.sorting(); f == nil || f.name != "err" {
+		t.Errorf("sorted by %v", f)
+	}
+	r.send(at("LAYER"))
+	if f := r.a.tree.sorting(); f != nil {
+		t.Errorf("sorted by %s", f.name)
+	}
+}
+
+// Items and answers are chosen by mouse, and a click beside a dialog closes it
+// unless something is typed there.
+func TestClickInDialogs(t *testing.T) {
+	r := demoRig(t, 120, 36, nil)
+	find := func(text string) tea.MouseClickMsg {
+		t.Helper()
+		for y, line := range strings.Split(r.text(), "\n") {
+			if before, _, ok := strings.Cut(line, text); ok {
+				return click(width(before), y)
+			}
+		}
+		t.Fatalf("%q is not on the screen:\n%s", text, r.text())
+		return click(0, 0)
+	}
+	r.press(":")
+	r.typed("next theme")
+	r.send(find("Next theme"))
+	if r.a.skin.theme.Name == "dark" || r.a.topOverlay() != nil {
+		t.Error("a click in the palette does not run the action")
+	}
+	r.press("?")
+	r.send(click(1, 1))
+	if r.a.topOverlay() != nil {
+		t.Error("a click beside the help does not close it")
+	}
+	r.press("m")
+	r.send(click(1, 1))
+	if _, ok := r.a.topOverlay().(*mergeBox); !ok {
+		t.Error("a click beside a question that takes text closes it")
+	}
+	r.press("esc")
+	chosen := 0
+	r.a.ask(&confirm{name: "a question", lines: []string{"one", "two"}, choices: []choice{
+		{"y", "the first answer", func(*app) tea.Cmd { chosen++; return nil }}, {"n", "the second answer", nil},
+	}}, false)
+	r.a.drawn.touch()
+	r.send(find("the first answer"))
+	if chosen != 1 || r.a.topOverlay() != nil {
+		t.Error("a click on an answer does not choose it")
+	}
+	r.press("I")
+	r.send(find("chart"))
+	if x, ok := r.a.topOverlay().(*insightBox); !ok || x.chart == 0 {
+		t.Error("a click on a hint of a lens does not run it")
 	}
 }
 

@@ -75,6 +75,8 @@ func (a *app) announce() tea.Cmd {
 			lines:   []string{clean(j.err.Error())},
 			choices: []choice{{"enter", "back", nil}},
 		}, true)
+	case j.opt.Out != "" && (a.lay.form < twoPanes || a.topOverlay() != nil || a.tree.typing):
+		return a.hold(themes.Good, a.mergedLine()) // a dialog would cover what the user is at
 	case j.opt.Out != "":
 		return a.ask(a.mergedDialog(), true)
 	case j.quiet:
@@ -83,14 +85,15 @@ func (a *app) announce() tea.Cmd {
 	return a.say(themes.Good, "dry run done: "+a.verdict())
 }
 
-// mergedDialog tells what was written and what to do next.
-func (a *app) mergedDialog() *confirm {
-	o := a.wrote
-	lines := []string{
-		fmt.Sprintf("%s merged into %s", plural(o.layers, "layer"), clean(o.out)),
-		a.verdict(),
-	}
-	if o.errors+o.warnings > 0 {
+// mergedLine tells what was written in one line.
+func (a *app) mergedLine() string {
+	return fmt.Sprintf("%s merged into %s, %s", plural(a.wrote.layers, "layer"), clean(a.wrote.out), a.wrote.alerts())
+}
+
+// mergedFacts tells what a merge left: kept, alerts, and what to do next.
+func (a *app) mergedFacts() []string {
+	lines := []string{a.verdict()}
+	if o := a.wrote; o.errors+o.warnings > 0 {
 		lines = append(lines, o.alerts())
 	}
 	for _, g := range merge.Guidance() {
@@ -98,6 +101,12 @@ func (a *app) mergedDialog() *confirm {
 			lines = append(lines, "", "next: "+g.Text)
 		}
 	}
+	return lines
+}
+
+// mergedDialog tells what was written and what to do next.
+func (a *app) mergedDialog() *confirm {
+	lines := append([]string{fmt.Sprintf("%s merged into %s", plural(a.wrote.layers, "layer"), clean(a.wrote.out))}, a.mergedFacts()...)
 	return &confirm{name: "merged", lines: lines, choices: []choice{
 		{"4", "see the alerts", func(a *app) tea.Cmd { a.setFocus(alertsID); return nil }},
 		{"enter", "back", nil},

@@ -170,8 +170,25 @@ func (p *picker) choose(a *app, run func(item) func(*app) tea.Cmd) tea.Cmd {
 	return run(it)(a)
 }
 
+// pickerWidth is how wide a list gets where there is room.
+const pickerWidth = 84
+
+// place returns how many lines come before the items in w by h cells, the first
+// item shown and how many have room.
+func (p *picker) place(w, h int) (head, top, room int) {
+	for _, s := range p.intro {
+		head += len(wrap(clean(s), min(w, pickerWidth)-2))
+	}
+	if p.input != nil {
+		head++
+	}
+	room = max(1, min(h-head-2, max(len(p.items), 1)))
+	return head, between(p.cur-room/2, 0, max(0, len(p.matches)-room)), room
+}
+
 func (p *picker) box(c canvas, w, h int) (title string, lines []string, cursor *tea.Position) {
-	w = min(w, 84)
+	_, top, room := p.place(w, h)
+	w = min(w, pickerWidth)
 	for _, s := range p.intro {
 		for _, l := range wrap(c.plain(s), w-2) {
 			lines = append(lines, c.fit(" "+c.paint.text(themes.Dim, l), w))
@@ -182,8 +199,6 @@ func (p *picker) box(c canvas, w, h int) (title string, lines []string, cursor *
 		cursor = &tea.Position{X: 3 + column, Y: len(lines)}
 		lines = append(lines, c.paint.text(themes.Key, " > ")+typed+" ")
 	}
-	room := max(1, min(h-len(lines)-2, max(len(p.items), 1)))
-	top := between(p.cur-room/2, 0, max(0, len(p.matches)-room))
 	for row := top; row < top+room; row++ {
 		if row >= len(p.matches) {
 			lines = append(lines, c.fit("", w))

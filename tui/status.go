@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -68,17 +69,21 @@ func (a *app) planText(c canvas, sep string) string {
 func (a *app) tabs(c canvas) string {
 	s := ""
 	for p := layersID; p <= alertsID; p++ {
-		n := strconv.Itoa(int(p))
-		if p == a.focus {
-			s += c.paint.text(themes.BorderFocus, "["+n+" "+paneNames[p]+"]")
-			continue
-		}
-		s += " " + c.paint.text(themes.Key, n) + " "
+		s += a.tab(c, p)
 	}
 	if a.busy() && a.job.run != nil {
 		s += " " + c.glyphs().percent(a.progress())
 	}
 	return s + " "
+}
+
+// tab is one pane in the header of a small screen.
+func (a *app) tab(c canvas, p paneID) string {
+	n := strconv.Itoa(int(p))
+	if p == a.focus {
+		return c.paint.text(themes.BorderFocus, "["+n+" "+paneNames[p]+"]")
+	}
+	return " " + c.paint.text(themes.Key, n) + " "
 }
 
 // progress is the share of the job that is done.
@@ -251,7 +256,8 @@ func (a *app) footer(c canvas, w int) string {
 			return c.fit(a.filterHints(c), w)
 		}
 	case lens:
-		return a.lensHints(c, top, w)
+		line, _ := a.lensHints(c, top, w)
+		return line
 	default:
 		return c.fit(" "+c.paint.text(themes.Key, "esc")+" back", w)
 	}
@@ -271,14 +277,27 @@ func (a *app) filterHints(c canvas) string {
 }
 
 // footerOrder lists the actions that have a hint, the most useful first: what
-// does not fit is left out. On a small screen the other panes are out of sight,
-// so the way to them comes first.
-func footerOrder(f form) []string {
-	ids := []string{
-		"job.cancel", "job.pause", "alerts.explain", "alerts.ack", "alerts.level",
+// does not fit is left out. What only the focused pane can do comes before what
+// all can. On a small screen the other panes are out of sight, so the way to
+// them comes first.
+func footerOrder(f form, focus paneID) []string {
+	ids := []string{"job.cancel", "job.pause"}
+	switch focus {
+	case blocksID:
+		ids = append(ids, "blocks.metric", "blocks.in", "blocks.worst", "block.explain")
+	case blockID:
+		ids = append(ids, "block.view", "block.explain")
+	case alertsID:
+		ids = append(ids, "alerts.explain", "alerts.ack", "alerts.level")
+	}
+	for _, id := range []string{
 		"plan.assign", "plan.all", "job.dry", "job.merge", "demo.broken", "demo.next",
 		"blocks.metric", "blocks.in", "block.view", "block.explain", "plan.output",
 		"mark.toggle", "tree.filter", "plan.up", "blocks.worst", "plan.undo",
+	} {
+		if !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
 	}
 	if f == onePane {
 		return append([]string{"pane.next"}, ids...)
@@ -311,7 +330,7 @@ func (a *app) hints(c canvas, w int) (line string, spans []hintSpan) {
 		at += n
 	}
 	s := a.currentScope()
-	for _, id := range footerOrder(a.lay.form) {
+	for _, id := range footerOrder(a.lay.form, a.focus) {
 		if x := a.byID(id); x.scope&s != 0 && x.reason(a) == "" {
 			add(x, w-tail)
 		}

@@ -13,6 +13,7 @@ type toast struct {
 	text string
 	role themes.Role
 	gen  int
+	held bool // until a key is pressed
 }
 
 // toastMsg takes a toast away, unless another one has come.
@@ -32,6 +33,21 @@ func (a *app) say(role themes.Role, text string) tea.Cmd {
 		stay = 4 * time.Second
 	}
 	return a.after(stay, toastMsg{a.toast.gen})
+}
+
+// hold shows a toast that stays until a key is pressed: news of what took so
+// long that nobody may be looking.
+func (a *app) hold(role themes.Role, text string) tea.Cmd {
+	a.note(role, text)
+	a.toast = toast{text: text, role: role, gen: a.toast.gen + 1, held: true}
+	return nil
+}
+
+// letGo takes a held toast away.
+func (a *app) letGo() {
+	if a.toast.held {
+		a.toast = toast{gen: a.toast.gen}
+	}
 }
 
 func (a *app) endToast(msg toastMsg) {

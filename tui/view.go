@@ -117,35 +117,51 @@ func (a *app) drawSlot(s slot) []string {
 			inside[i] = strings.Repeat(" ", pad) + inside[i]
 		}
 	}
-	return c.frame(a.slotTitle(c, s, left), right, inside, s.at.w, s.at.h)
+	return c.frame(a.slotTitle(c, s), right, inside, s.at.w, s.at.h)
 }
 
-// slotTitle is the number and name of a pane, and of the others in its place.
-func (a *app) slotTitle(c canvas, s slot, left string) string {
+// tabName is the name of a pane in a title, painted.
+type tabName struct {
+	pane paneID
+	text string
+}
+
+// slotTabs are the number and title of a pane and the names of the others in its
+// place.
+func (a *app) slotTabs(c canvas, s slot) []tabName {
+	left, _ := a.pane(s.pane).title(s.at.w)
 	role := themes.Title
 	if s.pane == a.focus {
 		role = themes.BorderFocus
 	}
-	var tabs []string
+	var tabs []tabName
 	for _, p := range s.tabs {
-		name := paneNames[p]
-		if p == alertsID {
-			if n := len(a.feed.alerts); n > 0 && s.pane != p {
-				name += " " + strconv.Itoa(n)
-			}
+		number, name := strconv.Itoa(int(p)), paneNames[p]
+		if n := len(a.feed.alerts); p == alertsID && n > 0 {
+			name += " " + strconv.Itoa(n)
 		}
+		if p == s.pane {
+			name = c.plain(left)
+		}
+		text := c.paint.text(themes.Dim, number+" "+name)
 		switch {
-		case p == s.pane && p == alertsID && a.flash:
-			tabs = append(tabs, c.paint.text(themes.Bad, strconv.Itoa(int(p))+" "+left))
-		case p == s.pane:
-			tabs = append(tabs, c.paint.text(themes.Key, strconv.Itoa(int(p)))+" "+c.paint.text(role, left))
 		case p == alertsID && a.flash:
-			tabs = append(tabs, c.paint.text(themes.Bad, strconv.Itoa(int(p))+" "+name))
-		default:
-			tabs = append(tabs, c.paint.text(themes.Dim, strconv.Itoa(int(p))+" "+name))
+			text = c.paint.text(themes.Bad, number+" "+name)
+		case p == s.pane:
+			text = c.paint.text(themes.Key, number) + " " + c.paint.text(role, name)
 		}
+		tabs = append(tabs, tabName{p, text})
 	}
-	return strings.Join(tabs, " "+c.paint.text(themes.Border, c.glyphs().thin.v)+" ")
+	return tabs
+}
+
+// slotTitle joins the tabs of a slot.
+func (a *app) slotTitle(c canvas, s slot) string {
+	var texts []string
+	for _, t := range a.slotTabs(c, s) {
+		texts = append(texts, t.text)
+	}
+	return strings.Join(texts, " "+c.paint.text(themes.Border, c.glyphs().thin.v)+" ")
 }
 
 // exactly makes lines h of w cells whatever a pane drew.
@@ -167,17 +183,12 @@ func (a *app) drawOverlays(lines []string) *tea.Cursor {
 	for i, o := range a.overlays {
 		c := a.skin.canvas(i == len(a.overlays)-1)
 		title, inside, at := o.box(c, a.w-4, a.h-4)
-		w := 0
-		for _, l := range inside {
-			w = max(w, width(l))
-		}
-		inside = inside[:min(len(inside), a.h-4)]
-		box := c.frame(c.paint.text(themes.Title, c.plain(title)), "", inside, w+2, len(inside)+2)
-		x, y := (a.w-w-2)/2, max(1, (a.h-len(inside)-2)/2)
-		stamp(lines, box, x, y)
+		in := a.boxAt(inside)
+		box := c.frame(c.paint.text(themes.Title, c.plain(title)), "", inside[:in.h], in.w+2, in.h+2)
+		stamp(lines, box, in.x-1, in.y-1)
 		cursor = nil
 		if at != nil {
-			cursor = tea.NewCursor(x+1+at.X, y+1+at.Y)
+			cursor = tea.NewCursor(in.x+at.X, in.y+at.Y)
 			cursor.Blink = false
 		}
 	}

@@ -1,6 +1,7 @@
 package heat
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -11,11 +12,12 @@ type Legend struct {
 	Low, High string // values at the ends of the ramp, units included
 	Scale     string // "lin", "log", and whether the ends are fitted
 	Map       string
-	Flip      bool // the hot end is at Low
+	Flip      bool     // the hot end is at Low
+	Notes     []string // what to know of this map before the rest, in falling length
 }
 
 // Legend draws l as one line of w characters: always the metric, the ramp and
-// both ends, then as much of the scale, the map and the special glyphs as fits.
+// both ends, then as much of the notes, the scale, the map and the special glyphs as fits.
 // Where not even that fits it is the ramp alone.
 func (p *Painter) Legend(l Legend, w int) string {
 	var out writer
@@ -33,9 +35,13 @@ func (p *Painter) Legend(l Legend, w int) string {
 		p.ramp(&out, min(10, w-name-ends), l.Flip)
 	}
 	out.text(plainFg, " "+l.High, w)
-	for _, s := range []string{"  " + l.Scale, "  " + l.Map} {
-		if out.n+utf8.RuneCountInString(s) <= w {
-			out.text(p.none, s, w)
+	fits := func(s string) bool { return out.n+2+utf8.RuneCountInString(s) <= w }
+	if i := slices.IndexFunc(l.Notes, fits); i >= 0 {
+		out.text(p.inf, "  "+l.Notes[i], w)
+	}
+	for _, s := range []string{l.Scale, l.Map} {
+		if fits(s) {
+			out.text(p.none, "  "+s, w)
 		}
 	}
 	gap := "   "
