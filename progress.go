@@ -132,6 +132,8 @@ type statusLine struct {
 	Elapsed      float64 `json:"seconds"`
 	Remaining    float64 `json:"seconds_left"` // 0 if unknown
 	Alerts       int     `json:"alerts"`
+
+	Kept merge.Figure `json:"kept"` // over the finished layers; null before the first
 }
 
 func (j *jsonLines) update(s merge.Snapshot) {
@@ -162,6 +164,7 @@ func (j *jsonLines) print(kind string) {
 		LayersDone: s.LayersDone, LayersTotal: s.LayersTotal,
 		WeightsDone: s.WeightsDone, WeightsTotal: s.WeightsTotal, Rate: s.Rate,
 		Elapsed: s.Elapsed.Seconds(), Remaining: s.ETA.Seconds(), Alerts: len(s.Alerts),
+		Kept: s.Totals.Kept,
 	})
 }
 

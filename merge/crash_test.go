@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -81,16 +82,34 @@ func child(ctx context.Context, program, model, adapter, out string) *exec.Cmd {
 func TestKill(t *testing.T) {
 	model := filepath.Join(t.TempDir(), "model")
 	writeModel(t, model, 3, 8, 128<<10)
-	kill(t, model, "", 10)
+	kill(t, model, "", kills(t, 10))
 }
 
 // TestKillJob does the same to the real engine.
 func TestKillJob(t *testing.T) {
 	golden := filepath.Join("..", "testdata", "golden")
-	kill(t, filepath.Join(golden, "bases", "llama-nf4-shards"), filepath.Join(golden, "cases", "shards", "adapter"), 5)
+	kill(t, filepath.Join(golden, "bases", "llama-nf4-shards"), filepath.Join(golden, "cases", "shards", "adapter"), kills(t, 3))
+	kill(t, filepath.Join(demoDir, "base-nf4"), filepath.Join(demoDir, "adapter-gocode"), kills(t, 3))
 }
 
+// kills returns how often a test kills: few times in an ordinary run, as often
+// as MERGESCOPE_KILLS says in a thorough one.
+func kills(t *testing.T, few int) int {
+	t.Helper()
+	v := os.Getenv("MERGESCOPE_KILLS")
+	if v == "" {
+		return few
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// kill merges again and again until so many of the processes were killed.
 func kill(t *testing.T, model, adapter string, times int) {
+	t.Helper()
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -105,25 +124,32 @@ func kill(t *testing.T, model, adapter string, times int) {
 	want := results(t, ref)
 
 	dir := filepath.Join(t.TempDir(), "out")
-	for range times {
+	finished, left := 0, 0
+	for killed := 0; killed < times; {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.Int64N(int64(took))))
 		cmd := child(ctx, program, model, adapter, dir)
 		b, err := cmd.CombinedOutput() // killed when ctx ends
 		cancel()
-		if p := cmd.ProcessState; p != nil && p.Exited() && !p.Success() {
+		switch p := cmd.ProcessState; {
+		case p == nil: // the time was over before it began
+			continue
+		case !p.Exited():
+			killed++
+		case !p.Success():
 			t.Fatalf("%v\n%s", err, b)
 		}
 		sameFiles(t, "input", hashes(t, model), input)
 		if _, err := os.Stat(dir); err != nil {
 			continue
 		}
+		left++
 		got := results(t, dir)
-		t.Logf("left %v", keys(got))
 		checkInterrupted(t, got, want)
 		if got[configName] != "" && got[stateName] == "" { // nothing was left to do
 			delete(got, lockName)
 			sameFiles(t, "finished", got, want)
 			dir = filepath.Join(t.TempDir(), "out")
+			finished++
 		}
 	}
 	if b, err := child(t.Context(), program, model, adapter, dir).CombinedOutput(); err != nil {
@@ -131,6 +157,7 @@ func kill(t *testing.T, model, adapter string, times int) {
 	}
 	sameFiles(t, "resumed", results(t, dir), want)
 	sameFiles(t, "input", hashes(t, model), input)
+	t.Logf("%d kills, %d runs left something, %d outputs became whole", times, left, finished+1)
 }
 
 // results returns the digests of an output directory, the seconds in the report

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,8 +110,23 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	}
 	j.workers = max(2*runtime.GOMAXPROCS(0), j.limit)
 	j.pool.open, j.pool.panel, j.pool.end, j.pool.place = j.open, j.compute, j.end, j.place
-	j.pool.init(j.limit, j.todo)
+	j.pool.numel = func(layer int) int64 { return j.layers[layer].Weight.Numel() }
+	j.pool.init(j.limit, j.sequence())
 	return j, nil
+}
+
+// sequence is the order in which layers are computed: the smallest first, so
+// that figures appear soon whatever the size of the model, then as they come.
+func (j *Job) sequence() []int {
+	order := slices.Clone(j.todo)
+	if len(order) == 0 {
+		return order
+	}
+	first := slices.MinFunc(order, func(a, b int) int { return cmp.Compare(j.pool.numel(a), j.pool.numel(b)) })
+	i := slices.Index(order, first)
+	copy(order[1:i+1], order[:i])
+	order[0] = first
+	return order
 }
 
 // replace lists what is written beside the weights of the layers: their biases,

@@ -50,7 +50,9 @@ func (p *Project) lintScales() []Alert {
 	out = append(out, other.alert(Warning, CodeConflict, "weights whose nested_quant_map is not bitsandbytes' signed dynamic map: %d, first %s; "+
 		"scales are decoded with the file's map; a merge writes the standard one")...)
 	if skipped > 0 {
-		out = append(out, newAlert(Info, CodeNegAbsmax, "", fmt.Sprintf("weights whose scales were not looked at, to stay quick: %d", skipped)))
+		a := newAlert(Info, CodeNegAbsmax, "", fmt.Sprintf("weights whose scales were not looked at, to stay quick: %d", skipped))
+		a.Hint = "nothing to mend: what was looked at speaks for the rest, and figures of a report count every scale"
+		out = append(out, a)
 	}
 	return out
 }

@@ -4,14 +4,16 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 )
 
 // pool hands out work to a fixed set of goroutines: the panels of the layers in
 // flight in order, and a new layer when they run out. Few layers are in flight
-// at a time, which bounds memory, yet as many as there are workers, so that
-// small layers keep all of them busy.
+// at a time, which bounds memory, yet as many as there are workers if they are
+// small, so that these keep all of them busy.
 type pool struct {
+	numel func(layer int) int64                                 // weights of a layer
 	open  func(ctx context.Context, layer int) (*flight, error) // nil if there is nothing to compute
 	panel func(w *work, t task) error
 	end   func(ctx context.Context, w *work, layer int, f *flight) error
@@ -26,7 +28,13 @@ type pool struct {
 	queue   []int // layers not begun
 	opening int
 	flights []inFlight
+	aloft   int64 // weights of the layers opening and in flight
 }
+
+// maxAloft is how many weights may be in flight before another layer is opened.
+// With double quantization a weight has an eighth of a byte in memory while its
+// layer is in flight: its share of the scales before and after.
+const maxAloft = 512 << 20
 
 type inFlight struct {
 	layer int
@@ -118,7 +126,7 @@ func (p *pool) do(ctx context.Context, w *work, t task) (err error) {
 		return nil
 	}
 	err = p.end(ctx, w, t.layer, t.f)
-	p.landed(t.f)
+	p.landed(t.layer, t.f)
 	return err
 }
 
@@ -146,11 +154,12 @@ func (p *pool) take() (t task, ok bool) {
 			return task{l.layer, f, f.pass, f.claimed - 1}, true
 		}
 	}
-	if len(p.queue) == 0 || len(p.flights)+p.opening > p.limit {
+	if len(p.queue) == 0 || len(p.flights)+p.opening > p.limit || p.aloft > maxAloft {
 		return task{}, false
 	}
 	t.layer, p.queue = p.queue[0], p.queue[1:]
 	p.opening++
+	p.aloft += p.numel(t.layer)
 	return t, true
 }
 
@@ -160,6 +169,8 @@ func (p *pool) opened(layer int, f *flight) {
 	p.opening--
 	if f != nil {
 		p.flights = append(p.flights, inFlight{layer, f})
+	} else {
+		p.aloft -= p.numel(layer)
 	}
 	p.wake.Broadcast()
 	p.mu.Unlock()
@@ -182,14 +193,10 @@ func (p *pool) nextPass(f *flight) {
 }
 
 // landed takes a layer out of flight.
-func (p *pool) landed(f *flight) {
+func (p *pool) landed(layer int, f *flight) {
 	p.mu.Lock()
-	for i := range p.flights {
-		if p.flights[i].f == f {
-			p.flights = append(p.flights[:i], p.flights[i+1:]...)
-			break
-		}
-	}
+	p.aloft -= p.numel(layer)
+	p.flights = slices.DeleteFunc(p.flights, func(l inFlight) bool { return l.f == f })
 	p.wake.Broadcast()
 	p.mu.Unlock()
 }

@@ -44,7 +44,8 @@ func (f *flight) verdict(opt mergeOptions) *verdict {
 		v.Report.WorstBlock = &WorstBlock{Row: w.row, Col: w.col, Kept: Figure(w.kept)}
 	}
 	if s.nested() && !v.Stopped {
-		v.Report.OffsetUlp = &s.unsure
+		unsure := s.unsure // a pointer into s would keep all its scales as long as the report
+		v.Report.OffsetUlp = &unsure
 	}
 	if bad.Any() {
 		v.Report.Alerts = append(v.Report.Alerts, f.nonFiniteAlert(bad, updates, v.Stopped))
