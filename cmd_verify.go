@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,65 +16,185 @@ import (
 	"mergescope/merge"
 )
 
+// verifyFlags are the flags of verify.
+type verifyFlags struct {
+	sel              selection
+	eval             evalFlags
+	merged, progress string
+	failOn           []string
+	compare, on      []string
+	beside           []string
+	sensitivity      int
+	json             bool
+}
+
 func newVerify(a *app) *cobra.Command {
-	var sel selection
-	var merged, progress string
-	var failOn []string
-	var asJSON bool
+	var f verifyFlags
 	c := &cobra.Command{
 		Use:   "verify MODEL",
-		Short: "Check a merged checkpoint against model and adapter",
+		Short: "Check a merge by its weights and by running the model",
 		Long: `Check whether a merged checkpoint, made by whatever program and stored in
-whatever format, holds what MODEL and the adapters say. Weights are compared, no
-model is run. Found are adapters applied at a wrong scale, twice, not at all or in
-part, another base, another adapter, rows in a converter's order, NaN, and what
-changed without an adapter. Exits with 3 if the merge is not the one it should
-be; an adapter that requantization erased was merged right, see --fail-on.`,
+whatever format, holds what MODEL and the adapters say. Found are adapters applied
+at a wrong scale, twice, not at all or in part, another base, another adapter, rows
+in a converter's order, NaN, and what changed without an adapter. Exits with 3 if
+the merge is not the one it should be; an adapter that requantization erased was
+merged right, see --fail-on.
+
+With --text or --tokens the model is run as well, with the adapter kept separate and
+merged, and what changed is told: NLL, perplexity, KL, the token found most likely,
+by position, by text, and by depth. Without --merged the plan's merge is run before
+anything is written. --max-kl sets a bound to what may change.`,
 		Example: `mergescope verify ./model -a ./adapter --merged ./merged
+mergescope verify ./model -a ./adapter --merged ./merged --text validation.txt --max-kl 0.02
+mergescope verify ./model --plan mergescope-plan.json --time 60s
+mergescope verify demo -a demo:gocode-light --sensitivity
 mergescope verify org/name -a ./adapter --merged ./merged --fail-on erased --json`,
 		Args: arguments(1, 1),
-		RunE: func(c *cobra.Command, args []string) error {
-			if merged == "" {
-				return usagef("name the merged checkpoint: --merged DIR", "verify needs a merged checkpoint")
-			}
-			if err := checkVerdicts(failOn); err != nil {
-				return err
-			}
-			if err := sel.needAdapter(); err != nil {
-				return err
-			}
-			show, err := newProgress(progress, a.err)
-			if err != nil {
-				return err
-			}
-			s, err := a.open(args[0], sel)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			ckpt, err := a.source.Checkpoint(merged)
-			if err != nil {
-				return &failure{what: "open merged checkpoint", err: err}
-			}
-			defer ckpt.Close()
-			r, err := audit(c.Context(), s, ckpt, show)
-			if err != nil {
-				return err
-			}
-			a.code = verdictCode(r, failOn)
-			if asJSON {
-				return printJSON(a.out, r)
-			}
-			return printAudit(a.out, r)
-		},
+		RunE: func(c *cobra.Command, args []string) error { return a.verify(c, args[0], &f) },
 	}
-	sel.addPlan(c)
-	f := c.Flags()
-	f.StringVar(&merged, "merged", "", "merged checkpoint: a directory, a file or a name in the cache")
-	f.StringSliceVar(&failOn, "fail-on", nil, "exit with 3 on these verdicts too: erased, weak, undecided")
-	f.StringVar(&progress, "progress", "", "progress on stderr: bar, json or none (default: a bar on a terminal)")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
+	f.sel.addPlan(c)
+	f.eval.add(c)
+	fl := c.Flags()
+	fl.StringVar(&f.merged, "merged", "", "merged checkpoint: a directory, a file or a name in the cache")
+	fl.StringSliceVar(&f.failOn, "fail-on", nil, "exit with 3 on these verdicts too: erased, weak, undecided")
+	fl.StringArrayVar(&f.compare, "compare", nil, "run this plan file's merge beside the others; repeatable")
+	fl.StringArrayVar(&f.beside, "beside", nil, "run this checkpoint beside the others, as it is; repeatable")
+	fl.StringArrayVar(&f.on, "on", nil, "run the adapters on this base beside the others, kept separate; repeatable")
+	fl.IntVar(&f.sensitivity, "sensitivity", 0, "merge one layer at a time over about so many tokens and rank the layers by KL")
+	fl.Lookup("sensitivity").NoOptDefVal = "2048"
+	fl.StringVar(&f.progress, "progress", "", "progress on stderr: bar, json or none (default: a bar on a terminal)")
+	fl.BoolVar(&f.json, "json", false, "print JSON")
 	return c
+}
+
+// runs reports whether the model is to be run: if a flag needs it, or if there
+// is nothing else to check.
+func (f *verifyFlags) runs(c *cobra.Command) bool {
+	return f.merged == "" || f.eval.wanted(c) || len(f.compare)+len(f.on)+len(f.beside) > 0 || f.sensitivity > 0
+}
+
+func (f *verifyFlags) check(c *cobra.Command) error {
+	if f.merged == "" && len(f.failOn) > 0 {
+		return usagef("name the merged checkpoint: --merged DIR", "--fail-on is about verdicts on a merged checkpoint")
+	}
+	if f.merged == "" && f.sel.plan == "" && !f.eval.wanted(c) && len(f.compare)+len(f.on)+len(f.beside) == 0 && f.sensitivity <= 0 {
+		return usagef("name the merged checkpoint: --merged DIR, or run the plan before it is written: --text builtin", "verify needs a merged checkpoint or a text")
+	}
+	if f.sensitivity < 0 {
+		return usagef("about so many tokens for each layer", "--sensitivity: %d is negative", f.sensitivity)
+	}
+	if err := checkVerdicts(f.failOn); err != nil {
+		return err
+	}
+	if err := f.eval.check(c); err != nil {
+		return err
+	}
+	return f.sel.needAdapter()
+}
+
+// verify runs the command.
+func (a *app) verify(c *cobra.Command, name string, f *verifyFlags) error {
+	if err := f.check(c); err != nil {
+		return err
+	}
+	show, err := newProgress(f.progress, a.err)
+	if err != nil {
+		return err
+	}
+	s, err := a.open(name, f.sel)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var opt merge.EvalOptions
+	if f.runs(c) {
+		closeAll, err := f.variants(a, s, &opt)
+		defer closeAll()
+		if err != nil {
+			return err
+		}
+	}
+	var v verified
+	if f.merged != "" {
+		ckpt, err := a.source.Checkpoint(f.merged)
+		if err != nil {
+			return &failure{what: "open merged checkpoint", err: err}
+		}
+		defer ckpt.Close()
+		if v.AuditReport, err = audit(c.Context(), s, ckpt, show); err != nil {
+			return err
+		}
+		a.code = verdictCode(v.AuditReport, f.failOn)
+		opt.Merged = append([]*loader.Checkpoint{ckpt}, opt.Merged...)
+	}
+	if f.runs(c) {
+		if v.Run, err = a.evaluate(c.Context(), s, opt, f.progress); err != nil {
+			return err
+		}
+		a.code = max(a.code, alertCode(v.Run.Alerts, nil))
+	}
+	return f.print(a, v)
+}
+
+// variants opens what is run beside the merged checkpoint. closeAll is never
+// nil.
+func (f *verifyFlags) variants(a *app, s *session, opt *merge.EvalOptions) (closeAll func(), err error) {
+	var open []*loader.Checkpoint
+	closeAll = func() {
+		for _, c := range open {
+			c.Close()
+		}
+	}
+	if *opt, err = f.eval.options(a, s.project.Model); err != nil {
+		return closeAll, err
+	}
+	opt.Sensitivity = f.sensitivity
+	if f.merged == "" || f.sensitivity > 0 {
+		opt.Plans = append(opt.Plans, merge.NamedPlan{Name: merge.VariantPlan, Plan: s.plan})
+	}
+	for _, file := range f.compare {
+		p, err := readPlan(file)
+		if err != nil {
+			return closeAll, err
+		}
+		opt.Plans = append(opt.Plans, merge.NamedPlan{Name: filepath.Base(file), Plan: p})
+	}
+	for _, name := range f.beside {
+		c, err := a.source.Checkpoint(name)
+		if err != nil {
+			return closeAll, &failure{what: "open checkpoint", err: err}
+		}
+		open = append(open, c)
+		opt.Merged = append(opt.Merged, c)
+	}
+	for _, name := range f.on {
+		c, err := a.source.Checkpoint(name)
+		if err != nil {
+			return closeAll, &failure{what: "open base", err: err}
+		}
+		open = append(open, c)
+		opt.Bases = append(opt.Bases, merge.NewProject(c, s.project.Adapters...))
+	}
+	return closeAll, nil
+}
+
+// print shows the results.
+func (f *verifyFlags) print(a *app, v verified) error {
+	if f.json {
+		return printJSON(a.out, v)
+	}
+	if v.AuditReport != nil {
+		if err := printAudit(a.out, v.AuditReport); err != nil {
+			return err
+		}
+	}
+	if v.Run == nil {
+		return nil
+	}
+	if v.AuditReport != nil {
+		fmt.Fprintln(a.out)
+	}
+	return printEval(a.out, v.Run)
 }
 
 func checkVerdicts(names []string) error {

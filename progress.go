@@ -48,7 +48,15 @@ func isTerminal(w io.Writer) bool {
 }
 
 // watch runs a job and shows its snapshots ten times a second until it ends.
-func watch(ctx context.Context, job *merge.Job, p progress) (*merge.Report, error) {
+func watch(ctx context.Context, job *merge.Job, p progress) (report *merge.Report, err error) {
+	polling(func() { p.update(job.Snapshot()) }, func() { report, err = job.Run(ctx) })
+	p.update(job.Snapshot())
+	p.done(err)
+	return report, err
+}
+
+// polling calls show ten times a second until run returns, and not after.
+func polling(show, run func()) {
 	stop := make(chan struct{})
 	ended := make(chan struct{})
 	go func() {
@@ -58,18 +66,17 @@ func watch(ctx context.Context, job *merge.Job, p progress) (*merge.Report, erro
 		for {
 			select {
 			case <-tick.C:
-				p.update(job.Snapshot())
+				show()
 			case <-stop:
 				return
 			}
 		}
 	}()
-	report, err := job.Run(ctx)
-	close(stop)
-	<-ended
-	p.update(job.Snapshot())
-	p.done(err)
-	return report, err
+	defer func() {
+		close(stop)
+		<-ended
+	}()
+	run()
 }
 
 type silent struct{}

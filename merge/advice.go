@@ -52,6 +52,9 @@ var hints = map[Code]string{
 	CodeUnknownField:  "compare with the PEFT version that wrote it; " + adviseVerify,
 	CodeLoraBias:      adviseFloat + ", where the bias is scaled, or " + adviseSeparate + ", or train without lora_bias; --unsafe merges it as PEFT does without safe_merge",
 	CodeLowMem:        "load the adapter without low_cpu_mem_usage to get the weights merged here",
+	CodeUnknownTokens: "give a text in the model's language and encoding, or tokens with --tokens",
+	CodeLongWindow:    "choose a shorter --window, or a model that takes it",
+	CodeDiverges:      adviseSeparate + ", or " + adviseFloat + " for the layers that matter most (plan --keep-above --by kl)",
 	CodeDisk:          "choose another output directory or free some space",
 }
 

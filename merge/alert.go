@@ -64,6 +64,9 @@ const (
 	CodeOtherBase     Code = "other-base"
 	CodeUnknownField  Code = "unknown-field"
 	CodeLowMem        Code = "low-cpu-mem"
+	CodeUnknownTokens Code = "unknown-tokens"
+	CodeLongWindow    Code = "long-window"
+	CodeDiverges      Code = "diverges"
 )
 
 // Place says where an alert points. Row and Col are -1 where they say nothing.

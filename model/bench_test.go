@@ -58,7 +58,7 @@ func (n *noise) Matrix(param string) (Matrix, error) {
 		"lm_head": {n.c.Vocab, n.c.Hidden}, "embed_tokens": {n.c.Vocab, n.c.Hidden},
 	} {
 		if strings.Contains(param, part) {
-			return dense{n.values, size[0], size[1]}, nil
+			return &dense{n.values, size[0], size[1]}, nil
 		}
 	}
 	return nil, fmt.Errorf("no weight %s", param)

@@ -16,7 +16,7 @@ import (
 // overlay is a source of weights of which some are in memory.
 type overlay struct {
 	Weights
-	extra map[string]dense
+	extra map[string]*dense
 }
 
 func (o *overlay) Matrix(param string) (Matrix, error) {
@@ -29,13 +29,13 @@ func (o *overlay) Matrix(param string) (Matrix, error) {
 // merged adds the pairs of an adapter to the weights they are for.
 func merged(t *testing.T, w Weights, l LoRA) Weights {
 	t.Helper()
-	o := &overlay{w, map[string]dense{}}
+	o := &overlay{w, map[string]*dense{}}
 	for path, pairs := range l {
 		m, err := w.Matrix(path + ".weight")
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := dense{}
+		d := &dense{}
 		d.rows, d.cols = m.Size()
 		d.data = make([]float32, d.rows*d.cols)
 		if err := m.Rows(d.data, 0); err != nil {
@@ -324,9 +324,9 @@ type dense struct {
 	rows, cols int
 }
 
-func (m dense) Size() (rows, cols int) { return m.rows, m.cols }
+func (m *dense) Size() (rows, cols int) { return m.rows, m.cols }
 
-func (m dense) Rows(dst []float32, first int) error {
+func (m *dense) Rows(dst []float32, first int) error {
 	copy(dst, m.data[first*m.cols:(first+len(dst)/m.cols)*m.cols])
 	return nil
 }

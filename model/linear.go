@@ -1,6 +1,9 @@
 package model
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // linear names a linear layer and where its outputs go.
 type linear struct {
@@ -19,6 +22,7 @@ type opened struct {
 	col     int
 	in      int
 	weights []Matrix    // by source
+	reader  []int       // by source: the first one with the same matrix, which reads for all
 	biases  [][]float32 // by source, nil without
 	pairs   [][]applied // by variant
 }
@@ -59,6 +63,10 @@ func (r *runner) open(l linear) (*opened, error) {
 		}
 		if err := sized(name, w, l.out, m.in); err != nil {
 			return nil, err
+		}
+		m.reader = append(m.reader, len(m.weights))
+		if at := slices.Index(m.weights, w); at >= 0 {
+			m.reader[len(m.weights)] = at
 		}
 		m.weights = append(m.weights, w)
 	}
@@ -117,7 +125,10 @@ func (r *runner) run(list []*opened, out *matrix) error {
 	var tasks []task
 	for _, m := range list {
 		step := r.step(m)
-		for s := range r.sources {
+		for s, reader := range m.reader {
+			if reader != s {
+				continue
+			}
 			for r0 := 0; r0 < m.out; r0 += step {
 				tasks = append(tasks, task{m, s, r0, min(r0+step, m.out)})
 			}
@@ -139,7 +150,7 @@ func (r *runner) step(m *opened) int {
 	return min(max(roundUp(m.out/(4*r.workers), panelCols), panelCols), most)
 }
 
-// block computes outputs [r0, r1) for the variants of one source.
+// block computes outputs [r0, r1) for the variants that share a source's matrix.
 func (r *runner) block(s *scratch, m *opened, source, r0, r1 int, out *matrix) error {
 	n := r1 - r0
 	panels := roundUp(n, panelCols) / panelCols
@@ -151,7 +162,7 @@ func (r *runner) block(s *scratch, m *opened, source, r0, r1 int, out *matrix) e
 	packPanels(s.panels, s.rows, n, m.in)
 	per := r.rows / tileRows
 	for v := range r.variants {
-		if r.source[v] != source {
+		if m.reader[r.source[v]] != source {
 			continue
 		}
 		sum := []product{{&r.in, s.panels}}

@@ -30,7 +30,7 @@ func OpenLoRA(a *loader.Adapter) (LoRA, error) {
 		errs = append(errs, fmt.Errorf("%s: tensor %s: it replaces or edits a tensor (%s), which cannot be kept separate here", a.Path, o.Tensor.Name, o.Kind))
 	}
 	for _, m := range a.Modules {
-		p, err := openPair(m)
+		p, err := OpenPair(m)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: module %s: %w", a.Path, m.Path, err))
 			continue
@@ -50,7 +50,9 @@ func (l LoRA) Add(other LoRA) {
 	}
 }
 
-func openPair(m *loader.Module) (p Pair, err error) {
+// OpenPair reads the pair of a module at its own scale. An error says what
+// cannot be kept separate, or read.
+func OpenPair(m *loader.Module) (p Pair, err error) {
 	switch {
 	case m.Problem != nil:
 		return p, m.Problem

@@ -166,10 +166,16 @@ func (d *Depth) Hidden(layer, token int, states [][]float32) {
 // RelativeRMS is the rms of the difference after a block over that of the
 // reference, over all tokens.
 func (d *Depth) RelativeRMS(layer, variant int) float64 {
-	var diff, norm float64
+	diff, norm := d.Squares(layer, variant)
+	return math.Sqrt(diff / norm)
+}
+
+// Squares returns the sums of squares, over all tokens, of the difference after
+// a block and of the reference.
+func (d *Depth) Squares(layer, variant int) (diff, norm float64) {
 	at := (layer*d.variants + variant) * d.tokens
 	for _, s := range d.squares[at : at+d.tokens] {
 		diff, norm = diff+s[0], norm+s[1]
 	}
-	return math.Sqrt(diff / norm)
+	return diff, norm
 }

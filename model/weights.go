@@ -21,7 +21,8 @@ type Weights interface {
 }
 
 // Matrix is a weight whose rows can be read in float32, as inference multiplies
-// with them. It is safe for concurrent use.
+// with them. It is safe for concurrent use. Values must be comparable: where
+// several Weights have equal ones, Forward reads them once.
 type Matrix interface {
 	// Size returns out_features and in_features.
 	Size() (rows, cols int)
@@ -40,9 +41,26 @@ type checkpoint struct {
 	c   *loader.Checkpoint
 	raw sync.Pool // *[]byte
 	row sync.Pool // *[]float32
+
+	mu   sync.Mutex
+	last *stored // opened last: those who build on one checkpoint open a weight one after the other
 }
 
 func (s *checkpoint) Matrix(param string) (Matrix, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last != nil && s.last.w.Param == param {
+		return s.last, nil
+	}
+	m, err := s.open(param)
+	if err != nil {
+		return nil, err
+	}
+	s.last = m
+	return m, nil
+}
+
+func (s *checkpoint) open(param string) (*stored, error) {
 	w := s.c.Weight(param)
 	if w == nil || w.Param != param {
 		return nil, fmt.Errorf("%s: there is no weight %s", s.c.Name, param)

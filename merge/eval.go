@@ -1,0 +1,568 @@
+package merge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"mergescope/loader"
+	"mergescope/model"
+)
+
+// Names of the variants that every evaluation has.
+const (
+	VariantBase     = "base"
+	VariantSeparate = "separate"
+	VariantMerged   = "merged"
+	VariantPlan     = "plan"
+)
+
+// EvalOptions say what an evaluation runs, and for how long.
+type EvalOptions struct {
+	Texts   []EvalText
+	Window  int // tokens of a sequence; 0 means DefaultWindow, or what the model takes
+	Workers int // 0 means GOMAXPROCS
+
+	// MaxTokens and Time are budgets; 0 means none. An evaluation that ends early has
+	// run windows from all over the texts, and one at least.
+	MaxTokens int
+	Time      time.Duration
+
+	Merged []*loader.Checkpoint // to run as they are; the first is called VariantMerged
+	Plans  []NamedPlan          // to run without writing
+	Bases  []*Project           // other bases to run the adapters on, kept separate
+	Unsafe bool                 // plans merge non-finite values
+
+	// Sensitivity is how many tokens are run with one layer merged at a time, by
+	// the first of Plans; 0 for none.
+	Sensitivity int
+
+	// MaxKL is the mean KL, in nats per token, above which a merged variant raises
+	// an error; 0 means none.
+	MaxKL float64
+
+	Now func() time.Time // clock for alerts; nil means time.Now
+}
+
+// NamedPlan is a plan among others.
+type NamedPlan struct {
+	Name string
+	Plan Plan
+}
+
+// DefaultWindow is how many tokens a sequence has unless asked otherwise.
+const DefaultWindow = 512
+
+// Eval runs a model over texts in several variants at once: the base, the base
+// with the adapters of a plan kept separate, and what is to be held against
+// that. Run it once; Snapshot may be called at any time.
+type Eval struct {
+	p       *Project
+	plan    Plan
+	opt     EvalOptions
+	cfg     *model.Config
+	base    model.Weights
+	length  int
+	windows []window
+	order   []int // in which windows are run
+	names   []variantName
+	log     Log
+
+	mu       sync.Mutex // guards the fields below
+	state    State
+	err      error
+	phase    string
+	clock    stopwatch
+	dry      *Job               // of the plan being merged
+	cheap    map[string]*Report // what dry runs said, by plan
+	share    float64
+	variants []model.Variant // known once Run has merged the plans
+	tokens   [][]model.Token // by variant, in the order of running
+	depth    [][]model.Estimate
+	run      []int // windows that were run
+	report   *EvalReport
+}
+
+type variantName struct{ name, what string }
+
+// reference is the index of the variant others are held against.
+const reference = 1
+
+// NewEval checks everything that can be checked without reading weights. plan
+// says which adapters are kept separate in the reference, and at which scale.
+func NewEval(p *Project, plan Plan, opt EvalOptions) (*Eval, error) {
+	for _, n := range append([]NamedPlan{{Plan: plan}}, opt.Plans...) {
+		if err := p.Validate(n.Plan); err != nil {
+			return nil, err
+		}
+	}
+	e := &Eval{p: p, plan: plan, opt: opt, base: model.Checkpoint(p.Model), cheap: map[string]*Report{}}
+	e.log.Now = opt.Now
+	var err error
+	if e.cfg, err = runnable(p.Model); err != nil {
+		return nil, err
+	}
+	e.length = opt.Window
+	if most := min(DefaultWindow, e.cfg.MaxPositions); e.length <= 0 {
+		e.length = most
+	}
+	if e.length < 2 {
+		return nil, fmt.Errorf("a window of %s predicts nothing", count(e.length, "token"))
+	}
+	if e.windows, err = windowsOf(opt.Texts, e.length); err != nil {
+		return nil, err
+	}
+	e.order = spread(len(e.windows))
+	if n := e.budget(); n < len(e.order) {
+		e.order = e.order[:n]
+	}
+	e.look(opt.Texts)
+	e.name()
+	return e, e.alike()
+}
+
+// budget is how many windows MaxTokens allows.
+func (e *Eval) budget() int {
+	if e.opt.MaxTokens <= 0 {
+		return len(e.order)
+	}
+	left := e.opt.MaxTokens
+	for i, w := range e.order {
+		if left -= len(e.windows[w].targets); left < 0 {
+			return max(i, 1)
+		}
+	}
+	return len(e.order)
+}
+
+// look raises alerts about the texts.
+func (e *Eval) look(texts []EvalText) {
+	for _, x := range texts {
+		if x.Unknown > 0 {
+			e.log.Add(newAlert(Warning, CodeUnknownTokens, "", fmt.Sprintf("text %s: %s of it not in the vocabulary, first token %d: figures are about another text there",
+				x.Name, count(x.Unknown, "token"), x.First)))
+		}
+	}
+	if e.length > e.cfg.MaxPositions {
+		e.log.Add(newAlert(Warning, CodeLongWindow, "", fmt.Sprintf("windows of %d tokens are longer than the %d positions of config.json", e.length, e.cfg.MaxPositions)))
+	}
+}
+
+// name lists the variants.
+func (e *Eval) name() {
+	e.names = []variantName{{VariantBase, "the model without adapters"}, {VariantSeparate, "the adapters kept separate"}}
+	for i, m := range e.opt.Merged {
+		name := m.Name
+		if i == 0 {
+			name = VariantMerged
+		}
+		e.names = append(e.names, variantName{name, "the checkpoint " + m.Name})
+	}
+	for _, n := range e.opt.Plans {
+		e.names = append(e.names, variantName{n.Name, "the plan's merge, worked out and not written"})
+	}
+	for _, b := range e.opt.Bases {
+		e.names = append(e.names, variantName{"on " + b.Model.Name, "the adapters kept separate on " + b.Model.Name})
+	}
+}
+
+// alike checks that other checkpoints are of the same architecture and sizes.
+func (e *Eval) alike() error {
+	list := slices.Clone(e.opt.Merged)
+	for _, b := range e.opt.Bases {
+		list = append(list, b.Model)
+	}
+	for _, c := range list {
+		if c.Config.Raw == nil {
+			continue // weights alone: sizes are checked when they are read
+		}
+		cfg, err := runnable(c)
+		if err != nil {
+			return err
+		}
+		if cfg.Architecture != e.cfg.Architecture || cfg.Vocab != e.cfg.Vocab || len(cfg.Layers) != len(e.cfg.Layers) {
+			return fmt.Errorf("%s is a %s of %d layers with %d tokens, %s a %s of %d layers with %d tokens: they cannot be compared", c.Name,
+				cfg.Architecture, len(cfg.Layers), cfg.Vocab, e.p.Model.Name, e.cfg.Architecture, len(e.cfg.Layers), e.cfg.Vocab)
+		}
+	}
+	return nil
+}
+
+// Run runs the evaluation to its end and returns the report. Ended by ctx it returns
+// what it has, nil if that is nothing, and ctx.Err(). All goroutines it starts
+// have ended when it returns.
+func (e *Eval) Run(ctx context.Context) (*EvalReport, error) {
+	e.mu.Lock()
+	if e.state != Idle {
+		e.mu.Unlock()
+		return nil, errors.New("an evaluation runs only once")
+	}
+	e.state = Running
+	e.clock.run(true, time.Now())
+	e.mu.Unlock()
+	err := e.work(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.clock.run(false, time.Now())
+	e.err = err
+	switch {
+	case err == nil:
+		e.state = Done
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		e.state = Cancelled
+	default:
+		e.state = Failed
+	}
+	return e.report, err
+}
+
+func (e *Eval) work(ctx context.Context) error {
+	if err := e.prepare(ctx); err != nil {
+		return err
+	}
+	e.tokens = make([][]model.Token, len(e.variants))
+	e.depth = make([][]model.Estimate, len(e.variants))
+	for at := 0; at < len(e.order); {
+		n := e.next(at)
+		if n == 0 {
+			break
+		}
+		if err := e.pass(ctx, e.order[at:at+n]); err != nil {
+			return err
+		}
+		at += n
+		e.publish()
+	}
+	if err := e.findBroken(ctx); err != nil {
+		return err
+	}
+	e.judge()
+	return e.sensitivity(ctx)
+}
+
+// prepare merges the plans without writing and opens the variants.
+func (e *Eval) prepare(ctx context.Context) error {
+	separate, lora, err := e.p.separate(e.base, e.plan)
+	if err != nil {
+		return err
+	}
+	list := []model.Variant{{Weights: e.base}, {Weights: separate, LoRA: lora}}
+	if len(separate.layers)+len(separate.tensors) == 0 {
+		list[reference].Weights = e.base // one read serves both
+	}
+	for _, m := range e.opt.Merged {
+		list = append(list, model.Variant{Weights: model.Checkpoint(m)})
+	}
+	for _, n := range e.opt.Plans {
+		w, err := e.merged(ctx, n)
+		if err != nil {
+			return err
+		}
+		list = append(list, model.Variant{Weights: w})
+	}
+	for _, b := range e.opt.Bases {
+		w, lora, err := b.separate(model.Checkpoint(b.Model), e.plan)
+		if err != nil {
+			return fmt.Errorf("on %s: %w", b.Model.Name, err)
+		}
+		list = append(list, model.Variant{Weights: w, LoRA: lora})
+	}
+	e.untie(list)
+	for i := range list {
+		list[i].Name = e.names[i].name
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.variants = list
+	return nil
+}
+
+// merged runs a plan without writing, to know which layers a merge stops, and
+// returns the weights it makes.
+func (e *Eval) merged(ctx context.Context, n NamedPlan) (*planWeights, error) {
+	opt := Options{Workers: e.opt.Workers, Unsafe: e.opt.Unsafe, Now: e.opt.Now}
+	job, err := NewJob(e.p, n.Plan, opt)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	e.dry, e.phase = job, "merging "+n.Name
+	e.mu.Unlock()
+	defer func() {
+		e.mu.Lock()
+		e.dry, e.phase = nil, ""
+		e.mu.Unlock()
+	}()
+	report, err := job.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.cheap[n.Name] = report
+	s := job.Snapshot()
+	stopped := map[string]bool{}
+	for i, l := range s.Layers {
+		if l.State == Stopped {
+			stopped[job.layers[i].Weight.Name] = true
+		}
+	}
+	for _, a := range s.Alerts {
+		if a.Level == Error {
+			e.log.Add(a)
+		}
+	}
+	return newPlanWeights(e.p, e.base, n.Plan, opt, stopped)
+}
+
+// untie gives every variant an output embedding of its own if one has it.
+func (e *Eval) untie(list []model.Variant) {
+	if !e.cfg.Tied {
+		return
+	}
+	own := slices.ContainsFunc(e.opt.Merged, func(c *loader.Checkpoint) bool { return c.Config.Raw != nil && !c.Config.TieEmbeddings })
+	for _, v := range list {
+		if w, ok := v.Weights.(*planWeights); ok {
+			_, has := w.tensors[outputEmbedding]
+			own = own || has
+		}
+	}
+	if !own {
+		return
+	}
+	c := *e.cfg
+	c.Tied = false
+	e.cfg = &c
+	for i := range list {
+		list[i].Weights = tiedHead{list[i].Weights}
+	}
+}
+
+// Limits of one pass over the weights.
+const (
+	passBytes = 1 << 30 // of activations
+	passCount = 8       // passes that an evaluation has at least, to show how it goes
+)
+
+// next is how many windows the next pass takes, 0 if the time is up.
+func (e *Eval) next(at int) int {
+	n := passBytes / max(1, e.windowBytes()*len(e.variants))
+	n = between(n, 1, max(1, (len(e.order)+passCount-1)/passCount))
+	if e.opt.Time <= 0 {
+		return min(n, len(e.order)-at)
+	}
+	if at == 0 {
+		return 1
+	}
+	e.mu.Lock()
+	took := e.clock.elapsed(time.Now())
+	e.mu.Unlock()
+	left := int(float64(e.opt.Time-took) / (float64(took) / float64(at)))
+	return min(max(left, 0), n, len(e.order)-at)
+}
+
+// windowBytes is what the activations of one window and variant take.
+func (e *Eval) windowBytes() int {
+	c := e.cfg
+	wide := max(2*c.Intermediate, (c.Heads+2*c.KVHeads)*c.HeadDim)
+	return 4 * e.length * (2*c.Hidden + wide + max(c.Intermediate, c.Hidden, c.Heads*c.HeadDim))
+}
+
+func between(v, low, high int) int { return min(max(v, low), high) }
+
+// pass runs some windows through all variants.
+func (e *Eval) pass(ctx context.Context, list []int) error {
+	var inputs [][]int32
+	var targets []int32
+	for _, i := range list {
+		inputs = append(inputs, e.windows[i].input)
+		targets = append(targets, e.windows[i].targets...)
+	}
+	variants := e.variantsDuring(ctx)
+	scores := model.NewScores(targets, len(variants), reference)
+	depth := model.NewDepth(len(e.cfg.Layers), len(variants), len(targets), reference)
+	sink := model.Sink{Logits: scores.Logits, Hidden: depth.Hidden, Layer: func(done, layers int) {
+		e.through(depth, done-1, float64(done)/float64(layers), len(list))
+	}}
+	if err := model.Forward(ctx, e.cfg, variants, inputs, sink, model.Options{Workers: e.opt.Workers}); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for v := range variants {
+		e.tokens[v] = append(e.tokens[v], scores.Tokens(v)...)
+	}
+	e.run = append(e.run, list...)
+	e.share = 0
+	return nil
+}
+
+// variantsDuring returns the variants for one pass.
+func (e *Eval) variantsDuring(ctx context.Context) []model.Variant {
+	list := append([]model.Variant(nil), e.variants...)
+	during := func(w model.Weights) model.Weights {
+		if p, ok := w.(*planWeights); ok {
+			return p.during(ctx)
+		}
+		return w
+	}
+	for i := range list {
+		if h, ok := list[i].Weights.(tiedHead); ok {
+			list[i].Weights = tiedHead{during(h.Weights)}
+			continue
+		}
+		list[i].Weights = during(list[i].Weights)
+	}
+	return list
+}
+
+// through takes up the hidden states after a block of the pass at hand.
+func (e *Eval) through(d *model.Depth, layer int, share float64, windows int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for v := range e.depth {
+		if layer >= len(e.depth[v]) {
+			e.depth[v] = append(e.depth[v], model.Estimate{})
+		}
+		diff, norm := d.Squares(layer, v)
+		s := &e.depth[v][layer] // sums of squares of difference and reference
+		s.Value, s.Err = s.Value+diff, s.Err+norm
+	}
+	e.share = share * float64(windows)
+}
+
+// publish makes the report of what was run so far.
+func (e *Eval) publish() {
+	positions, text := e.positions()
+	r := &EvalReport{
+		Version: 1, Model: NewModelInfo(e.p.Model), Adapters: []AdapterInfo{}, Plan: e.plan.Digest(),
+		Reference: e.names[reference].name, Window: e.length, Windows: len(e.run), Tokens: len(positions),
+		Complete: len(e.run) == len(e.windows),
+	}
+	for _, ref := range e.plan.Adapters {
+		r.Adapters = append(r.Adapters, NewAdapterInfo(e.p.Adapter(ref.Name)))
+	}
+	for i, x := range e.opt.Texts {
+		info := EvalTextInfo{Name: x.Name}
+		for _, w := range e.windows {
+			if w.text == i {
+				info.Tokens += len(w.targets)
+			}
+		}
+		r.Texts = append(r.Texts, info)
+	}
+	for _, i := range text {
+		r.Texts[i].Run++
+	}
+	for v := range e.variants {
+		r.Variants = append(r.Variants, e.variant(v, positions, text))
+	}
+	for _, v := range r.Variants {
+		v.Lost = ratio(float64(v.Figures.KL.Value), float64(r.Variants[0].Figures.KL.Value))
+	}
+	r.Alerts = append(e.log.All(), nonFiniteScores(r)...)
+	SortAlerts(r.Alerts)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r.Seconds = e.clock.elapsed(time.Now()).Seconds()
+	e.report = r
+}
+
+// judge raises what is wrong with variants that a merge made.
+func (e *Eval) judge() {
+	if e.opt.MaxKL <= 0 {
+		return
+	}
+	for _, v := range e.report.Variants[reference+1:] {
+		if kl := v.Figures.KL; !(float64(kl.Value) <= e.opt.MaxKL) {
+			e.log.Add(newAlert(Error, CodeDiverges, "", fmt.Sprintf("%s: KL from the separate adapter is %.4g ± %.2g nats per token, the bound is %.4g",
+				v.Name, kl.Value, v.Figures.KLSequences.Error, e.opt.MaxKL)))
+		}
+	}
+	e.publish()
+}
+
+// positions returns the position and the text of every token that was run.
+func (e *Eval) positions() (positions, text []int) {
+	for _, i := range e.run {
+		w := e.windows[i]
+		for p := range w.targets {
+			positions, text = append(positions, p+1), append(text, w.text)
+		}
+	}
+	return positions, text
+}
+
+func (e *Eval) variant(v int, positions, text []int) *VariantReport {
+	tokens := e.tokens[v]
+	r := &VariantReport{
+		Name: e.names[v].name, What: e.names[v].what, Figures: newEvalFigures(tokens, positions),
+		Positions: positionReports(tokens, positions), Trend: newTrend(tokens, positions), Texts: []TextReport{}, Depth: e.depths(v),
+	}
+	for i, x := range e.opt.Texts {
+		var part []model.Token
+		var at []int
+		for k := range tokens {
+			if text[k] == i {
+				part, at = append(part, tokens[k]), append(at, positions[k])
+			}
+		}
+		r.Texts = append(r.Texts, TextReport{x.Name, newEvalFigures(part, at), positionReports(part, at)})
+	}
+	return r
+}
+
+// depths are the errors of a variant's hidden states so far.
+func (e *Eval) depths(v int) []Figure {
+	list := []Figure{}
+	for _, s := range e.depth[v] {
+		list = append(list, Figure(math.Sqrt(float64(ratio(s.Value, s.Err)))))
+	}
+	return list
+}
+
+// EvalSnapshot is an evaluation at one moment.
+type EvalSnapshot struct {
+	State   State
+	Phase   string // what it does before the model runs, "" then
+	Err     error
+	Elapsed time.Duration
+	ETA     time.Duration // 0 if unknown
+
+	Share                   float64 // of the work, 0..1
+	WindowsDone, WindowsAll int
+	Names                   []string
+	Depth                   map[string][]Figure // by variant, the pass at hand included
+	Report                  *EvalReport         // of the passes that are through; nil before the first
+}
+
+// Snapshot copies what a watcher needs.
+func (e *Eval) Snapshot() EvalSnapshot {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := EvalSnapshot{
+		State: e.state, Phase: e.phase, Err: e.err, Elapsed: e.clock.elapsed(time.Now()),
+		WindowsDone: len(e.run), WindowsAll: len(e.order), Depth: map[string][]Figure{}, Report: e.report,
+	}
+	for i, n := range e.names {
+		s.Names = append(s.Names, n.name)
+		if i < len(e.depth) {
+			s.Depth[n.name] = e.depths(i)
+		}
+	}
+	s.Share = (float64(len(e.run)) + e.share) / float64(max(1, len(e.order)))
+	switch {
+	case e.state == Done:
+		s.Share = 1
+	case e.dry != nil:
+		s.Share = 0
+	case s.Share > 0:
+		s.ETA = time.Duration(float64(s.Elapsed) * (1 - s.Share) / s.Share)
+	}
+	if e.opt.Time > 0 && s.ETA > e.opt.Time-s.Elapsed {
+		s.ETA = max(0, e.opt.Time-s.Elapsed)
+	}
+	return s
+}
