@@ -79,6 +79,7 @@ mergescope report demo -a demo:gocode-light`,
 		},
 	}
 	sel.addPlan(c)
+	sel.addForms(c)
 	f := c.Flags()
 	f.StringVarP(&flags.out, "out", "o", "", "output directory that is proposed for writing")
 	f.StringVar(&flags.color, "color", "auto", "colours: auto, always, 256, 16 or never")

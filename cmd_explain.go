@@ -62,6 +62,7 @@ mergescope explain demo -a demo:gocode-light --at 0.self_attn.q_proj:3:17 --bloc
 		},
 	}
 	sel.addPlan(c)
+	sel.addForms(c)
 	c.Flags().StringVar(&at, "at", "", "the weight, as LAYER:ROW:COL")
 	c.Flags().BoolVar(&block, "block", false, "list every weight of the block as well")
 	return c

@@ -58,6 +58,7 @@ mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erase
 		},
 	}
 	sel.addPlan(c)
+	sel.addForms(c)
 	job.add(c)
 	c.Flags().StringVarP(&out, "out", "o", "", "output directory, new or empty")
 	return c

@@ -66,6 +66,7 @@ mergescope plan ./model -a ./adapter --keep-above 0.9 --budget 50MB -o plan.json
 		},
 	}
 	sel.addPlan(c)
+	sel.addForms(c)
 	c.Flags().StringVarP(&out, "out", "o", "", "write to this file instead of standard output")
 	c.Flags().Float64Var(&keepAbove, "keep-above", 0, "plan layers that keep less than this share of the adapter in bf16")
 	c.Flags().StringVar(&budget, "budget", "", "by how much the checkpoint may grow, for example 50MB (default: no limit)")

@@ -35,6 +35,7 @@ mergescope report ./model -a ./adapter --fail-on erased --baseline baseline.json
 		},
 	}
 	sel.addPlan(c)
+	sel.addForms(c)
 	sel.addLayer(c)
 	job.add(c)
 	files.add(c)
@@ -107,6 +108,9 @@ func (a *app) deliver(d *dossier, files *reportFiles, asJSON bool) error {
 func printReport(w io.Writer, r *merge.Report) error {
 	b := &strings.Builder{}
 	fmt.Fprintln(b, modelLine(r.Model))
+	if r.Onto != nil {
+		fmt.Fprintln(b, ontoLine(r.Onto))
+	}
 	for _, ad := range r.Adapters {
 		fmt.Fprintln(b, adapterLine(ad))
 	}
@@ -121,6 +125,14 @@ func printReport(w io.Writer, r *merge.Report) error {
 
 func modelLine(m merge.ModelInfo) string {
 	return fmt.Sprintf("model    %s  %s, %s, %s", m.Name, m.Type, plural(m.Weights, "weight"), byteSize(m.Bytes))
+}
+
+func ontoLine(o *merge.OntoInfo) string {
+	line := "onto " + strings.TrimPrefix(modelLine(o.ModelInfo), "model")
+	if o.Quantize != "" {
+		line += ", quantized to " + o.Quantize
+	}
+	return line
 }
 
 func adapterLine(ad merge.AdapterInfo) string {

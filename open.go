@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
@@ -23,6 +24,9 @@ type selection struct {
 	method   string
 	profile  string
 	combine  string // combination type and its options
+	onto     string // original 16-bit checkpoint
+	quantize string // what a merge onto it is quantized to
+	output   string // output form of all layers
 }
 
 func (s *selection) addAdapter(c *cobra.Command) {
@@ -39,6 +43,13 @@ func (s *selection) addPlan(c *cobra.Command) {
 
 func (s *selection) addLayer(c *cobra.Command) {
 	c.Flags().StringVar(&s.layer, "layer", "", "only layers whose module path matches this RE2 expression")
+}
+
+// addForms adds the flags that say what becomes of the merged weights.
+func (s *selection) addForms(c *cobra.Command) {
+	c.Flags().StringVar(&s.onto, "onto", "", "add the deltas to the original 16-bit checkpoint MODEL was quantized from, and write that;\nfigures compare with MODEL")
+	c.Flags().StringVar(&s.quantize, "quantize", "", "with --onto: quantize the result once: nf4, fp4 (with ,double for double quantization) or int8")
+	c.Flags().StringVar(&s.output, "output", "", "output form of all layers: same (default), bf16, f16, f32, keep or separate; rules of --plan come after it")
 }
 
 // session is an opened project with the plan to run on it.
@@ -75,6 +86,10 @@ func (a *app) open(model string, sel selection) (*session, error) {
 		return nil, &failure{what: "open checkpoint", err: err}
 	}
 	s := &session{project: merge.NewProject(ckpt), only: only}
+	if err := a.openOriginal(s, cmp.Or(sel.onto, file.Onto)); err != nil {
+		s.Close()
+		return nil, err
+	}
 	for i := range refs {
 		ad, err := merge.OpenAdapter(a.source, ckpt, refs[i].path)
 		if err != nil {
@@ -87,7 +102,7 @@ func (a *app) open(model string, sel selection) (*session, error) {
 		ad.Name = refs[i].name
 		s.project.Adapters = append(s.project.Adapters, ad)
 	}
-	s.plan = assemble(model, refs, file)
+	s.plan = assemble(model, refs, file, merge.Output(sel.output))
 	err = sel.apply(&s.plan)
 	if err == nil && only != nil && !slices.ContainsFunc(ckpt.Weights, func(w *loader.Weight) bool { return only(w.Name) }) {
 		err = usagef("mergescope inspect lists the layers", "--layer: no layer matches %q", sel.layer)
@@ -97,6 +112,22 @@ func (a *app) open(model string, sel selection) (*session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// openOriginal opens the checkpoint that --onto or a plan names, if any.
+func (a *app) openOriginal(s *session, name string) error {
+	if name == "" {
+		return nil
+	}
+	original, err := a.source.Checkpoint(name)
+	if err != nil {
+		return &failure{what: "open original", err: err}
+	}
+	if err := s.project.SetOriginal(name, original); err != nil {
+		original.Close()
+		return &failure{what: "merge onto the original", err: err, hint: "--onto names the 16-bit checkpoint that MODEL was quantized from"}
+	}
+	return nil
 }
 
 // combined makes one reference of those of the command line if --combine says
@@ -129,16 +160,19 @@ func (s *selection) needAdapter() error {
 
 // assemble puts the adapters of the command line on every layer they target.
 // The rules of a plan file come after them and win.
-func assemble(model string, refs []adapterRef, file merge.Plan) merge.Plan {
+func assemble(model string, refs []adapterRef, file merge.Plan, all merge.Output) merge.Plan {
 	p := merge.NewPlan(model)
 	if file.Version != 0 {
-		p.Method, p.Profile = file.Method, file.Profile
+		p.Method, p.Profile, p.Onto, p.Quantize = file.Method, file.Profile, file.Onto, file.Quantize
 	}
 	for _, r := range refs {
 		p.Adapters = append(p.Adapters, merge.AdapterRef{Name: r.name, Path: r.path})
 		if !r.planned {
 			p = p.AssignAll(r.name, r.scale)
 		}
+	}
+	if all != "" {
+		p = p.SetOutputAll(all)
 	}
 	p.Rules = append(p.Rules, file.Rules...)
 	return p
@@ -151,6 +185,12 @@ func (s *selection) apply(p *merge.Plan) error {
 	}
 	if s.profile != "" {
 		p.Profile = s.profile
+	}
+	if s.onto != "" {
+		p.Onto = s.onto
+	}
+	if s.quantize != "" {
+		p.Quantize = s.quantize
 	}
 	if err := p.Check(); err != nil {
 		return &failure{err: err, code: exitUsage}
@@ -175,6 +215,9 @@ func readPlan(name string) (merge.Plan, error) {
 func (s *session) Close() {
 	for _, ad := range s.project.Adapters {
 		ad.Close()
+	}
+	if o := s.project.Original; o != nil {
+		o.Close()
 	}
 	s.project.Model.Close()
 }

@@ -65,7 +65,7 @@ func (a *assembler) take(w *Weight, name string) *Tensor {
 // called: experts are bare parameters (nn/parametrize.py).
 func (a *assembler) fourBit() error {
 	for _, t := range a.tensors {
-		param, kind, ok := strings.Cut(t.Name, stateMark)
+		param, kind, ok := strings.Cut(t.Name, StateMark)
 		if !ok {
 			continue
 		}
@@ -90,7 +90,7 @@ func (a *assembler) fourBit() error {
 // the error is one of reading.
 func (a *assembler) state(w *Weight, kind string) error {
 	p := w.Param
-	js := a.take(w, p+stateMark+kind)
+	js := a.take(w, p+StateMark+kind)
 	q := &QuantState{JSON: js}
 	w.State = q
 	if js.DType != "U8" || len(js.Shape) != 1 || js.Size > maxState {

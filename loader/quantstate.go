@@ -10,9 +10,9 @@ import (
 	"mergescope/quant"
 )
 
-// stateMark precedes the quant_type in the name of a 4-bit weight's state
+// StateMark precedes the quant_type in the name of a 4-bit weight's state
 // (bitsandbytes/functional.py, QuantState.as_dict).
-const stateMark = ".quant_state.bitsandbytes__"
+const StateMark = ".quant_state.bitsandbytes__"
 
 // maxState bounds the state's JSON; real ones have 80 to 200 bytes.
 const maxState = 64 << 10

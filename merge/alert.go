@@ -67,6 +67,7 @@ const (
 	CodeUnknownTokens Code = "unknown-tokens"
 	CodeLongWindow    Code = "long-window"
 	CodeDiverges      Code = "diverges"
+	CodeOtherOriginal Code = "other-original"
 )
 
 // Place says where an alert points. Row and Col are -1 where they say nothing.

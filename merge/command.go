@@ -28,6 +28,12 @@ func (p Plan) CommandLine(out, planFile string) string {
 		if p.Profile != ProfileCPU {
 			words = append(words, "--profile", p.Profile)
 		}
+		if p.Onto != "" {
+			words = append(words, "--onto", p.Onto)
+		}
+		if p.Quantize != "" {
+			words = append(words, "--quantize", p.Quantize)
+		}
 	} else {
 		if planFile == "" {
 			planFile = PlanFile
@@ -49,7 +55,7 @@ func (p Plan) uniform() (scales []float64, ok bool) {
 	scales = make([]float64, len(p.Adapters))
 	at := make(map[string]int, len(p.Adapters))
 	for i, a := range p.Adapters {
-		if strings.HasPrefix(a.Path, "-") || a.Path == "" {
+		if strings.HasPrefix(a.Path, "-") || a.Path == "" || strings.HasPrefix(p.Onto, "-") {
 			return nil, false
 		}
 		at[a.Name] = i

@@ -124,7 +124,16 @@ func (o *output) config(kept map[string]bool) ([]byte, error) {
 	if raw == nil {
 		return nil, nil
 	}
-	text, err := editConfig(raw, o.spec.model, o.spec.layers, kept)
+	s := &o.spec
+	edit := func() ([]byte, error) { return editConfig(raw, s.model, s.layers, kept) }
+	if s.quantize != "" {
+		q, err := ParseQuantization(s.quantize)
+		if err != nil {
+			return nil, err
+		}
+		edit = func() ([]byte, error) { return quantizedConfig(raw, s.model, s.against, s.layers, kept, q) }
+	}
+	text, err := edit()
 	if err == nil && o.spec.untied {
 		text, err = setUntied(text)
 	}

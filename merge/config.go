@@ -40,7 +40,12 @@ func editConfig(raw []byte, model *loader.Checkpoint, layers []Layer, kept map[s
 	if err != nil {
 		return nil, err
 	}
-	var skip []string
+	var skip, matrices []string
+	for _, w := range model.Weights {
+		if w.Format.IsFloat() && len(w.Shape) == 2 {
+			matrices = append(matrices, w.Name)
+		}
+	}
 	if ok {
 		if err := json.Unmarshal(raw[at.value:at.end], &skip); err != nil {
 			return nil, fmt.Errorf("%s: %w", skipKey, err)
@@ -48,7 +53,7 @@ func editConfig(raw []byte, model *loader.Checkpoint, layers []Layer, kept map[s
 	}
 	before := len(skip)
 	if skip == nil {
-		skip = defaultSkips(model)
+		skip = defaultSkips(model, matrices)
 	}
 	for _, w := range model.Weights {
 		if floats[w] && !slices.Contains(skip, w.Name) {
@@ -79,8 +84,8 @@ func quantized(model *loader.Checkpoint, floats map[*loader.Weight]bool) []*load
 // defaultSkips spells out what transformers leaves alone when the list is null,
 // since a list replaces that rule (quantizers/base.py,
 // get_modules_to_not_convert): the output embedding and tied modules. Every
-// float matrix of the checkpoint is named; a tied head has no tensor.
-func defaultSkips(model *loader.Checkpoint) []string {
+// float matrix of the checkpoint is named, floats; a tied head has no tensor.
+func defaultSkips(model *loader.Checkpoint, floats []string) []string {
 	skip := []string{"lm_head"}
 	for _, w := range model.Weights {
 		if strings.HasPrefix(w.Name, "cls.predictions.") {
@@ -88,9 +93,9 @@ func defaultSkips(model *loader.Checkpoint) []string {
 			break
 		}
 	}
-	for _, w := range model.Weights {
-		if w.Format.IsFloat() && len(w.Shape) == 2 && !slices.Contains(skip, w.Name) {
-			skip = append(skip, w.Name)
+	for _, name := range floats {
+		if !slices.Contains(skip, name) {
+			skip = append(skip, name)
 		}
 	}
 	return skip

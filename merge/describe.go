@@ -16,10 +16,10 @@ const stateSlack = 64
 // of its header, or nil if the file stays as it is. Weights in kept stay as they
 // are whatever their layer says.
 func tensorsOf(model *loader.Checkpoint, f *loader.File, layers []Layer, extra []outTensor, kept map[string]bool) []outTensor {
-	changed := map[string]outTensor{}
+	changed, made := map[string]outTensor{}, map[string][]outTensor{}
 	for _, l := range layers {
 		if !l.Copies() && !kept[l.Weight.Name] {
-			changeLayer(changed, l)
+			changeLayer(changed, made, l)
 		}
 	}
 	var added []outTensor
@@ -40,7 +40,7 @@ func tensorsOf(model *loader.Checkpoint, f *loader.File, layers []Layer, extra [
 			e = copyOf(t)
 		}
 		touched = touched || ok
-		list = append(list, e)
+		list = append(append(list, e), made[e.name]...)
 	}
 	if !touched {
 		return nil
@@ -61,9 +61,14 @@ func place(list []outTensor, e outTensor) int {
 	return i
 }
 
-// changeLayer adds the tensors of a rewritten weight to changed, by name.
-func changeLayer(changed map[string]outTensor, l Layer) {
+// changeLayer adds the tensors of a rewritten weight to changed, by name, and
+// those it has not had yet to made, by the name of its data.
+func changeLayer(changed map[string]outTensor, made map[string][]outTensor, l Layer) {
 	w := l.Weight
+	if l.into != nil {
+		quantizeLayer(changed, made, l)
+		return
+	}
 	data := copyOf(w.Data)
 	data.owner = w.Name
 	float, toFloat := floatTypes[l.Output]
@@ -82,6 +87,25 @@ func changeLayer(changed map[string]outTensor, l Layer) {
 			e.late, e.size = true, t.Size+stateSlack
 		}
 		changed[t.Name] = e
+	}
+}
+
+// quantizeLayer is changeLayer for a float weight that is quantized.
+func quantizeLayer(changed map[string]outTensor, made map[string][]outTensor, l Layer) {
+	own := func(t *loader.Tensor) outTensor {
+		e := copyOf(t)
+		e.owner, e.from = l.Weight.Name, nil
+		return e
+	}
+	data := own(l.into.Data)
+	data.from = l.Weight.Data // what is written if the layer is stopped
+	changed[data.name] = data
+	for _, t := range l.into.Companions {
+		e := own(t)
+		if l.into.State != nil && t == l.into.State.JSON {
+			e.late, e.size = true, t.Size+stateSlack
+		}
+		made[data.name] = append(made[data.name], e)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -82,17 +83,24 @@ func (p *Project) Explain(ctx context.Context, plan Plan, layer string, row, col
 		if err := s.read(w, r0, min(s.unit, s.rows-r0)); err != nil {
 			return err
 		}
-		s.chain(w, r0, len(s.updates)-1)
+		if s.onto != nil {
+			s.apply(w, r0, 0)
+		} else {
+			s.chain(w, r0, len(s.updates)-1)
+		}
 		s.measure(w, r0)
 		var scales []float32
 		if s.nested() {
-			scales = s.stored(&w.p, r0, len(s.updates)-1)
+			scales = s.stored(&w.p, r0, s.scalePasses()-1)
 		}
 		flat := (row-r0)*s.cols + col
 		b := blockOf(&w.p, flat)
 		t = quant.TraceBlock(&w.p, b, scales)
 		lo, _ := w.p.Block(b)
 		t.Cursor = flat - lo
+		if s.onto != nil {
+			t.Onto = slices.Clone(w.other.W[lo : lo+len(t.W)])
+		}
 		return nil
 	})
 	if err != nil {

@@ -34,7 +34,11 @@ func (e Explain) Text(i int) string {
 func (e Explain) Steps(i int) []string {
 	t := e.Trace
 	steps := []string{e.unpack(i), e.dequantize(i)}
-	steps = append(steps, fmt.Sprintf("3 add         + scale × (B·A) = %s  →  %s", signed(t.D[i]), plain(t.T[i])))
+	to := ""
+	if t.Onto != nil {
+		to = "to the original weight " + plain(t.Onto[i]) + " "
+	}
+	steps = append(steps, fmt.Sprintf("3 add         %s+ scale × (B·A) = %s  →  %s", to, signed(t.D[i]), plain(t.T[i])))
 	steps = append(steps, e.scale(), e.requantize(i))
 	asked, got := t.D[i], t.Out[i]-t.W[i]
 	return append(steps, fmt.Sprintf("6 result      %s   error %s   asked %s   got %s",

@@ -42,6 +42,7 @@ type outcome struct {
 	worst worstBlock
 	first strays
 	heat  *heat // nil if no tile is wanted
+	apart apartness
 }
 
 // worstBlock is the block with the least kept, the first of equals.
@@ -80,6 +81,7 @@ type panelResult struct {
 	worst worstBlock
 	first strays
 	part  *part
+	apart apartness
 }
 
 // newFlight prepares a subject for panels of about so many weights.
@@ -89,7 +91,7 @@ func newFlight(s *subject, sink layerSink, weights int) *flight {
 	f.left = f.panels
 	f.result.first = noStrays()
 	if s.nested() {
-		f.absmax = make([]float32, len(s.absmax))
+		f.absmax = make([]float32, s.blocks())
 	}
 	return f
 }
@@ -107,7 +109,7 @@ func (f *flight) compute(w *work, pass, panel int) error {
 		return err
 	}
 	w.lap(stageRead, len(w.raw))
-	if s.nested() && pass < len(s.updates) {
+	if s.nested() && pass < s.scalePasses() {
 		s.scaled(w, r0, pass)
 		lo, hi := s.scaleRange(r0, w.p.Rows)
 		copy(f.absmax[lo:hi], w.p.NewAbsmax)
@@ -119,7 +121,9 @@ func (f *flight) compute(w *work, pass, panel int) error {
 	if err := f.write(w, r0); err != nil {
 		return err
 	}
-	f.add(panel, collect(&w.p, r0, r0+w.p.Rows, f.result.heat))
+	r := collect(&w.p, r0, r0+w.p.Rows, f.result.heat)
+	r.apart = w.apart
+	f.add(panel, r)
 	w.lap(stageCollect, 0)
 	return nil
 }
@@ -215,6 +219,7 @@ func (o *outcome) add(r *panelResult) {
 	}
 	o.worst.take(r.worst)
 	o.first.take(r.first)
+	o.apart.merge(r.apart)
 	if o.heat != nil {
 		o.heat.merge(r.part)
 	}
@@ -225,8 +230,8 @@ func (f *flight) write(w *work, r0 int) error {
 	if f.sink == nil {
 		return nil
 	}
-	p, s, l := &w.p, f.sub, f.sub.layer.Weight
-	at, _ := s.codeRange(s.form, r0, 0)
+	p, s, l := &w.p, f.sub, f.sub.layer.target()
+	at, _ := s.codeRange(s.outForm(), r0, 0)
 	err := f.sink.WriteAt(l.Data.Name, p.NewCodes, at)
 	w.lap(stageWrite, len(p.NewCodes))
 	if err != nil {
@@ -259,11 +264,11 @@ func writeFloats(sink layerSink, tensor string, v []float32, off int64, buf *[]b
 // before the first of the next.
 func (f *flight) endPass() error {
 	s := f.sub
-	if !s.nested() || f.pass >= len(s.updates) {
+	if !s.nested() || f.pass >= s.scalePasses() {
 		return nil
 	}
 	n := s.settle(f.absmax)
-	if f.pass < len(s.updates)-1 {
+	if f.pass < s.scalePasses()-1 {
 		f.absmax = make([]float32, len(f.absmax))
 		return nil
 	}
@@ -271,7 +276,7 @@ func (f *flight) endPass() error {
 	if f.sink == nil {
 		return nil
 	}
-	q := s.layer.Weight.State
+	q := s.layer.target().State
 	if err := f.sink.WriteAt(q.Absmax.Name, n.Codes, 0); err != nil {
 		return err
 	}
@@ -292,9 +297,18 @@ func (f *flight) finish(ctx context.Context, stopped bool, note []byte) error {
 		f.sink.revert()
 		return f.sink.commit(ctx, note)
 	}
-	s, w := f.sub, f.sub.layer.Weight
-	if s.form.Is4Bit() && !s.keepsScales() {
-		if err := f.sink.WriteAt(w.State.JSON.Name, w.State.Encode(s.dtype(), f.offset), 0); err != nil {
+	s, w := f.sub, f.sub.layer.target()
+	if s.outForm().Is4Bit() && !s.keepsScales() {
+		dtype := s.dtype()
+		if s.into != nil {
+			dtype = w.State.Dtype
+		}
+		if err := f.sink.WriteAt(w.State.JSON.Name, w.State.Encode(dtype, f.offset), 0); err != nil {
+			return err
+		}
+	}
+	if s.into != nil {
+		if err := writeConstants(f.sink, s.into); err != nil {
 			return err
 		}
 	}

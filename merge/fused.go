@@ -6,7 +6,7 @@ import "mergescope/quant"
 func (s *subject) process(w *work, r0 int) {
 	var scales []float32 // nil: those the panel finds
 	if s.nested() {
-		scales = s.stored(&w.p, r0, len(s.updates)-1)
+		scales = s.stored(&w.p, r0, s.scalePasses()-1)
 	}
 	if s.fused(w, r0, scales) {
 		return

@@ -142,7 +142,7 @@ func apart(name, real, input string) error {
 
 // inputPaths lists the directories and files that must not be written to. A
 // lone weights file does not make the directory around it an input.
-func inputPaths(model *loader.Checkpoint, adapters []*loader.Adapter) []string {
+func inputPaths(models []*loader.Checkpoint, adapters []*loader.Adapter) []string {
 	var paths []string
 	add := func(path string, lone bool) {
 		if path == "" {
@@ -153,7 +153,9 @@ func inputPaths(model *loader.Checkpoint, adapters []*loader.Adapter) []string {
 			paths = append(paths, filepath.Dir(path))
 		}
 	}
-	add(model.Path, model.Config.Raw == nil)
+	for _, m := range models {
+		add(m.Path, m.Config.Raw == nil)
+	}
 	for _, a := range adapters {
 		add(a.Path, false)
 	}

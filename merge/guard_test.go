@@ -269,7 +269,7 @@ func FuzzState(f *testing.F) {
 		f.Fatal(err)
 	}
 	defer c.Close()
-	ids, err := identifyAll(c, nil)
+	ids, err := identifyAll([]*loader.Checkpoint{c}, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

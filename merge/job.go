@@ -33,8 +33,9 @@ const maxWorkers = 256
 
 // Job runs a plan once.
 type Job struct {
-	model   *loader.Checkpoint
-	used    []*loader.Adapter // those of the plan, in merge order
+	model   *loader.Checkpoint // merged into: the original under a plan with Onto
+	against *loader.Checkpoint // then the quantized model, else nil
+	used    []*loader.Adapter  // those of the plan, in merge order
 	plan    Plan
 	opt     Options
 	merge   mergeOptions
@@ -78,10 +79,14 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	if opt.Unmerge == RoundTrip && plan.Method != MethodPeft {
 		return nil, fmt.Errorf("method %s: only PEFT's own merge can be taken back as PEFT does", plan.Method)
 	}
+	if opt.Unmerge != NoUnmerge && plan.Onto != "" {
+		return nil, errors.New("a merge onto the original is not taken back: the original is there")
+	}
+	p = p.written(plan)
 	if opt.Out != "" && opt.Only != nil {
 		return nil, errors.New("only dry runs can leave out layers")
 	}
-	j := &Job{model: p.Model, plan: plan, opt: opt, merge: p.arithmetic(plan, opt), panel: panelWeights}
+	j := &Job{model: p.Model, against: p.against, plan: plan, opt: opt, merge: p.arithmetic(plan, opt), panel: panelWeights}
 	for _, ref := range plan.Adapters {
 		j.used = append(j.used, p.Adapter(ref.Name))
 	}
@@ -255,8 +260,8 @@ func (j *Job) run(ctx context.Context) (err error) {
 // output says what the job's output directory becomes.
 func (j *Job) output() outputSpec {
 	return outputSpec{
-		dir: j.opt.Out, model: j.model, adapters: j.used, layers: j.layers, extra: j.extra, untied: j.untied,
-		plan: j.digest(), progress: func(n int64) { j.bytes.Add(n) },
+		dir: j.opt.Out, model: j.model, against: j.against, adapters: j.used, layers: j.layers, extra: j.extra, untied: j.untied,
+		plan: j.digest(), quantize: j.plan.Quantize, progress: func(n int64) { j.bytes.Add(n) },
 	}
 }
 

@@ -16,10 +16,12 @@ import (
 type outputSpec struct {
 	dir      string
 	model    *loader.Checkpoint
+	against  *loader.Checkpoint // the quantized model, if model is its original
 	adapters []*loader.Adapter
 	layers   []Layer
 	extra    []outTensor // tensors that replace the model's of the same name, or are new
 	untied   bool        // config.json is to say that the embeddings are not tied
+	quantize string      // what weights are quantized to, as in the plan
 	plan     string      // digest of everything besides the inputs that decides a byte
 
 	progress func(bytes int64) // told of the bytes copyRest copies; nil for nobody
@@ -47,6 +49,16 @@ type output struct {
 	dirty bool
 }
 
+// models are the checkpoints that are read.
+func (s outputSpec) models() []*loader.Checkpoint {
+	if s.against != nil {
+		return []*loader.Checkpoint{s.model, s.against}
+	}
+	return []*loader.Checkpoint{s.model}
+}
+
+func (s outputSpec) inputPaths() []string { return inputPaths(s.models(), s.adapters) }
+
 // saveEvery bounds how much finished work a crash can lose.
 const saveEvery = time.Second
 
@@ -60,7 +72,7 @@ func openOutput(ctx context.Context, spec outputSpec) (*output, error) {
 // checkOutput refuses what openOutput would refuse, but for a lock or a full
 // disk, and writes nothing.
 func checkOutput(spec outputSpec) error {
-	if err := checkTarget(spec.dir, inputPaths(spec.model, spec.adapters)); err != nil {
+	if err := checkTarget(spec.dir, spec.inputPaths()); err != nil {
 		return err
 	}
 	root, err := os.OpenRoot(spec.dir)
@@ -84,7 +96,7 @@ func checkOutput(spec outputSpec) error {
 // startState returns the state a run begins with, nothing finished. old is what
 // an earlier run left, nil if there was none; it must be of the same plan.
 func startState(spec outputSpec, old *state) (*state, error) {
-	inputs, err := identifyAll(spec.model, spec.adapters)
+	inputs, err := identifyAll(spec.models(), spec.adapters)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +111,7 @@ func startState(spec outputSpec, old *state) (*state, error) {
 // open is openOutput once the seams for tests are in place.
 func (o *output) open(ctx context.Context) error {
 	dir := o.spec.dir
-	if err := checkTarget(dir, inputPaths(o.spec.model, o.spec.adapters)); err != nil {
+	if err := checkTarget(dir, o.spec.inputPaths()); err != nil {
 		return err
 	}
 	_, err := os.Lstat(dir)

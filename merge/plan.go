@@ -48,6 +48,8 @@ type Plan struct {
 	Adapters []AdapterRef // in merge order; a JSON object whose key order counts
 	Method   string       // see ParseMethod
 	Profile  string       // "cpu" or "cuda"
+	Onto     string       // original 16-bit checkpoint the deltas are added to, "" for the model itself
+	Quantize string       // what a merge onto the original is quantized to, see ParseQuantization; "" for its own dtype
 	Rules    []Rule       // later rules win
 }
 
@@ -93,6 +95,7 @@ func NewPlan(model string, adapters ...AdapterRef) Plan {
 // Equal reports whether both plans say the same in the same words.
 func (p Plan) Equal(q Plan) bool {
 	return p.Version == q.Version && p.Model == q.Model && p.Method == q.Method && p.Profile == q.Profile &&
+		p.Onto == q.Onto && p.Quantize == q.Quantize &&
 		slices.Equal(p.Adapters, q.Adapters) && slices.Equal(p.Rules, q.Rules)
 }
 
@@ -125,6 +128,9 @@ func (p Plan) Check() error {
 	if _, err := ParseMethod(p.Method); err != nil {
 		return fmt.Errorf("plan: method: %w", err)
 	}
+	if err := p.checkOnto(); err != nil {
+		return err
+	}
 	seen := map[string]bool{}
 	for _, a := range p.Adapters {
 		if a.Name == "" {
@@ -138,6 +144,28 @@ func (p Plan) Check() error {
 	for i, r := range p.Rules {
 		if err := r.check(seen); err != nil {
 			return fmt.Errorf("plan: rules[%d].%w", i, err)
+		}
+	}
+	return nil
+}
+
+// checkOnto checks what goes together with a merge onto the original.
+func (p Plan) checkOnto() error {
+	if p.Quantize != "" {
+		if _, err := ParseQuantization(p.Quantize); err != nil {
+			return fmt.Errorf("plan: quantize: %w", err)
+		}
+		if p.Onto == "" {
+			return fmt.Errorf("plan: quantize: needs onto, the original 16-bit checkpoint")
+		}
+	}
+	methods := []string{p.Method}
+	for _, r := range p.Rules {
+		methods = append(methods, r.Method)
+	}
+	for _, m := range methods {
+		if kind, _, _ := strings.Cut(m, ","); p.Onto != "" && kind == MethodDithered {
+			return fmt.Errorf("plan: onto: method %s chooses between codes of the quantized base, of which nothing is left in a merge onto the original; use peft or sum", kind)
 		}
 	}
 	return nil

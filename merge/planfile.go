@@ -44,7 +44,14 @@ func (p Plan) compact() []byte {
 		}
 		fmt.Fprintf(&b, `%s:{"path":%s}`, quoteJSON(a.Name), quoteJSON(a.Path))
 	}
-	fmt.Fprintf(&b, `},"method":%s,"profile":%s,"rules":[`, quoteJSON(p.Method), quoteJSON(p.Profile))
+	fmt.Fprintf(&b, `},"method":%s,"profile":%s`, quoteJSON(p.Method), quoteJSON(p.Profile))
+	if p.Onto != "" {
+		fmt.Fprintf(&b, `,"onto":%s`, quoteJSON(p.Onto))
+	}
+	if p.Quantize != "" {
+		fmt.Fprintf(&b, `,"quantize":%s`, quoteJSON(p.Quantize))
+	}
+	b.WriteString(`,"rules":[`)
 	for i, r := range p.Rules {
 		if i > 0 {
 			b.WriteByte(',')
@@ -140,6 +147,10 @@ func (d *planDecoder) plan(p *Plan) error {
 			return d.text(key, &p.Method)
 		case "profile":
 			return d.text(key, &p.Profile)
+		case "onto":
+			return d.text(key, &p.Onto)
+		case "quantize":
+			return d.text(key, &p.Quantize)
 		case "adapters":
 			return d.adapters(p)
 		case "rules":

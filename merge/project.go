@@ -14,8 +14,11 @@ import (
 type Project struct {
 	Model    *loader.Checkpoint
 	Adapters []*loader.Adapter
+	Original *loader.Checkpoint // what plans with Onto are merged onto, see SetOriginal; nil if none is open
 
-	seen examined // by Examine and Explain
+	originalName string
+	against      *loader.Checkpoint // the quantized model, if Model is its original
+	seen         examined           // by Examine and Explain
 }
 
 // NewProject returns a project over an opened model. The project does not close
@@ -55,6 +58,11 @@ type Layer struct {
 	// Tensors of adapters that take the place of the weight and of its bias
 	// before anything is merged; nil if the model's own do.
 	base, bias *loader.Tensor
+
+	// Under a plan with Onto, Weight is the original's: the quantized model's
+	// weight, which the figures compare with, and what Weight is quantized to, nil
+	// if it stays as it is.
+	against, into *loader.Weight
 }
 
 // Merges reports whether the layer's weights are changed by an adapter. The
@@ -62,7 +70,13 @@ type Layer struct {
 func (l *Layer) Merges() bool { return len(l.Steps) > 0 && l.Output != Separate }
 
 // Copies reports whether the layer's bytes are copied as they are.
-func (l *Layer) Copies() bool { return !l.Merges() && !l.Output.Dequantized() }
+func (l *Layer) Copies() bool {
+	return !l.Merges() && l.into == nil && (!l.Output.Dequantized() || l.Weight.Format == outputFormats[l.Output])
+}
+
+// Base is the weight of the model that was opened: the quantized one, also
+// under a plan that merges onto its original.
+func (l *Layer) Base() *loader.Weight { return cmp.Or(l.against, l.Weight) }
 
 // Step is one adapter on one layer.
 type Step struct {
@@ -90,14 +104,18 @@ func (p *Project) Validate(plan Plan) error {
 			return fmt.Errorf("plan: adapters.%s: %s is not open", a.Name, a.Path)
 		}
 	}
+	if plan.Onto != "" && (p.Original == nil || p.originalName != plan.Onto) {
+		return fmt.Errorf("plan: onto: %s is not open", plan.Onto)
+	}
 	return nil
 }
 
-// Layers resolves a plan: one Layer for every weight of the checkpoint, in
-// natural order, and the alerts that need no merge. It reads no tensors. If a
-// pattern does not compile no rule applies, and an alert says so.
+// Layers resolves a plan: one Layer for every weight of the checkpoint, or of
+// the original under a plan with Onto, in natural order, and the alerts that need
+// no merge. It reads no tensors. If a pattern does not compile no rule applies,
+// and an alert says so.
 func (p *Project) Layers(plan Plan) ([]Layer, []Alert) {
-	layers, _, alerts := p.layers(plan)
+	layers, _, alerts := p.written(plan).layers(plan)
 	return layers, alerts
 }
 
@@ -110,10 +128,13 @@ func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 		alerts = append(alerts, newAlert(Error, CodeConflict, "", err.Error()))
 	}
 	rules, _ := compileRules(plan.Rules)
+	quantize, _ := ParseQuantization(plan.Quantize) // likewise, and "" is none
 	for i, w := range p.Model.Weights {
 		layers[i] = Layer{Index: i, Weight: w, Output: rules.output(w.Name)}
 		layers[i].Method, _ = ParseMethod(cmp.Or(rules.method(w.Name), plan.Method)) // Check reports what is wrong
-		if layers[i].Output.Dequantized() && (w.Format.IsFloat() || w.Problem != nil) {
+		if p.against != nil {
+			layers[i].face(p.against, quantize)
+		} else if layers[i].Output.Dequantized() && (w.Format.IsFloat() || w.Problem != nil) {
 			layers[i].Output = Same // output forms concern quantized weights that can be decoded
 		}
 	}

@@ -78,6 +78,12 @@ func (p *Project) layer(plan Plan, name string) (*Layer, error) {
 // key identifies everything that decides the arithmetic on a layer.
 func (l *Layer) key(opt mergeOptions) string {
 	key := fmt.Sprintf("%s %s %s %v %p", l.Weight.Param, l.Output, l.Method, opt, l.base)
+	if l.against != nil {
+		key += fmt.Sprintf(" onto %p", l.against)
+	}
+	if l.into != nil {
+		key += fmt.Sprintf(" %v", l.into.Spec())
+	}
 	for _, s := range l.Steps {
 		key += fmt.Sprintf(" %p %p %x %t", s.Adapter, s.Module, s.Scale, s.Transpose)
 	}

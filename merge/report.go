@@ -9,6 +9,7 @@ import (
 type Report struct {
 	Version  int            `json:"version"`
 	Model    ModelInfo      `json:"model"`
+	Onto     *OntoInfo      `json:"onto,omitempty"` // of a merge onto the original
 	Adapters []AdapterInfo  `json:"adapters"`
 	Method   string         `json:"method"`
 	Profile  string         `json:"profile"`
@@ -28,6 +29,12 @@ type ModelInfo struct {
 	Weights int            `json:"weights"`
 	Formats map[string]int `json:"formats"` // weights by format
 	Bytes   int64          `json:"bytes"`
+}
+
+// OntoInfo names the original checkpoint that a merge was made onto.
+type OntoInfo struct {
+	ModelInfo
+	Quantize string `json:"quantize"` // "" for 16 bits
 }
 
 // AdapterInfo names an adapter of a report.
@@ -62,8 +69,12 @@ type LayerReport struct {
 
 	// OffsetUlp is how many codes of double-quantized scales would change if
 	// their mean were an ulp off, see quant.Mean; null without double quantization.
-	OffsetUlp *int    `json:"offset_ulp"`
-	Alerts    []Alert `json:"alerts"`
+	OffsetUlp *int `json:"offset_ulp"`
+
+	// Distance is rms(original - base) / rms(original) of a merge onto the
+	// original.
+	Distance *Figure `json:"base_distance,omitempty"`
+	Alerts   []Alert `json:"alerts"`
 }
 
 // LayerStep is one adapter on a layer in a report.

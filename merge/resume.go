@@ -53,9 +53,11 @@ func (o *output) resume(ctx context.Context, old, fresh *state) error {
 // isInput reports whether a file of the output directory is an input under
 // another name.
 func (o *output) isInput(info fs.FileInfo) bool {
-	for _, f := range o.spec.model.Files {
-		if in, err := fs.Stat(o.spec.model.FS(), f.Rel); err == nil && os.SameFile(in, info) {
-			return true
+	for _, m := range o.spec.models() {
+		for _, f := range m.Files {
+			if in, err := fs.Stat(m.FS(), f.Rel); err == nil && os.SameFile(in, info) {
+				return true
+			}
 		}
 	}
 	return false

@@ -178,16 +178,18 @@ func identify(f *loader.File) (inputID, error) {
 
 // identifyAll identifies the inputs of a merge. The configurations count too:
 // they decide scales and the output's config.json.
-func identifyAll(model *loader.Checkpoint, adapters []*loader.Adapter) ([]inputID, error) {
+func identifyAll(models []*loader.Checkpoint, adapters []*loader.Adapter) ([]inputID, error) {
 	var ids []inputID
-	for _, f := range model.Files {
-		id, err := identify(f)
-		if err != nil {
-			return nil, err
+	for _, m := range models {
+		for _, f := range m.Files {
+			id, err := identify(f)
+			if err != nil {
+				return nil, err
+			}
+			ids = append(ids, id)
 		}
-		ids = append(ids, id)
+		ids = append(ids, inputID{Name: "config.json", Size: int64(len(m.Config.Raw)), Digest: digest(m.Config.Raw)})
 	}
-	ids = append(ids, inputID{Name: "config.json", Size: int64(len(model.Config.Raw)), Digest: digest(model.Config.Raw)})
 	for _, a := range adapters {
 		id, err := identify(a.File)
 		if err != nil {

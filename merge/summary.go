@@ -2,6 +2,7 @@ package merge
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -15,6 +16,9 @@ func (r *Report) Summary() []string {
 	t := r.Totals
 	lines = append(lines, fmt.Sprintf("%s of the adapter kept over %s; %s of codes changed, snr %s dB",
 		Percent(float64(t.Kept)), count(len(r.Layers), "layer"), Percent(float64(t.CodesChanged)), decibel(t.SNR)))
+	if r.Onto != nil {
+		lines = append(lines, r.distances())
+	}
 	n := map[Code]int{}
 	for _, l := range r.Layers {
 		for _, a := range l.Alerts {
@@ -34,6 +38,21 @@ func (r *Report) Summary() []string {
 		lines = append(lines, a.Text)
 	}
 	return lines
+}
+
+// distances says what the figures of a merge onto the original compare with.
+func (r *Report) distances() string {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, l := range r.Layers {
+		if l.Distance != nil && *l.Distance == *l.Distance {
+			low, high = min(low, float64(*l.Distance)), max(high, float64(*l.Distance))
+		}
+	}
+	line := fmt.Sprintf("figures compare with %s", r.Model.Name)
+	if low <= high {
+		line += fmt.Sprintf(", from which the original's weights are %s to %s away before anything is added; the error contains that", Percent(low), Percent(high))
+	}
+	return line
 }
 
 // Advice picks from Guidance what the report gives reason to say: all of it if

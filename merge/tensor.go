@@ -14,9 +14,11 @@ import (
 // safe for concurrent use, except that settle fills scales between two passes.
 type subject struct {
 	layer    *Layer
-	data     content      // codes of the base
-	spec     quant.Spec   // of the base
-	form     quant.Format // of the result
+	data     content        // codes of the base
+	spec     quant.Spec     // of the base
+	form     quant.Format   // of the result
+	onto     *yardstick     // what the figures compare with under a merge onto the original; nil: the base
+	into     *loader.Weight // what the result is quantized to after that; nil: it is not
 	profile  quant.Profile
 	inferred bool // figures compare with the base not rounded to the state's dtype
 
@@ -62,10 +64,16 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 		s.profile = quant.CPU // no device's rounding plays a part
 	}
 	s.inferred = opt.reference == AsInferred && s.spec.Format.Is4Bit() && s.spec.Dtype != quant.F32
-	if s.spec.Format.Is4Bit() {
-		s.unit = min(s.spec.Blocksize/gcd(s.spec.Blocksize, s.cols), s.rows)
-	}
+	s.unit = unitOf(s.spec, s.rows, s.cols)
 	var err error
+	if l.against != nil {
+		if s.onto, err = openYardstick(l.against, opt); err != nil {
+			return nil, err
+		}
+		s.into = l.into
+		s.align(unitOf(s.onto.spec, s.rows, s.cols))
+		s.align(unitOf(s.outSpec(), s.rows, s.cols))
+	}
 	if !s.spec.Format.IsFloat() {
 		if s.absmax, err = readScales(w); err != nil {
 			return nil, err
@@ -81,7 +89,7 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 	for _, u := range s.updates {
 		s.dtypes = append(s.dtypes, u.dtype(s.dtypes[len(s.dtypes)-1]))
 		if x, ok := u.(*rewrite); ok && x.unit > 1 {
-			s.unit = min(s.unit/gcd(s.unit, x.unit)*x.unit, s.rows)
+			s.align(x.unit)
 		}
 	}
 	if s.bias, err = newBias(l, opt); err != nil {
@@ -89,6 +97,9 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 	}
 	return s, s.prepare()
 }
+
+// align makes panels end where those of so many rows do, too.
+func (s *subject) align(unit int) { s.unit = min(s.unit/gcd(s.unit, unit)*unit, s.rows) }
 
 // replace makes a tensor of an adapter the base. Over a quantized weight that is
 // written as floats it is read in that form.
@@ -112,13 +123,25 @@ var outputFormats = map[Output]quant.Format{AsBF16: quant.BF16, AsF16: quant.F16
 // anything after it can be computed.
 func (s *subject) passes() int {
 	if s.nested() {
-		return len(s.updates) + 1
+		return s.scalePasses() + 1
 	}
 	return 1
 }
 
+// scalePasses is how many of the passes over a weight with nested scales
+// collect scales: one for each time it is quantized.
+func (s *subject) scalePasses() int {
+	if s.into != nil {
+		return 1
+	}
+	return len(s.updates)
+}
+
 // nested reports whether the result is stored with nested scales.
 func (s *subject) nested() bool {
+	if s.into != nil {
+		return s.outSpec().Nested
+	}
 	return s.spec.Nested && s.form == s.spec.Format && len(s.updates) > 0 && !s.keepsScales()
 }
 
@@ -132,8 +155,10 @@ type work struct {
 	base   []float32 // W of the base
 	sum    []float32 // sum of the deltas
 	ref    []float32
-	out    []byte // scales as stored
-	laps   *laps  // nil unless a benchmark watches
+	out    []byte      // scales as stored
+	other  quant.Panel // the quantized model's weight, under a merge onto the original
+	apart  apartness   // between the two
+	laps   *laps       // nil unless a benchmark watches
 }
 
 // read fills the panel with rows [r0, r0+n) of the base.
@@ -146,8 +171,11 @@ func (s *subject) read(w *work, r0, n int) error {
 	if err := s.data.ReadFull(w.raw, lo); err != nil {
 		return err
 	}
-	b0, b1 := s.scaleRange(r0, n)
+	b0, b1 := scaleRange(s.spec, r0, n, s.cols)
 	p.Codes, p.Absmax, p.Ref = w.raw, s.absmax[b0:b1], nil
+	if s.onto != nil {
+		return s.onto.read(w, r0, n, s.cols)
+	}
 	return nil
 }
 
@@ -157,12 +185,32 @@ func (s *subject) codeRange(f quant.Format, r0, n int) (lo, hi int64) {
 	return f.Bytes(int64(r0) * cols), f.Bytes(int64(r0+n) * cols)
 }
 
-// scaleRange returns the scales of rows [r0, r0+n); r0 is a multiple of unit.
-func (s *subject) scaleRange(r0, n int) (lo, hi int) {
-	switch f := s.spec.Format; {
+// scaleRange returns the new scales of rows [r0, r0+n); r0 is a multiple of
+// unit.
+func (s *subject) scaleRange(r0, n int) (lo, hi int) { return scaleRange(s.outSpec(), r0, n, s.cols) }
+
+// outSpec says how the result is quantized.
+func (s *subject) outSpec() quant.Spec {
+	if s.into != nil {
+		return s.into.Spec()
+	}
+	return s.spec
+}
+
+// outForm is the format of the result.
+func (s *subject) outForm() quant.Format {
+	if s.into != nil {
+		return s.into.Format
+	}
+	return s.form
+}
+
+// scaleRange returns the scales of rows [r0, r0+n), which begin on a block.
+func scaleRange(spec quant.Spec, r0, n, cols int) (lo, hi int) {
+	switch f := spec.Format; {
 	case f.Is4Bit():
-		bs := s.spec.Blocksize
-		return r0 * s.cols / bs, ((r0+n)*s.cols + bs - 1) / bs
+		bs := spec.Blocksize
+		return r0 * cols / bs, ((r0+n)*cols + bs - 1) / bs
 	case f == quant.Int8:
 		return r0, r0 + n
 	default:
@@ -175,12 +223,23 @@ func (s *subject) scaleRange(r0, n int) (lo, hi int) {
 // is the base, D the sum of the deltas, T = W+D; codes and scales are those
 // before the first and after the last.
 func (s *subject) apply(w *work, r0, last int) {
+	if s.onto != nil {
+		last = len(s.updates) - 1
+	}
 	s.chain(w, r0, last)
+	s.join(w, r0, last)
+	if s.onto != nil {
+		s.recast(w)
+	}
+}
+
+// join makes one step of those that chain took.
+func (s *subject) join(w *work, r0, last int) {
 	if last <= 0 || s.form != s.spec.Format {
 		return
 	}
 	p := &w.p
-	lo, hi := s.scaleRange(r0, p.Rows)
+	lo, hi := scaleRange(s.spec, r0, p.Rows, s.cols)
 	p.Spec, p.Codes, p.Absmax = s.spec, w.raw, s.absmax[lo:hi]
 	p.W, w.base = w.base, p.W
 	p.D, w.sum = w.sum, p.D
@@ -273,8 +332,11 @@ func (s *subject) dtype() quant.Format { return s.dtypes[len(s.dtypes)-1] }
 // measure fills p.Sums after apply with the last update.
 func (s *subject) measure(w *work, r0 int) {
 	w.p.OutDtype = s.dtype()
+	if s.into != nil {
+		w.p.OutDtype = s.outSpec().Dtype
+	}
 	if s.nested() {
-		w.p.Measure(s.stored(&w.p, r0, len(s.updates)-1))
+		w.p.Measure(s.stored(&w.p, r0, s.scalePasses()-1))
 		return
 	}
 	w.p.Measure(nil)
@@ -355,8 +417,8 @@ func layerError(l *Layer, err error) error { return fmt.Errorf("layer %s: %w", l
 // newHeat returns empty cells for weight rows [from, to).
 func (s *subject) newHeat(from, to, rows, cols int) *heat {
 	width := quant.StatBlock
-	if s.form.Is4Bit() {
-		width = s.spec.Blocksize
+	if s.outForm().Is4Bit() {
+		width = s.outSpec().Blocksize
 	}
 	return newHeat(gridOf(s.rows, s.cols, width), from, to, rows, cols)
 }

@@ -2,6 +2,7 @@ package merge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -50,8 +51,19 @@ func (f *flight) verdict(opt mergeOptions) *verdict {
 	if bad.Any() {
 		v.Report.Alerts = append(v.Report.Alerts, f.nonFiniteAlert(bad, updates, v.Stopped))
 	}
+	if s.onto != nil {
+		d := f.result.apart.relative()
+		v.Report.Distance = &d
+		if a, far := judgeDistance(l, float64(d)); far {
+			v.Report.Alerts = append(v.Report.Alerts, a)
+		}
+	}
 	if !v.Stopped && len(s.updates) > 0 {
-		v.Report.Alerts = append(v.Report.Alerts, JudgeLayer(v.Report, l.Weight.Format, s.meanScale())...)
+		for _, a := range JudgeLayer(v.Report, s.judged(), s.meanScale()) {
+			if a.Code != CodeNoisy || s.rounds() {
+				v.Report.Alerts = append(v.Report.Alerts, a)
+			}
+		}
 	}
 	if a, ok := RoundingAlert(s.form); ok && !v.Stopped {
 		a.Count = len(s.updates)
@@ -125,8 +137,8 @@ func newLayerReport(l *Layer, m Metrics) *LayerReport {
 	}
 	return &LayerReport{
 		Method: method,
-		Name:   l.Weight.Name, Format: l.Weight.Format.String(), Shape: l.Weight.Shape,
-		Adapters: l.LayerSteps(), Output: l.Output, Metrics: m, Alerts: []Alert{},
+		Name:   l.Weight.Name, Format: l.Base().Format.String(), Shape: l.Weight.Shape,
+		Adapters: l.LayerSteps(), Output: l.written(), Metrics: m, Alerts: []Alert{},
 	}
 }
 
@@ -160,10 +172,13 @@ func (j *Job) report() *Report {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := &Report{
-		Version: 1, Model: NewModelInfo(j.model), Adapters: []AdapterInfo{},
+		Version: 1, Model: NewModelInfo(cmp.Or(j.against, j.model)), Adapters: []AdapterInfo{},
 		Method: j.plan.Method, Profile: j.plan.Profile, Totals: j.total(),
 		Layers: []*LayerReport{}, Alerts: j.log.All(),
 		Seconds: j.clock.elapsed(time.Now()).Seconds(), Plan: j.plan.Digest(), Inputs: j.inputs,
+	}
+	if j.against != nil {
+		r.Onto = &OntoInfo{ModelInfo: NewModelInfo(j.model), Quantize: j.plan.Quantize}
 	}
 	for _, a := range j.used {
 		r.Adapters = append(r.Adapters, NewAdapterInfo(a))
@@ -181,6 +196,9 @@ func (j *Job) report() *Report {
 // the input files.
 func (j *Job) reportText(ctx context.Context) ([]byte, error) {
 	files := append([]*loader.File{}, j.model.Files...)
+	if j.against != nil {
+		files = append(files, j.against.Files...)
+	}
 	for _, a := range j.used {
 		files = append(files, a.File)
 	}

@@ -20,6 +20,7 @@ type Trace struct {
 	OldCode []uint8 // nibble, or the int8 value's bits
 	NewCode []uint8
 	W       []float32 // dequantized base, as the merge sees it
+	Onto    []float32 // weight that D is added to if that is not W, else nil
 	Ref     []float32 // base that Sum compares with
 	D       []float32 // delta
 	T       []float32 // W+D
