@@ -110,3 +110,15 @@ func random(n int) []float32 {
 	}
 	return x
 }
+
+// BenchmarkGenerate continues a prompt of the demo, one variant.
+func BenchmarkGenerate(b *testing.B) {
+	c, nf4 := openModel(b, filepath.Join(demoDir, "base-nf4"))
+	const n = 100
+	for b.Loop() {
+		if _, err := Generate(context.Background(), c, []Variant{{Weights: nf4}}, []int32{0, 102}, GenerateOptions{Tokens: n}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+}
