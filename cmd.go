@@ -31,6 +31,7 @@ func newRoot(a *app) *cobra.Command {
 		newPlan(a),
 		newExplain(a),
 		newVerify(a),
+		newGenerate(a),
 		newDoctor(a),
 		newBench(a),
 		newVersion(a),

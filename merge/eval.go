@@ -95,15 +95,8 @@ const reference = 1
 // NewEval checks everything that can be checked without reading weights. plan
 // says which adapters are kept separate in the reference, and at which scale.
 func NewEval(p *Project, plan Plan, opt EvalOptions) (*Eval, error) {
-	for _, n := range append([]NamedPlan{{Plan: plan}}, opt.Plans...) {
-		if err := p.Validate(n.Plan); err != nil {
-			return nil, err
-		}
-	}
-	e := &Eval{p: p, plan: plan, opt: opt, base: model.Checkpoint(p.Model), cheap: map[string]*Report{}}
-	e.log.Now = opt.Now
-	var err error
-	if e.cfg, err = runnable(p.Model); err != nil {
+	e, err := newEval(p, plan, opt)
+	if err != nil {
 		return nil, err
 	}
 	e.length = opt.Window
@@ -121,6 +114,22 @@ func NewEval(p *Project, plan Plan, opt EvalOptions) (*Eval, error) {
 		e.order = e.order[:n]
 	}
 	e.look(opt.Texts)
+	return e, nil
+}
+
+// newEval checks what concerns the variants.
+func newEval(p *Project, plan Plan, opt EvalOptions) (*Eval, error) {
+	for _, n := range append([]NamedPlan{{Plan: plan}}, opt.Plans...) {
+		if err := p.Validate(n.Plan); err != nil {
+			return nil, err
+		}
+	}
+	e := &Eval{p: p, plan: plan, opt: opt, base: model.Checkpoint(p.Model), cheap: map[string]*Report{}}
+	e.log.Now = opt.Now
+	var err error
+	if e.cfg, err = runnable(p.Model); err != nil {
+		return nil, err
+	}
 	e.name()
 	return e, e.alike()
 }
@@ -208,15 +217,7 @@ func (e *Eval) Run(ctx context.Context) (*EvalReport, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.clock.run(false, time.Now())
-	e.err = err
-	switch {
-	case err == nil:
-		e.state = Done
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		e.state = Cancelled
-	default:
-		e.state = Failed
-	}
+	e.state, e.err = stateAfter(ctx, err), err
 	return e.report, err
 }
 

@@ -32,6 +32,9 @@ type Tokenizer interface {
 	// Encode returns the tokens of a text, none added around it.
 	Encode(text string) ([]int32, error)
 
+	// Decode returns the text of tokens, U+FFFD for what is none.
+	Decode(ids []int32) string
+
 	// BOS returns the token that begins a text, and Unknown that for what the
 	// vocabulary lacks; negative if there is none.
 	BOS() int32
@@ -88,6 +91,14 @@ func (byteVocabulary) Encode(text string) ([]int32, error) {
 		ids[i] = int32(text[i])
 	}
 	return ids, nil
+}
+
+func (byteVocabulary) Decode(ids []int32) string {
+	text := make([]byte, len(ids))
+	for i, id := range ids {
+		text[i] = byte(id)
+	}
+	return strings.ToValidUTF8(string(text), "\uFFFD")
 }
 
 func (v byteVocabulary) BOS() int32 { return v.bos }
@@ -319,6 +330,14 @@ func (f fileTokenizer) Encode(text string) ([]int32, error) {
 		return nil, err
 	}
 	return tokenIDs(list, f.vocab)
+}
+
+func (f fileTokenizer) Decode(ids []int32) string {
+	list := make([]int, len(ids))
+	for i, id := range ids {
+		list[i] = int(id)
+	}
+	return f.Tokenizer.Decode(list)
 }
 
 func (f fileTokenizer) BOS() int32     { return f.bos }

@@ -76,7 +76,7 @@ func Generate(ctx context.Context, c *Config, variants []Variant, prompt []int32
 	case opt.Reference < 0 || opt.Reference >= len(variants):
 		return nil, fmt.Errorf("no variant %d to hold others against", opt.Reference)
 	}
-	if err := opt.Sampling.check(); err != nil {
+	if err := opt.Sampling.Check(); err != nil {
 		return nil, err
 	}
 	s, err := NewSession(c, variants, len(prompt)+opt.Tokens, opt.Options)

@@ -104,8 +104,28 @@ func TestSampling(t *testing.T) {
 		t.Errorf("of equals %d is taken", got)
 	}
 	for _, s := range []Sampling{{Temperature: -1}, {Temperature: math.NaN()}, {TopK: -1}, {TopP: 1.5}, {TopP: math.NaN()}} {
-		if s.check() == nil {
+		if s.Check() == nil {
 			t.Errorf("%+v is allowed", s)
+		}
+	}
+}
+
+func TestParseSampling(t *testing.T) {
+	for text, want := range map[string]Sampling{
+		"greedy":          {},
+		"seed=7":          {Temperature: 1, Seed: 7},
+		"temperature=0.5": {Temperature: 0.5},
+		"top-p=0.9,seed=18446744073709551615,top-k=3,temperature=2": {Temperature: 2, TopK: 3, TopP: 0.9, Seed: math.MaxUint64},
+	} {
+		got, err := ParseSampling(text)
+		again, err2 := ParseSampling(got.String())
+		if err != nil || got != want || err2 != nil || again != want {
+			t.Errorf("%s: %+v, %v; %+v, %v", text, got, err, again, err2)
+		}
+	}
+	for _, text := range []string{"", "hot", "temperature=0", "temperature=-1", "temperature=NaN", "top-k=1.5", "top-k=-1", "top-p=2", "seed=-1", "seed=1,"} {
+		if s, err := ParseSampling(text); err == nil {
+			t.Errorf("%q is %+v", text, s)
 		}
 	}
 }

@@ -2,10 +2,13 @@ package model
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Sampling says how the next token is chosen. The zero value takes the
@@ -23,7 +26,8 @@ type Sampling struct {
 	Seed        uint64
 }
 
-func (s Sampling) check() error {
+// Check reports what is out of range.
+func (s Sampling) Check() error {
 	switch {
 	case !(s.Temperature >= 0) || math.IsInf(s.Temperature, 0):
 		return fmt.Errorf("temperature %v is not a number from 0 on", s.Temperature)
@@ -33,6 +37,55 @@ func (s Sampling) check() error {
 		return fmt.Errorf("top-p %v is not between 0 and 1", s.TopP)
 	}
 	return nil
+}
+
+// Greedy is the name of the zero value.
+const Greedy = "greedy"
+
+// ParseSampling reads Greedy, or some of temperature=T, top-k=K, top-p=P and
+// seed=N with commas between; the temperature is 1 unless it is among them.
+func ParseSampling(text string) (Sampling, error) {
+	if text == Greedy {
+		return Sampling{}, nil
+	}
+	s := Sampling{Temperature: 1}
+	for part := range strings.SplitSeq(text, ",") {
+		key, value, _ := strings.Cut(part, "=")
+		var err error
+		switch key {
+		case "temperature":
+			if s.Temperature, err = strconv.ParseFloat(value, 64); err == nil && s.Temperature == 0 {
+				err = errors.New("0 is greedy")
+			}
+		case "top-k":
+			s.TopK, err = strconv.Atoi(value)
+		case "top-p":
+			s.TopP, err = strconv.ParseFloat(value, 64)
+		case "seed":
+			s.Seed, err = strconv.ParseUint(value, 10, 64)
+		default:
+			err = errors.New("want " + Greedy + ", temperature=T, top-k=K, top-p=P or seed=N")
+		}
+		if err != nil {
+			return s, fmt.Errorf("sampling %q: %w", part, err)
+		}
+	}
+	return s, s.Check()
+}
+
+// String is what ParseSampling reads.
+func (s Sampling) String() string {
+	if s.Temperature == 0 {
+		return Greedy
+	}
+	text := fmt.Sprintf("temperature=%v", s.Temperature)
+	if s.TopK > 0 {
+		text += fmt.Sprintf(",top-k=%d", s.TopK)
+	}
+	if s.TopP > 0 {
+		text += fmt.Sprintf(",top-p=%v", s.TopP)
+	}
+	return text + fmt.Sprintf(",seed=%d", s.Seed)
 }
 
 // candidate is a token that may be drawn.

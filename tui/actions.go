@@ -19,8 +19,9 @@ const (
 	inCompare
 	inTour
 	inAudit
+	inTexts
 	inPanes = inLayers | inBlocks | inBlock | inAlerts
-	inAny   = inPanes | inExplain | inInsight | inCompare | inTour | inAudit
+	inAny   = inPanes | inExplain | inInsight | inCompare | inTour | inAudit | inTexts
 )
 
 // action is something the user can do. Keys, footer, help, palette and
@@ -134,7 +135,7 @@ func blockActions() []action {
 		{"tensor.prev", []string{"["}, inPanes | inCompare, "", "Previous layer", "Look at the layer before, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(-1) }},
 		{"tensor.next", []string{"]"}, inPanes | inCompare, "", "Next layer", "Look at the layer after, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(1) }},
 		{"block.explain", []string{"e"}, inLayers | inBlocks | inBlock, "explain", "Explain this weight", "Dequantize, add, requantize: every step of one weight with its numbers.", (*app).noTrace, (*app).openExplain},
-		{"block.view", []string{"i"}, inBlock | inInsight | inAudit, "view", "Next view", "Of a block the occupancy of its codes, the list of its weights, its bytes; of the insight the next chart, of an audit the next table.", nil, (*app).nextView},
+		{"block.view", []string{"i"}, inBlock | inInsight | inAudit | inTexts, "view", "Next view", "Of a block the occupancy of its codes, the list of its weights, its bytes; of the insight the next chart, of an audit the next table, of texts the next variant.", nil, (*app).nextView},
 	}
 }
 

@@ -49,6 +49,7 @@ type app struct {
 	sight  sight
 	curves curves     // theoretical, for the insight
 	audit  *auditBox  // the last one, nil if there was none
+	texts  *textsBox  // the last ones, nil if there were none
 	lesson *tourFacts // numbers of the tours, nil before the first one
 
 	w, h     int

@@ -18,6 +18,7 @@ type engine interface {
 	examine(ctx context.Context, plan merge.Plan, s span) (*merge.Examination, error)
 	explain(ctx context.Context, plan merge.Plan, layer string, row, col int) (*quant.Trace, error)
 	audit(ctx context.Context, plan merge.Plan, merged *loader.Checkpoint, progress func(merge.AuditProgress)) (*merge.AuditReport, error)
+	generation(plan merge.Plan, opt merge.GenerateOptions) (generator, error)
 	adapters() []*loader.Adapter
 	// with returns an engine that knows one more adapter.
 	with(*loader.Adapter) engine
@@ -59,6 +60,14 @@ func (e projectEngine) explain(ctx context.Context, plan merge.Plan, layer strin
 
 func (e projectEngine) audit(ctx context.Context, plan merge.Plan, merged *loader.Checkpoint, progress func(merge.AuditProgress)) (*merge.AuditReport, error) {
 	return e.p.Audit(ctx, plan, merged, progress)
+}
+
+func (e projectEngine) generation(plan merge.Plan, opt merge.GenerateOptions) (generator, error) {
+	g, err := merge.NewGeneration(e.p, plan, opt)
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
 }
 
 func (e projectEngine) adapters() []*loader.Adapter { return e.p.Adapters }

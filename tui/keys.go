@@ -169,6 +169,7 @@ var scopeNames = []struct {
 	{inCompare, "Compare"},
 	{inTour, "Tours"},
 	{inAudit, "Audit"},
+	{inTexts, "Texts"},
 }
 
 // KeysMarkdown returns the table of keys and commands for the documentation.
@@ -231,7 +232,7 @@ func where(s scope) string {
 	for _, n := range []struct {
 		scope scope
 		name  string
-	}{{inLayers, "layers"}, {inBlocks, "blocks"}, {inBlock, "block"}, {inAlerts, "alerts"}, {inExplain, "explain"}, {inInsight, "insight"}, {inCompare, "compare"}, {inTour, "tours"}, {inAudit, "audit"}} {
+	}{{inLayers, "layers"}, {inBlocks, "blocks"}, {inBlock, "block"}, {inAlerts, "alerts"}, {inExplain, "explain"}, {inInsight, "insight"}, {inCompare, "compare"}, {inTour, "tours"}, {inAudit, "audit"}, {inTexts, "texts"}} {
 		if s&n.scope != 0 {
 			names = append(names, n.name)
 		}

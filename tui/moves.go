@@ -116,6 +116,9 @@ func (a *app) goBack() tea.Cmd {
 	case *auditBox:
 		a.endAudit(l)
 		return nil
+	case *textsBox:
+		a.endTexts(l)
+		return nil
 	case lens:
 		a.pop(l)
 		return nil

@@ -23,7 +23,7 @@ spec.loader.exec_module(cases)
 PROMPTS = ["func (r *Reader) Read(p []byte) ", "In the beginning ", "if err != nil {\n\treturn "]
 
 
-def load(adapter):
+def load(adapter, merged=False):
     model = AutoModelForCausalLM.from_pretrained(DEMO / "base-nf4", device_map={"": "cpu"})
     for module in model.modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
@@ -33,21 +33,23 @@ def load(adapter):
                 p.data = p.data.float()
     if adapter:
         model = PeftModel.from_pretrained(model, DEMO / adapter)
-    return model.train()  # no dropout; see ../demo/README.md
+    model.train()  # no dropout; see ../demo/README.md
+    return model.merge_and_unload().train() if merged else model
 
 
 def demo():
     texts = {}
-    for adapter in (None, "adapter-gocode", "adapter-gocode-light"):
-        model = load(adapter)
+    for name, adapter, merged in (("", None, False), ("adapter-gocode", "adapter-gocode", False), ("adapter-gocode-light", "adapter-gocode-light", False),
+                                  ("merged adapter-gocode", "adapter-gocode", True), ("merged adapter-gocode-light", "adapter-gocode-light", True)):
+        model = load(adapter, merged)
         rows = []
         for prompt in PROMPTS:
             ids = torch.tensor([[0, *prompt.encode()]])
             out = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=60, do_sample=False, use_cache=True,
                                  eos_token_id=None, pad_token_id=0)
             rows.append(out[0, ids.shape[1]:].tolist())
-        texts[adapter or ""] = rows
-        print(adapter, [bytes(r).decode("utf-8", "replace") for r in rows])
+        texts[name] = rows
+        print(name, [bytes(r).decode("utf-8", "replace") for r in rows])
     return texts
 
 
