@@ -99,6 +99,7 @@ func TestUnsupported(t *testing.T) {
 		{split(`\\h`), "regular expression"},
 		{split(`\\w+`), "regular expression"},
 		{split(`\\p{Foo}`), "regular expression"},
+		{split(`\\p{Mn}`), "regular expression"},
 		{split("a)"), "regular expression"},
 		{`[1]`, "cannot unmarshal"},
 		{`{}`, "model: there is none"},

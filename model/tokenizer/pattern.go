@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -187,7 +188,7 @@ func (p *translator) next() error {
 	case '|', '^', '$':
 		p.atom = false
 		p.take(1)
-	case '}', ']', '#':
+	case '}', ']':
 		return errConstruct
 	default:
 		_, n := utf8.DecodeRuneInString(p.rest)
@@ -242,6 +243,12 @@ func (p *translator) anyCase() error {
 	return nil
 }
 
+// classes are the properties that proxy keeps.
+var classes = []string{
+	"L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "N", "Nd", "P", "S", "Z", "Zs", "Cc",
+	"Han", "Hiragana", "Katakana", "Hangul",
+}
+
 // escape takes an escape, within a class or outside.
 func (p *translator) escape(class bool) error {
 	if len(p.rest) < 2 {
@@ -255,10 +262,8 @@ func (p *translator) escape(class bool) error {
 		if n < 4 || p.rest[2] != '{' {
 			return errConstruct
 		}
-		if _, ok := unicode.Categories[p.rest[3:n]]; !ok {
-			if _, ok := unicode.Scripts[p.rest[3:n]]; !ok {
-				return errConstruct
-			}
+		if !slices.Contains(classes, p.rest[3:n]) {
+			return errConstruct
 		}
 		p.take(n + 1)
 	case c == 'x' && len(p.rest) >= 4 && isHex(p.rest[2:4]):

@@ -57,6 +57,15 @@ func newSplitter(kind string, text json.RawMessage, keepsStart bool) (splitter, 
 			b = isolated
 		}
 		return b.by(runes(unicode.IsNumber)), err
+	case "Punctuation":
+		raw := struct {
+			Type     string   `json:"type"`
+			Behavior behavior `json:"behavior"`
+		}{Behavior: isolated}
+		if err := strict(text, &raw); err != nil {
+			return nil, err
+		}
+		return raw.Behavior.by(runes(punctuation)), raw.Behavior.check()
 	case "WhitespaceSplit":
 		return removed.by(runes(unicode.IsSpace)), nil
 	}

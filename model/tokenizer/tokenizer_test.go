@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // fixture is what testdata/make.py wrote of one tokenizer.
@@ -64,7 +65,7 @@ func fixtures(t testing.TB) (list []*fixture) {
 			list = append(list, f)
 		}
 	}
-	if len(list) != 14 {
+	if len(list) != 16 {
 		t.Fatalf("%d tokenizers", len(list))
 	}
 	return list
@@ -113,5 +114,25 @@ func TestAsTokenizers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A stand-in is of the category, in Go's tables, that its range is of in Unicode
+// 16, and no range is known to Go already.
+func TestProxies(t *testing.T) {
+	of := map[rune]*unicode.RangeTable{
+		upper: unicode.Lu, lower: unicode.Ll, modifier: unicode.Lm, letter: unicode.Lo, ideograph: unicode.Lo,
+		mark: unicode.M, digit: unicode.Nd, point: unicode.Po, sign: unicode.So,
+	}
+	for i, x := range newer {
+		if !unicode.Is(of[x.like], x.like) || x.last < x.first || i > 0 && x.first <= newer[i-1].last {
+			t.Errorf("%+v", x)
+		}
+		if got := proxy(x.first); got != x.like {
+			t.Errorf("%U stands for %U, want %U", got, x.first, x.like)
+		}
+	}
+	if proxy('a') != 'a' || proxy(0x2EE5E) != 0x2EE5E || !unicode.Is(unicode.Han, ideograph) {
+		t.Error("others are themselves")
 	}
 }

@@ -1,6 +1,9 @@
 package tokenizer
 
-import "slices"
+import (
+	"slices"
+	"unicode"
+)
 
 // rangeLike is a range of characters and one they are treated like.
 type rangeLike struct{ first, last, like rune }
@@ -18,22 +21,32 @@ func in(list []rangeLike, r rune) (rangeLike, bool) {
 }
 
 // Oniguruma in tokenizers knows Unicode 16, Go's tables are of Unicode 15.
-// These are the letters, marks and digits that came between, each with a
-// character of Unicode 15 of the same category that no pattern names.
+// These are the letters, marks, digits, punctuation and symbols that came
+// between, each with a character of Unicode 15 of the same category that no
+// pattern names.
 const (
-	upper    = 0x10570
-	lower    = 0x10597
-	modifier = 0x1E030
-	letter   = 0x11F04
-	mark     = 0x1E08F
-	digit    = 0x11F50
+	upper     = 0x10570
+	lower     = 0x10597
+	modifier  = 0x1E030
+	letter    = 0x11F04
+	ideograph = 0x31350
+	mark      = 0x1E08F
+	digit     = 0x11F50
+	point     = 0x11F43
+	sign      = 0x1FAF7
 )
 
 // newer is sorted.
 var newer = []rangeLike{
 	{0x897, 0x897, mark},
+	{0x1B4E, 0x1B4F, point},
+	{0x1B7F, 0x1B7F, point},
 	{0x1C89, 0x1C89, upper},
 	{0x1C8A, 0x1C8A, lower},
+	{0x2427, 0x2429, sign},
+	{0x2FFC, 0x2FFF, sign},
+	{0x31E4, 0x31E5, sign},
+	{0x31EF, 0x31EF, sign},
 	{0xA7CB, 0xA7CC, upper},
 	{0xA7CD, 0xA7CD, lower},
 	{0xA7DA, 0xA7DA, upper},
@@ -46,8 +59,10 @@ var newer = []rangeLike{
 	{0x10D4F, 0x10D4F, letter},
 	{0x10D50, 0x10D65, upper},
 	{0x10D69, 0x10D6D, mark},
+	{0x10D6E, 0x10D6E, point},
 	{0x10D6F, 0x10D6F, modifier},
 	{0x10D70, 0x10D85, lower},
+	{0x10D8E, 0x10D8F, sign},
 	{0x10EC2, 0x10EC4, letter},
 	{0x10EFC, 0x10EFC, mark},
 	{0x11380, 0x11389, letter},
@@ -63,9 +78,12 @@ var newer = []rangeLike{
 	{0x113D1, 0x113D1, letter},
 	{0x113D2, 0x113D2, mark},
 	{0x113D3, 0x113D3, letter},
+	{0x113D4, 0x113D5, point},
+	{0x113D7, 0x113D8, point},
 	{0x113E1, 0x113E2, mark},
 	{0x116D0, 0x116E3, digit},
 	{0x11BC0, 0x11BE0, letter},
+	{0x11BE1, 0x11BE1, point},
 	{0x11BF0, 0x11BF9, digit},
 	{0x11F5A, 0x11F5A, mark},
 	{0x13460, 0x143FA, letter},
@@ -75,14 +93,28 @@ var newer = []rangeLike{
 	{0x16D40, 0x16D42, modifier},
 	{0x16D43, 0x16D6A, letter},
 	{0x16D6B, 0x16D6C, modifier},
+	{0x16D6D, 0x16D6F, point},
 	{0x16D70, 0x16D79, digit},
 	{0x18CFF, 0x18CFF, letter},
+	{0x1CC00, 0x1CCEF, sign},
 	{0x1CCF0, 0x1CCF9, digit},
+	{0x1CD00, 0x1CEB3, sign},
 	{0x1E5D0, 0x1E5ED, letter},
 	{0x1E5EE, 0x1E5EF, mark},
 	{0x1E5F0, 0x1E5F0, letter},
 	{0x1E5F1, 0x1E5FA, digit},
-	{0x2EBF0, 0x2EE5D, letter},
+	{0x1E5FF, 0x1E5FF, point},
+	{0x1F8B2, 0x1F8BB, sign},
+	{0x1F8C0, 0x1F8C1, sign},
+	{0x1FA89, 0x1FA89, sign},
+	{0x1FA8F, 0x1FA8F, sign},
+	{0x1FABE, 0x1FABE, sign},
+	{0x1FAC6, 0x1FAC6, sign},
+	{0x1FADC, 0x1FADC, sign},
+	{0x1FADF, 0x1FADF, sign},
+	{0x1FAE9, 0x1FAE9, sign},
+	{0x1FBCB, 0x1FBEF, sign},
+	{0x2EBF0, 0x2EE5D, ideograph},
 }
 
 // proxy returns a character that Go's tables put where Unicode 16 puts r.
@@ -144,4 +176,54 @@ var inert = []rangeLike{
 	{0x1E4EC, 0x1E4EF, 0},
 	{0x1F16C, 0x1F16C, 0},
 	{0x1FBF0, 0x1FBF9, 0},
+}
+
+// notPunctuation is punctuation in Unicode 15 that the pre-tokenizer Punctuation,
+// of an older version, does not know. It is sorted.
+var notPunctuation = []rangeLike{
+	{0x61D, 0x61D, 0},
+	{0x9FD, 0x9FD, 0},
+	{0xA76, 0xA76, 0},
+	{0xC77, 0xC77, 0},
+	{0xC84, 0xC84, 0},
+	{0x1B7D, 0x1B7E, 0},
+	{0x2E43, 0x2E4F, 0},
+	{0x2E52, 0x2E5D, 0},
+	{0x10EAD, 0x10EAD, 0},
+	{0x10F55, 0x10F59, 0},
+	{0x10F86, 0x10F89, 0},
+	{0x1144B, 0x1144F, 0},
+	{0x1145A, 0x1145B, 0},
+	{0x1145D, 0x1145D, 0},
+	{0x11660, 0x1166C, 0},
+	{0x116B9, 0x116B9, 0},
+	{0x1183B, 0x1183B, 0},
+	{0x11944, 0x11946, 0},
+	{0x119E2, 0x119E2, 0},
+	{0x11A3F, 0x11A46, 0},
+	{0x11A9A, 0x11A9C, 0},
+	{0x11A9E, 0x11AA2, 0},
+	{0x11B00, 0x11B09, 0},
+	{0x11C41, 0x11C45, 0},
+	{0x11C70, 0x11C71, 0},
+	{0x11EF7, 0x11EF8, 0},
+	{0x11F43, 0x11F4F, 0},
+	{0x11FFF, 0x11FFF, 0},
+	{0x12FF1, 0x12FF2, 0},
+	{0x16E97, 0x16E9A, 0},
+	{0x16FE2, 0x16FE2, 0},
+	{0x1E95E, 0x1E95F, 0},
+}
+
+// punctuation is what the pre-tokenizer Punctuation splits at: that of ASCII and
+// of Unicode's categories.
+func punctuation(r rune) bool {
+	switch {
+	case r <= unicode.MaxASCII:
+		return unicode.IsPunct(r) || unicode.IsSymbol(r)
+	case r == 0x166D, r == 0x111C9: // no longer
+		return true
+	}
+	_, not := in(notPunctuation, r)
+	return !not && unicode.IsPunct(r)
 }

@@ -58,7 +58,8 @@ SPACES = [" ", "  ", "   ", "\t", "\n", "\n\n", "\r\n", "\u00a0", "\u2003", "\u3
 SPECIAL = ["<s>", "</s>", "<unk>", "<|endoftext|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>", "<bos>", "<eos>", "[INST]", "[/INST]", "<tool_call>", "word", "<mask>",
            "<0x41>", "▁", "▁▁", "Ġ", "Ċ", "\ufffd", "\x00"]
 NEW = [0x1C89, 0xA7CB, 0xA7DA, 0x2EBF0, 0x2EE5D, 0x10D50, 0x10D70, 0x10D40, 0x1E5D0, 0x897, 0x113B8, 0x11BF3, 0x1CCF4, 0x13460,  # Unicode 15.1 and 16
-       0x32FF, 0x1E055, 0x8D3, 0x10781, 0x11938, 0x11935, 0x11930, 0x1F16C]  # other normalization
+       0x32FF, 0x1E055, 0x8D3, 0x10781, 0x11938, 0x11935, 0x11930, 0x1F16C,
+       0x2427, 0x1CC05, 0x113D4, 0x1B4E, 0x16D6E, 0x1FAE9, 0x61D, 0x2E5A, 0x166D, 0x111C9]  # other normalization
 
 
 def pick(words, low, high):
@@ -223,6 +224,24 @@ def deepseek(text):
     return tok
 
 
+def r1(text):
+    """DeepSeek-R1-Distill-Qwen."""
+    pattern = r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+    split = lambda p: pre_tokenizers.Split(Regex(p), "isolated")
+    pre = [split(r"\p{N}{1,3}"), split("[一-龥぀-ゟ゠-ヿ]+"), split(pattern), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    tok = byte_level(text, 900, pre_tokenizers.Sequence(pre))
+    tok.add_special_tokens([special_token("<｜begin▁of▁sentence｜>"), special_token("<｜end▁of▁sentence｜>")])
+    tok.post_processor = template(tok, "<｜begin▁of▁sentence｜>")
+    return tok
+
+
+def falcon(text):
+    pre = [pre_tokenizers.Punctuation("contiguous"), pre_tokenizers.ByteLevel(add_prefix_space=False), pre_tokenizers.Digits(individual_digits=False), pre_tokenizers.Split(Regex("[0-9][0-9][0-9]"), "isolated")]
+    tok = byte_level(text, 700, pre_tokenizers.Sequence(pre))
+    tok.add_special_tokens([special_token("<|endoftext|>")])
+    return tok
+
+
 def sentence_piece(text, size, normalizer, pre, decoder, special, alphabet=300):
     tok = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     if normalizer:
@@ -328,7 +347,7 @@ def main():
     text = make_text()
     write("text", text)
     some = [t for i, t in enumerate(text) if i % 3]
-    for make in [gpt2, added, llama3, qwen, tekken, o200k, deepseek, llama2, mistral, phi3, gemma, broken_bytes, t5, spm]:
+    for make in [gpt2, added, llama3, qwen, tekken, o200k, deepseek, r1, falcon, llama2, mistral, phi3, gemma, broken_bytes, t5, spm]:
         tok = make(some)
         ids = [tok.encode(t, add_special_tokens=i % 2 == 0).ids for i, t in enumerate(text)]
         back = [tok.decode(row, skip_special_tokens=False) for row in ids]
