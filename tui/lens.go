@@ -61,7 +61,7 @@ func lensActions() []action {
 		{"lens.compare", []string{"W"}, inPanes | inCompare, "", "Compare with another plan…", "The layer under the plan and under another one, side by side: bf16, dithered, another scale, the saved plan, another adapter.", (*app).noPlanned, (*app).askCompare},
 		{"lens.audit", []string{"K"}, inPanes | inAudit, "", "Audit a merged checkpoint…", "Check whether a merged checkpoint, whoever made it, holds what the plan says: applied, wrong scale, missing, twice, other base or adapter.", (*app).noPlanned, (*app).openAudit},
 		{"lens.texts", []string{"P"}, inPanes | inTexts, "", "Continue a prompt side by side…", "What the base, the separate adapter and the plan's merge make of a prompt, with the first token where they part.", (*app).noPlanned, (*app).openTexts},
-		{"texts.sample", []string{"s"}, inTexts, "", "Draw tokens otherwise…", "Take the likeliest token each time, or draw with a temperature, top-k, top-p and a seed.", nil, (*app).askSampling},
+		{"texts.sample", []string{"%"}, inTexts, "", "Draw tokens otherwise…", "Take the likeliest token each time, or draw with a temperature, top-k, top-p and a seed.", nil, (*app).askSampling},
 		{"texts.more", []string{"+"}, inTexts, "", "Longer texts", "Generate twice as many tokens.", nil, (*app).moreText},
 	}
 }

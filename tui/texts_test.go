@@ -103,7 +103,7 @@ func TestTextsAgain(t *testing.T) {
 	if r.press("enter"); !strings.Contains(r.text(), "begins with a quote") {
 		t.Errorf("the prompt does not say why:\n%s", r.text())
 	}
-	r.press("esc", "s", "ctrl+u")
+	r.press("esc", "%", "ctrl+u")
 	r.send(tea.PasteMsg{Content: "hot"})
 	if r.press("enter"); !strings.Contains(r.text(), "want greedy, temperature=T") {
 		t.Errorf("the prompt does not say why:\n%s", r.text())
