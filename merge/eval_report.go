@@ -217,7 +217,7 @@ func (r *EvalReport) Summary() []string {
 		case "falls":
 			text += fmt.Sprintf("; KL falls with the position, by %.2g a doubling", -v.Trend.Slope.Value)
 		case "flat":
-			text += fmt.Sprintf("; KL does not grow with the position (p %.2g)", v.Trend.P)
+			text += fmt.Sprintf("; no sure trend of KL with the position (p %.2g)", v.Trend.P)
 		}
 		list = append(list, text+".")
 	}

@@ -20,8 +20,9 @@ const (
 	inTour
 	inAudit
 	inTexts
+	inEval
 	inPanes = inLayers | inBlocks | inBlock | inAlerts
-	inAny   = inPanes | inExplain | inInsight | inCompare | inTour | inAudit | inTexts
+	inAny   = inPanes | inExplain | inInsight | inCompare | inTour | inAudit | inTexts | inEval
 )
 
 // action is something the user can do. Keys, footer, help, palette and
@@ -89,7 +90,7 @@ func jobActions() []action {
 		{"job.dry", []string{"D"}, inPanes, "dry run", "Dry run", "Run the whole merge without writing and show what is kept.", (*app).noJob, (*app).dryRun},
 		{"job.merge", []string{"m"}, inPanes, "merge", "Merge plan…", "Write the merged checkpoint to a new directory.", (*app).noJob, (*app).askMerge},
 		{"job.rerun", []string{"r"}, inLayers | inBlocks | inBlock, "", "Run this layer again", "Dry run of the marked layers, or of the current one.", (*app).noRerun, (*app).rerun},
-		{"job.cancel", []string{"x"}, inPanes, "cancel", "Cancel job", "Stop the running job; a merge can go on later where it stopped.", (*app).noRunning, (*app).askCancel},
+		{"job.cancel", []string{"x"}, inPanes | inEval, "cancel", "Cancel job", "Stop the running job; a merge can go on later where it stopped. A run of the model keeps the figures of what was run.", (*app).noRunning, (*app).askCancel},
 		{"job.pause", []string{"p"}, inPanes, "pause", "Pause or resume job", "Hold the workers, or let them go on.", (*app).noRunning, (*app).pause},
 	}
 }
@@ -135,7 +136,7 @@ func blockActions() []action {
 		{"tensor.prev", []string{"["}, inPanes | inCompare, "", "Previous layer", "Look at the layer before, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(-1) }},
 		{"tensor.next", []string{"]"}, inPanes | inCompare, "", "Next layer", "Look at the layer after, from any pane.", nil, func(a *app) tea.Cmd { return a.stepLayer(1) }},
 		{"block.explain", []string{"e"}, inLayers | inBlocks | inBlock, "explain", "Explain this weight", "Dequantize, add, requantize: every step of one weight with its numbers.", (*app).noTrace, (*app).openExplain},
-		{"block.view", []string{"i"}, inBlock | inInsight | inAudit | inTexts, "view", "Next view", "Of a block the occupancy of its codes, the list of its weights, its bytes; of the insight the next chart, of an audit the next table, of texts the next variant.", nil, (*app).nextView},
+		{"block.view", []string{"i"}, inBlock | inInsight | inAudit | inTexts | inEval, "view", "Next view", "Of a block the occupancy of its codes, the list of its weights, its bytes; of the insight the next chart, of an audit or a run the next table, of texts the next variant.", nil, (*app).nextView},
 	}
 }
 
@@ -165,7 +166,7 @@ func generalActions() []action {
 		})
 	}
 	return append(all, []action{
-		{"pane.full", []string{"F"}, inPanes, "", "Full screen", "Give the whole room to the focused pane, and back.", nil, (*app).toggleFull},
+		{"pane.full", []string{"U"}, inPanes, "", "Full screen", "Give the whole room to the focused pane, and back.", nil, (*app).toggleFull},
 		{"app.copy", []string{"y"}, inAny, "", "Copy", "Copy what the cursor is on to the clipboard (OSC 52).", nil, (*app).copy},
 		{"app.export", []string{"X"}, inPanes, "", "Export this view…", "Write what the pane shows as CSV, JSON or Markdown, the map as PNG or SVG, or a picture of the screen.", nil, (*app).openExport},
 		{"app.command", []string{"Y"}, inPanes, "", "Copy plan as command line", "Copy the command that does the same without the interface.", (*app).noPlanned, (*app).copyCommand},

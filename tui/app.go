@@ -50,6 +50,7 @@ type app struct {
 	curves curves     // theoretical, for the insight
 	audit  *auditBox  // the last one, nil if there was none
 	texts  *textsBox  // the last ones, nil if there were none
+	eval   *evalBox   // the last run of the model, nil if there was none
 	lesson *tourFacts // numbers of the tours, nil before the first one
 
 	w, h     int

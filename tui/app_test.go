@@ -80,7 +80,7 @@ func TestEscLadder(t *testing.T) {
 	r := demoRig(t, 120, 36, nil)
 	r.press("/")
 	r.typed("q_proj")
-	r.press("enter", "3", "F", "?")
+	r.press("enter", "3", "U", "?")
 	steps := []struct {
 		what string
 		ok   func() bool

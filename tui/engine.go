@@ -19,6 +19,7 @@ type engine interface {
 	explain(ctx context.Context, plan merge.Plan, layer string, row, col int) (*quant.Trace, error)
 	audit(ctx context.Context, plan merge.Plan, merged *loader.Checkpoint, progress func(merge.AuditProgress)) (*merge.AuditReport, error)
 	generation(plan merge.Plan, opt merge.GenerateOptions) (generator, error)
+	newEval(plan merge.Plan, opt merge.EvalOptions) (evaluator, error)
 	adapters() []*loader.Adapter
 	// with returns an engine that knows one more adapter.
 	with(*loader.Adapter) engine
@@ -68,6 +69,14 @@ func (e projectEngine) generation(plan merge.Plan, opt merge.GenerateOptions) (g
 		return nil, err
 	}
 	return g, nil
+}
+
+func (e projectEngine) newEval(plan merge.Plan, opt merge.EvalOptions) (evaluator, error) {
+	v, err := merge.NewEval(e.p, plan, opt)
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 func (e projectEngine) adapters() []*loader.Adapter { return e.p.Adapters }

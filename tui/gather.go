@@ -25,6 +25,7 @@ func (a *app) gatherAlerts() {
 			}
 		}
 	}
+	all = append(all, a.eval.alerts(a.book.plan)...)
 	a.feed.todo = a.noAlerts()
 	before := a.feed.counts()[merge.Error]
 	a.feed.set(all)

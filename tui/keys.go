@@ -170,6 +170,7 @@ var scopeNames = []struct {
 	{inTour, "Tours"},
 	{inAudit, "Audit"},
 	{inTexts, "Texts"},
+	{inEval, "Run"},
 }
 
 // KeysMarkdown returns the table of keys and commands for the documentation.
@@ -232,7 +233,7 @@ func where(s scope) string {
 	for _, n := range []struct {
 		scope scope
 		name  string
-	}{{inLayers, "layers"}, {inBlocks, "blocks"}, {inBlock, "block"}, {inAlerts, "alerts"}, {inExplain, "explain"}, {inInsight, "insight"}, {inCompare, "compare"}, {inTour, "tours"}, {inAudit, "audit"}, {inTexts, "texts"}} {
+	}{{inLayers, "layers"}, {inBlocks, "blocks"}, {inBlock, "block"}, {inAlerts, "alerts"}, {inExplain, "explain"}, {inInsight, "insight"}, {inCompare, "compare"}, {inTour, "tours"}, {inAudit, "audit"}, {inTexts, "texts"}, {inEval, "run"}} {
 		if s&n.scope != 0 {
 			names = append(names, n.name)
 		}

@@ -53,7 +53,7 @@ func TestClickOnNamesOfPanes(t *testing.T) {
 	for _, size := range [][2]int{{120, 36}, {80, 24}, {60, 16}} {
 		r := demoRig(t, size[0], size[1], nil)
 		if size[1] > 16 {
-			r.press("F")
+			r.press("U")
 		}
 		for p := alertsID; p >= layersID; p-- {
 			name := strconv.Itoa(int(p)) + " "

@@ -60,6 +60,10 @@ func (a *app) leave() tea.Cmd {
 func (a *app) unsaved() bool { return !a.opt.Demo && !a.history.Now().Equal(a.saved) }
 
 func (a *app) askCancel() tea.Cmd {
+	if x, ok := a.topOverlay().(*evalBox); ok {
+		x.cancel()
+		return nil
+	}
 	lines := []string{fmt.Sprintf("The %s is running, %s.", a.job.kind(), a.progressText())}
 	if a.writing() {
 		lines = append(lines, "What is written stays in "+clean(a.job.opt.Out)+"; merging there again goes on where it stopped.")

@@ -61,6 +61,9 @@ func (a *app) noRerun() string {
 }
 
 func (a *app) noRunning() string {
+	if x, ok := a.topOverlay().(*evalBox); ok && !x.ended {
+		return ""
+	}
 	if !a.busy() || a.job.run == nil {
 		return "nothing is running"
 	}

@@ -25,7 +25,7 @@ func TestScreens(t *testing.T) {
 		{"demo-60x16-blocks", 60, 16, []string{"2"}},
 		{"demo-60x16-alerts", 60, 16, []string{"4"}},
 		{"broken-120x36", 120, 36, []string{"B"}},
-		{"alerts-open-120x36", 120, 36, []string{"4", "enter", "j", "F"}},
+		{"alerts-open-120x36", 120, 36, []string{"4", "enter", "j", "U"}},
 		{"filter-80x24", 80, 24, []string{"/", "k", "e", "p", "t", "<", "2", "%"}},
 		{"filter-hint-120x36", 120, 36, []string{"/", "f", "o", "o", ":", "b", "a", "r"}},
 		{"filter-hint-60x16", 60, 16, []string{"/", "f", "o", "o", ":", "b", "a", "r"}},

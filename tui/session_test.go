@@ -53,7 +53,7 @@ func TestSessionComesBack(t *testing.T) {
 	r.press("enter")
 	r.press("/")
 	r.typed("layer:1-3")
-	r.press("enter", "space", "o", "o", "2", "v", "j", "j", "b", "F")
+	r.press("enter", "space", "o", "o", "2", "v", "j", "j", "b", "U")
 	before := r.a.remembered()
 	plan := r.a.history.Now()
 	if said := r.a.keepAtEnd(); said != "" {
