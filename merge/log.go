@@ -95,6 +95,10 @@ func (l *Log) add(a Alert, t time.Time) {
 	}
 }
 
+// More reports whether a stands for alerts that a full log only counts. The
+// reports of the layers still have them.
+func (a *Alert) More() bool { return a.Layer == "" && a.Message == moreMessage }
+
 // All returns a copy of the alerts, newest first.
 func (l *Log) All() []Alert {
 	l.mu.Lock()

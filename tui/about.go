@@ -149,9 +149,21 @@ func (j *jobRun) stage() string {
 		return "stopped: " + clean(j.err.Error())
 	case j.ended:
 		return "done"
-	case s.LayersDone < s.LayersTotal:
+	case !j.computed():
 		return "dequantize, add, requantize"
-	case j.opt.Out != "":
+	}
+	return j.finish()
+}
+
+// computed reports whether every layer is computed; what is left is on the disk.
+func (j *jobRun) computed() bool {
+	s := j.snap
+	return s.LayersTotal > 0 && (s.LayersDone >= s.LayersTotal || s.WeightsTotal > 0 && s.WeightsDone >= s.WeightsTotal)
+}
+
+// finish names what a job is at when every layer is computed.
+func (j *jobRun) finish() string {
+	if j.opt.Out != "" {
 		return "copying the rest, syncing and checking"
 	}
 	return "summing up"
@@ -171,6 +183,13 @@ func (a *app) jobText(c canvas, w int) []string {
 	out := []string{line("stage", c.plain(j.stage()))}
 	if j.opt.Out != "" {
 		out = append(out, line("into", c.plain(j.opt.Out)))
+	}
+	if j.ended && j.err == nil && j.opt.Out != "" {
+		for _, s := range append(a.mergedFacts(), "") {
+			for _, l := range wrap(c.plain(s), w-2) {
+				out = append(out, " "+l)
+			}
+		}
 	}
 	out = append(out,
 		part("layers", int64(s.LayersDone), int64(s.LayersTotal), count),
@@ -193,14 +212,6 @@ func (a *app) jobText(c canvas, w int) []string {
 			out = append(out, line("at work", c.bar(l.Fraction, bars)+" "+c.plain(a.book.short(a.book.layers[i].Weight.Name))))
 		}
 	}
-	if j.ended && j.err == nil && j.opt.Out != "" {
-		out = append(out, "")
-		for _, s := range a.mergedFacts() {
-			for _, l := range wrap(c.plain(s), w-2) {
-				out = append(out, " "+l)
-			}
-		}
-	}
 	if stopped > 0 {
 		out = append(out, line("stopped", c.paint.text(themes.Bad, plural(stopped, "layer")+", their original bytes are kept")))
 	}
@@ -221,6 +232,8 @@ func (a *app) programStatus() *tea.ProgramStatus {
 	case a.busy() && !a.job.quiet && a.job.run != nil:
 		s.State, s.Progress, s.HasProgress = tea.ProgramStateWorking, int(a.progress()*100), true
 		s.Title = a.job.kind() + " of " + clean(a.model.Name)
+	case a.busy():
+		s.State, s.Title = tea.ProgramStateWorking, "figures of "+clean(a.model.Name)
 	}
 	if d, ok := a.topOverlay().(*confirm); ok && d.deaf { // opened by an event
 		s.State, s.Kind, s.Title = tea.ProgramStateBlocked, tea.ProgramStatusKindQuestion, d.name

@@ -20,7 +20,7 @@ func (a *app) gatherAlerts() {
 	if j := a.job; j != nil {
 		same := slices.Equal(j.sigs, a.book.sigs)
 		for _, al := range j.snap.Alerts {
-			if same || al.Layer == "" && j.plan.Equal(a.book.plan) {
+			if (same || al.Layer == "" && j.plan.Equal(a.book.plan)) && !al.More() {
 				all = append(all, al)
 			}
 		}
@@ -70,7 +70,7 @@ func (g *general) keep(j *jobRun) {
 	}
 	for _, al := range j.snap.Alerts {
 		id := alertKey(&al)
-		if old, ok := g.alerts[id]; al.Layer == "" && (!ok || al.Count > old.Count) {
+		if old, ok := g.alerts[id]; al.Layer == "" && !al.More() && (!ok || al.Count > old.Count) {
 			g.alerts[id] = al
 		}
 	}

@@ -41,9 +41,20 @@ func (a *app) press(k tea.KeyPressMsg) tea.Cmd {
 func (a *app) act(key string, s scope) tea.Cmd {
 	x := a.bound(key, s)
 	if x == nil {
-		return nil
+		return a.elsewhere(key, s)
 	}
 	return a.runAction(x)
+}
+
+// elsewhere says in which pane a key does something that does nothing here.
+func (a *app) elsewhere(key string, s scope) tea.Cmd {
+	if s&inPanes == 0 {
+		return nil
+	}
+	if x := a.bound(key, inPanes); x != nil {
+		return a.view(key + " works in " + where(x.scope&inPanes) + ": " + strings.TrimSuffix(x.title, "…"))
+	}
+	return nil
 }
 
 func (a *app) runAction(x *action) tea.Cmd {
@@ -125,6 +136,7 @@ func (a *app) filterKey(k tea.KeyPressMsg) tea.Cmd {
 	}
 	if f.press(k) && f.value() != a.tree.filter.text {
 		a.tree.setFilter(f.value())
+		a.tree.toMatch()
 	}
 	return nil
 }

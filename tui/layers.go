@@ -194,8 +194,16 @@ func (p *layersPane) node() *node {
 	return &p.nodes[p.rows[p.cur]]
 }
 
+// toMatch moves from a group to the first layer in it that the filter shows.
+func (p *layersPane) toMatch() {
+	for p.filter.active() && p.cur < len(p.rows)-1 && p.nodes[p.rows[p.cur]].layer < 0 {
+		p.move(1)
+	}
+}
+
 // current returns the layer to look at: the one under the cursor, or of a group
-// the one that kept least, or its first with an adapter. -1 if there is none.
+// the one that kept least, or its first with an adapter, of those the filter
+// shows. -1 if there is none.
 func (p *layersPane) current() int {
 	n := p.node()
 	if n == nil {
@@ -206,6 +214,9 @@ func (p *layersPane) current() int {
 	}
 	best, bestKept := -1, math.Inf(1)
 	for l := range p.inside(p.rows[p.cur]) {
+		if !p.filter.match(p.book, l) {
+			continue
+		}
 		if best < 0 || !p.book.planned(best) && p.book.planned(l) {
 			best = l
 		}

@@ -42,12 +42,24 @@ func (o *outcome) alerts() string {
 func (a *app) noteOutcome() {
 	j := a.job
 	o := &outcome{out: j.opt.Out, state: j.snap.State, layers: j.snap.LayersDone, err: j.err}
-	for _, al := range j.snap.Alerts {
-		switch al.Level {
-		case merge.Error:
-			o.errors++
-		case merge.Warning:
-			o.warnings++
+	seen := map[alertID]bool{}
+	count := func(alerts []merge.Alert) {
+		for _, al := range alerts {
+			key := alertKey(&al)
+			switch {
+			case seen[key] || al.More():
+			case al.Level == merge.Error:
+				o.errors++
+			case al.Level == merge.Warning:
+				o.warnings++
+			}
+			seen[key] = true
+		}
+	}
+	count(j.snap.Alerts)
+	for _, l := range j.snap.Layers {
+		if l.Result != nil { // the log of a large model is not complete
+			count(l.Result.Alerts)
 		}
 	}
 	if j.run != nil { // else it never began, and an earlier outcome stands

@@ -119,9 +119,14 @@ func resetReports(out io.Writer) {
 	_, _ = io.WriteString(out, ansi.ResetModeLightDark) // a terminal that is gone needs no reset
 }
 
+// framesPerSecond is how often Bubble Tea looks for a new frame, idle or not: half
+// its default, since what moves here moves ten times a second, and each look is
+// a wake-up of the processor and a chance to fill a slow link.
+const framesPerSecond = 30
+
 // programOptions turns the options into Bubble Tea's.
 func programOptions(ctx context.Context, opt Options) []tea.ProgramOption {
-	po := []tea.ProgramOption{tea.WithContext(ctx)}
+	po := []tea.ProgramOption{tea.WithContext(ctx), tea.WithFPS(framesPerSecond)}
 	if opt.Input != nil {
 		po = append(po, tea.WithInput(opt.Input))
 	}

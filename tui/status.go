@@ -158,22 +158,13 @@ func (a *app) progressLine(c canvas, w int) string {
 	}
 	var parts []string
 	parts = append(parts, fmt.Sprintf("%3.0f%%", math.Floor(a.progress()*100)), fmt.Sprintf("%d/%s", s.LayersDone, plural(s.LayersTotal, "layer")))
-	if s.State == merge.Paused {
+	switch {
+	case s.State == merge.Paused:
 		parts = append(parts, c.paint.text(themes.Warn, "paused, p goes on"))
-	} else {
-		if a.lay.form == fourPanes && s.Workers > 0 {
-			parts = append(parts, plural(s.Workers, "worker"))
-		}
-		if s.Rate > 0 && a.lay.form != onePane {
-			unit := "w/s"
-			if a.lay.form == fourPanes {
-				unit = " weights/s"
-			}
-			parts = append(parts, quantity(s.Rate)+unit)
-		}
-		if s.ETA > 0 {
-			parts = append(parts, "eta "+brief(s.ETA))
-		}
+	case j.computed():
+		parts = append(parts, j.finish())
+	default:
+		parts = append(parts, a.speed()...)
 	}
 	tail := strings.Join(parts, "  ") + "   " + c.paint.text(themes.Key, "x") + " cancel  "
 	if counts := a.alertCounts(c); counts != "" && a.lay.form != onePane {
@@ -184,6 +175,25 @@ func (a *app) progressLine(c canvas, w int) string {
 		return c.fit(head+tail, w)
 	}
 	return c.fit(head+c.bar(a.progress(), room)+" "+tail, w)
+}
+
+// speed is how fast a job is, as fully as there is room, and when it ends.
+func (a *app) speed() (parts []string) {
+	s := a.job.snap
+	if a.lay.form == fourPanes && s.Workers > 0 {
+		parts = append(parts, plural(s.Workers, "worker"))
+	}
+	if s.Rate > 0 && a.lay.form != onePane {
+		unit := "w/s"
+		if a.lay.form == fourPanes {
+			unit = " weights/s"
+		}
+		parts = append(parts, quantity(s.Rate)+unit)
+	}
+	if s.ETA > 0 {
+		parts = append(parts, "eta "+brief(s.ETA))
+	}
+	return parts
 }
 
 // noticeLine is a toast, or what to know at this point.

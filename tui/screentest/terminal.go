@@ -36,6 +36,14 @@ func (t *Terminal) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Resize gives the terminal another size.
+func (t *Terminal) Resize(w, h int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.w, t.h = w, h
+	t.vt.Resize(w, h)
+}
+
 // Written returns how many bytes came so far.
 func (t *Terminal) Written() int {
 	t.mu.Lock()
