@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,15 +17,21 @@ import (
 func newMerge(a *app) *cobra.Command {
 	var sel selection
 	var job jobFlags
-	var out string
+	var out, shard string
+	var resume bool
 	c := &cobra.Command{
 		Use:   "merge MODEL",
 		Short: "Merge and write a checkpoint that transformers loads",
 		Long: `Merge adapters into the checkpoint and write the result, in the same format
 and layout, together with mergescope-report.json. The inputs are never changed.
-An interrupted merge is resumed by the same command.`,
+An interrupted merge is resumed by the same command; --resume insists on that.
+
+With --shard several processes write one output, each a part of it. They may run
+at once or one after the other, on any machines that see the directory. The last
+one checks all parts and completes the output; docs/cluster.md has scripts.`,
 		Example: `mergescope merge ./model -a ./adapter -o ./merged
-mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erased`,
+mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erased
+mergescope merge ./model -a ./adapter -o ./merged --shard 2/4`,
 		Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if out == "" {
@@ -33,6 +40,11 @@ mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erase
 			opt, err := job.options(c)
 			if err != nil {
 				return err
+			}
+			if shard != "" {
+				if opt.Part, err = parseShard(shard, os.Getenv); err != nil {
+					return err
+				}
 			}
 			if err := sel.needAdapter(); err != nil {
 				return err
@@ -45,9 +57,13 @@ mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erase
 			if err := a.somethingToWrite(s); err != nil {
 				return err
 			}
-			opt.Out = out
-			report, err := a.runJob(c.Context(), s, opt, job.progress)
-			if err != nil {
+			opt.Out, opt.Resume = out, resume
+			run := a.runJob
+			if opt.Part.Count > 0 {
+				run = a.runShards
+			}
+			report, err := run(c.Context(), s, opt, job.progress)
+			if err != nil || report == nil {
 				return err
 			}
 			a.code = alertCode(report.Alerts, job.failOn)
@@ -61,6 +77,8 @@ mergescope merge ./model --plan mergescope-plan.json -o ./merged --fail-on erase
 	sel.addForms(c)
 	job.add(c)
 	c.Flags().StringVarP(&out, "out", "o", "", "output directory, new or empty")
+	c.Flags().BoolVar(&resume, "resume", false, "only go on with an unfinished merge in the output directory")
+	c.Flags().StringVar(&shard, "shard", "", "write part i of n (i/n, from 1) of an output that other processes write too;\nauto or auto/n take i from a Slurm array or a Kubernetes indexed Job")
 	return c
 }
 

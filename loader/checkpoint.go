@@ -151,8 +151,8 @@ func (c *Checkpoint) choose(p place) (files, names []string, shard map[string]st
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if slices.Contains(d.all, stateFile) {
-		return nil, nil, nil, fmt.Errorf("%s: a merge into this directory is unfinished (it holds %s): run it again to its end", p.show(""), stateFile)
+	if i := slices.IndexFunc(d.all, func(name string) bool { return strings.HasPrefix(name, statePrefix) }); i >= 0 {
+		return nil, nil, nil, fmt.Errorf("%s: a merge into this directory is unfinished (it holds %s): run it again to its end", p.show(""), d.all[i])
 	}
 	index := p.file
 	if index == "" && !slices.Contains(d.tensors, "model.safetensors") && len(d.indexes) > 0 {

@@ -102,11 +102,17 @@ func pickleAdapter(dir, file string) error {
 		dir, file, file, adapterFile)
 }
 
-// stateFile is in an output directory as long as its merge is not finished.
-const stateFile = "mergescope-state.json"
+// statePrefix begins the names of files that are in an output directory as long
+// as its merge is not finished.
+const statePrefix = "mergescope-state"
 
-// ownFiles are written beside a merged checkpoint and describe that merge only.
-var ownFiles = []string{"mergescope-report.json", stateFile, "mergescope-plan.json", "mergescope.lock"}
+// ownPrefixes begin the names of files that are written beside a merged
+// checkpoint and describe that merge only.
+var ownPrefixes = []string{"mergescope-", "mergescope.lock"}
+
+func hasPrefix(name string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(s string) bool { return strings.HasPrefix(name, s) })
+}
 
 // templateDir is the one subdirectory transformers reads beside a tokenizer.
 const templateDir = "additional_chat_templates"
@@ -125,7 +131,7 @@ func otherFiles(p place) ([]string, error) {
 		}
 		for _, e := range entries {
 			name := e.Name()
-			if strings.HasPrefix(name, ".") || name == "config.json" || hasSuffix(name, weightSuffixes) || slices.Contains(ownFiles, name) {
+			if strings.HasPrefix(name, ".") || name == "config.json" || hasSuffix(name, weightSuffixes) || hasPrefix(name, ownPrefixes) {
 				continue
 			}
 			name = path.Join(dir, name)

@@ -14,7 +14,7 @@ const (
 // are written.
 func (o *output) copyRest(ctx context.Context) error {
 	for _, file := range o.shards {
-		for _, s := range file.copies() {
+		for _, s := range file.copies(o) {
 			r, err := s.fill(ctx, o, o.spec.progress)
 			if err != nil {
 				return err
@@ -28,12 +28,15 @@ func (o *output) copyRest(ctx context.Context) error {
 }
 
 // copies returns the slots that are still to be copied.
-func (s *shard) copies() []*slot {
+func (s *shard) copies(o *output) []*slot {
 	var list []*slot
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.done {
+		return nil // perhaps arranged anew, with slots that say nothing
+	}
 	for _, t := range s.layout.slots {
-		if t.owner == "" && !t.done {
+		if t.owner == "" && !t.done && o.writes(t) {
 			list = append(list, t)
 		}
 	}
@@ -42,8 +45,12 @@ func (s *shard) copies() []*slot {
 
 // finish makes the directory a checkpoint once every tensor is written.
 // config.json, without which nothing loads it, comes last; the state goes when
-// the checkpoint is there. report is written as mergescope-report.json.
+// the checkpoint is there. report is written as mergescope-report.json. A part
+// is only marked as written.
 func (o *output) finish(ctx context.Context, report []byte) error {
+	if o.spec.part.on() {
+		return o.finishPart(ctx)
+	}
 	for _, s := range o.shards {
 		if !s.done {
 			return fmt.Errorf("output %s: %s: %d tensors are not written", o.spec.dir, s.name, s.left)
@@ -76,6 +83,9 @@ func (o *output) leave() error {
 	o.mu.Lock()
 	o.dirty = false
 	o.mu.Unlock()
+	if err := removeParts(o.root); err != nil {
+		return err
+	}
 	if err := o.root.Remove(stateName); err != nil {
 		return err
 	}

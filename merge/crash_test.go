@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -26,6 +27,7 @@ const (
 	childModel   = "MERGESCOPE_TEST_MODEL"
 	childAdapter = "MERGESCOPE_TEST_ADAPTER"
 	childOut     = "MERGESCOPE_TEST_OUT"
+	childPart    = "MERGESCOPE_TEST_PART" // 2/4; "" for all
 )
 
 // TestMergeChild is not a test: it is the process that the tests below start
@@ -60,13 +62,42 @@ func mergeChild(t *testing.T, c *loader.Checkpoint) {
 	}
 	defer a.Close()
 	p := NewProject(c, a)
-	j, err := NewJob(p, p.NewPlan(), Options{Out: os.Getenv(childOut)})
-	if err != nil {
+	if os.Getenv(childPart) == "" {
+		if err := runJob(t, p, p.NewPlan(), Options{Out: os.Getenv(childOut)}); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	var part Part
+	if _, err := fmt.Sscanf(os.Getenv(childPart), "%d/%d", &part.Index, &part.Count); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := j.Run(t.Context()); err != nil {
+	if err := runPart(t, p, p.NewPlan(), os.Getenv(childOut), part); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func runJob(t *testing.T, p *Project, plan Plan, opt Options) error {
+	t.Helper()
+	j, err := NewJob(p, plan, opt)
+	if err == nil {
+		_, err = j.Run(t.Context())
+	}
+	return err
+}
+
+// runPart writes a part and completes the output if it is the last.
+func runPart(t *testing.T, p *Project, plan Plan, out string, part Part) error {
+	t.Helper()
+	err := runJob(t, p, plan, Options{Out: out, Part: part})
+	if err != nil && !errors.Is(err, ErrPartWritten) {
+		return err
+	}
+	err = runJob(t, p, plan, Options{Out: out, Join: part.Count})
+	if errors.Is(err, ErrParts) {
+		return nil
+	}
+	return err
 }
 
 // child returns the command that runs TestMergeChild; adapter may be "".

@@ -59,7 +59,7 @@ func checkInterrupted(t testing.TB, got, want map[string]string) {
 	t.Helper()
 	for n, h := range got {
 		switch {
-		case n == stateName, n == lockName, strings.HasSuffix(n, partialSuffix), strings.HasSuffix(n, ".tmp"):
+		case n == stateName, n == lockName, partFile.MatchString(n), strings.HasSuffix(n, partialSuffix), strings.HasSuffix(n, ".tmp"):
 		case want[n] != h:
 			t.Errorf("interrupted: %s is not what it will be", n)
 		case n == configName:

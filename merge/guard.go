@@ -23,21 +23,9 @@ func refusef(format string, args ...any) error {
 // holds files that no earlier run of mergescope left there. It writes nothing.
 // The directory need not exist.
 func checkTarget(dir string, inputs []string) error {
-	if strings.TrimSpace(dir) == "" {
-		return refusef("no output directory named")
-	}
-	abs, err := filepath.Abs(dir)
+	real, err := checkApart(dir, inputs)
 	if err != nil {
-		return fmt.Errorf("output %s: %w", dir, err)
-	}
-	real, err := resolve(abs)
-	if err != nil {
-		return fmt.Errorf("output %s: %w", dir, err)
-	}
-	for _, in := range inputs {
-		if err := apart(dir, real, in); err != nil {
-			return err
-		}
+		return err
 	}
 	info, err := os.Stat(real)
 	switch {
@@ -51,6 +39,28 @@ func checkTarget(dir string, inputs []string) error {
 	return checkForeign(dir, real)
 }
 
+// checkApart refuses a directory that is an input or lies inside one, and
+// returns where links lead to.
+func checkApart(dir string, inputs []string) (real string, err error) {
+	if strings.TrimSpace(dir) == "" {
+		return "", refusef("no output directory named")
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", fmt.Errorf("output %s: %w", dir, err)
+	}
+	real, err = resolve(abs)
+	if err != nil {
+		return "", fmt.Errorf("output %s: %w", dir, err)
+	}
+	for _, in := range inputs {
+		if err := apart(dir, real, in); err != nil {
+			return "", err
+		}
+	}
+	return real, nil
+}
+
 // checkForeign refuses a directory with visible files unless it carries the
 // state of an unfinished run. Whose run it was is checked when it is resumed.
 func checkForeign(name, dir string) error {
@@ -60,12 +70,14 @@ func checkForeign(name, dir string) error {
 	}
 	foreign, finished := "", false
 	for _, e := range list {
-		switch n := e.Name(); {
-		case n == stateName:
+		n := e.Name()
+		_, state, own := partOf(n)
+		switch {
+		case n == stateName, state:
 			return nil
 		case n == reportName:
 			finished = true
-		case n == lockName || n == stateName+".tmp" || strings.HasPrefix(n, "."):
+		case n == lockName || n == stateName+".tmp" || strings.HasPrefix(n, "."), own:
 		default:
 			foreign = n
 		}

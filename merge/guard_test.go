@@ -283,7 +283,7 @@ func FuzzState(f *testing.F) {
 		defer root.Close()
 		writeFile(t, filepath.Join(dir, stateName), text)
 		writeFile(t, filepath.Join(dir, "model.safetensors.partial"), nil)
-		s, err := loadState(root)
+		s, err := loadState(root, stateName)
 		if err != nil || s == nil {
 			return
 		}

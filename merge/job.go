@@ -42,8 +42,9 @@ type Job struct {
 	layers  []Layer
 	extra   []outTensor // written beside the layers
 	untied  bool
-	todo    []int // indices of the layers that are computed, natural order
-	out     sink  // nil in a dry run; set by Run before any worker starts
+	mine    map[string]bool // tensors of the part; nil: all
+	todo    []int           // indices of the layers that are computed, natural order
+	out     sink            // nil in a dry run; set by Run before any worker starts
 	log     Log
 	pool    pool
 	workers int // goroutines
@@ -86,6 +87,9 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	if opt.Out != "" && opt.Only != nil {
 		return nil, errors.New("only dry runs can leave out layers")
 	}
+	if err := opt.Part.check(); err != nil {
+		return nil, err
+	}
 	j := &Job{model: p.Model, against: p.against, plan: plan, opt: opt, merge: p.arithmetic(plan, opt), panel: panelWeights}
 	for _, ref := range plan.Adapters {
 		j.used = append(j.used, p.Adapter(ref.Name))
@@ -98,6 +102,12 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	}
 	if opt.Out != "" {
 		if err := checkOutput(j.output()); err != nil {
+			return nil, err
+		}
+	}
+	if opt.Part.on() {
+		var err error
+		if j.mine, err = partTensors(j.output()); err != nil {
 			return nil, err
 		}
 	}
@@ -195,6 +205,7 @@ func (j *Job) enlist(l *Layer) {
 	i := l.Index
 	switch {
 	case j.opt.Only != nil && !j.opt.Only(l.Weight.Name):
+	case j.mine != nil && !j.mine[l.Weight.Data.Name]:
 	case l.Copies():
 		if len(l.Steps) > 0 {
 			j.status[i].Result = newLayerReport(l, MetricsOf(quant.Sums{}))
@@ -261,7 +272,8 @@ func (j *Job) run(ctx context.Context) (err error) {
 func (j *Job) output() outputSpec {
 	return outputSpec{
 		dir: j.opt.Out, model: j.model, against: j.against, adapters: j.used, layers: j.layers, extra: j.extra, untied: j.untied,
-		plan: j.digest(), quantize: j.plan.Quantize, progress: func(n int64) { j.bytes.Add(n) },
+		plan: j.digest(), quantize: j.plan.Quantize, part: j.opt.Part, join: j.opt.Join, resume: j.opt.Resume,
+		progress: func(n int64) { j.bytes.Add(n) },
 	}
 }
 
@@ -272,6 +284,9 @@ func (j *Job) writeTo(ctx context.Context) error {
 	}
 	if err := j.out.copyRest(ctx); err != nil {
 		return err
+	}
+	if j.opt.Part.on() {
+		return j.out.finish(ctx, nil)
 	}
 	text, err := j.reportText(ctx)
 	if err != nil {

@@ -12,17 +12,26 @@ const lockName = "mergescope.lock"
 
 var errLocked = errors.New("locked")
 
-// dirLock keeps a second process out of an output directory.
+// lockedError says who has a lock.
+type lockedError struct{ text string }
+
+func (e lockedError) Error() string   { return ErrRefused.Error() + ": " + e.text }
+func (e lockedError) Unwrap() []error { return []error{ErrRefused, errLocked} }
+
+// dirLock keeps a second process out of an output directory, or out of a part
+// of it.
 type dirLock struct {
 	root *os.Root
+	name string
 	f    *os.File
 }
 
-// takeLock locks the directory. The file's text, the process id, is only there
-// for people to read.
-func takeLock(root *os.Root) (*dirLock, error) {
+// takeLock locks a file of the directory. Its text, the process id, is only
+// there for people to read. If another process has the lock, the error matches
+// ErrRefused and errLocked.
+func takeLock(root *os.Root, name string) (*dirLock, error) {
 	for range 8 {
-		f, err := root.OpenFile(lockName, os.O_RDWR|os.O_CREATE, 0o644)
+		f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
 			return nil, err
 		}
@@ -30,30 +39,30 @@ func takeLock(root *os.Root) (*dirLock, error) {
 			defer f.Close()
 			if errors.Is(err, errLocked) {
 				who, _ := io.ReadAll(io.LimitReader(f, 64))
-				return nil, fmt.Errorf("%w: %s is being written by another process (%s)", ErrRefused, root.Name(), strings.TrimSpace(string(who)))
+				return nil, lockedError{fmt.Sprintf("%s is being written by another process (%s)", root.Name(), strings.TrimSpace(string(who)))}
 			}
-			return nil, fmt.Errorf("%s: lock: %w", lockName, err)
+			return nil, fmt.Errorf("%s: lock: %w", name, err)
 		}
 		// The holder before us may have removed the file between open and lock.
 		mine, err1 := f.Stat()
-		there, err2 := root.Lstat(lockName)
+		there, err2 := root.Lstat(name)
 		if err1 == nil && err2 == nil && os.SameFile(mine, there) {
 			if err := f.Truncate(0); err == nil {
 				_, _ = fmt.Fprintf(f, "pid %d\n", os.Getpid())
 			}
-			return &dirLock{root: root, f: f}, nil
+			return &dirLock{root: root, name: name, f: f}, nil
 		}
 		f.Close()
 	}
-	return nil, fmt.Errorf("%w: %s is being written by another process", ErrRefused, root.Name())
+	return nil, lockedError{root.Name() + " is being written by another process"}
 }
 
 // release removes the lock file and unlocks. Removing comes first where the
 // system allows it, so that no other process locks a file about to vanish.
 func (l *dirLock) release() {
-	err := l.root.Remove(lockName)
+	err := l.root.Remove(l.name)
 	l.f.Close()
 	if err != nil {
-		_ = l.root.Remove(lockName)
+		_ = l.root.Remove(l.name)
 	}
 }

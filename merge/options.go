@@ -17,6 +17,9 @@ const (
 type Options struct {
 	Workers    int                     // 0 means GOMAXPROCS
 	Out        string                  // output directory; "" is a dry run
+	Part       Part                    // of the output, to write; the zero value is all of it
+	Join       int                     // complete the output that so many parts have written; see ErrParts
+	Resume     bool                    // only go on with an unfinished run
 	Unsafe     bool                    // merge non-finite values as PEFT does without safe_merge
 	Tiles      bool                    // keep a heat tile per layer
 	Only       func(layer string) bool // layers to run; nil means all (dry runs only)

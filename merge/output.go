@@ -24,6 +24,10 @@ type outputSpec struct {
 	quantize string      // what weights are quantized to, as in the plan
 	plan     string      // digest of everything besides the inputs that decides a byte
 
+	part   Part // what to write; the zero value is all of it
+	join   int  // complete what so many parts have written; 0: there are none
+	resume bool // only if there is an unfinished run
+
 	progress func(bytes int64) // told of the bytes copyRest copies; nil for nobody
 }
 
@@ -37,6 +41,7 @@ type output struct {
 	lock   *dirLock
 	shards []*shard
 	owned  map[string][]*slot // by weight name, absent ones too
+	mine   map[*slot]bool     // those of the part; nil: all
 
 	residuals []residual
 
@@ -72,20 +77,31 @@ func openOutput(ctx context.Context, spec outputSpec) (*output, error) {
 // checkOutput refuses what openOutput would refuse, but for a lock or a full
 // disk, and writes nothing.
 func checkOutput(spec outputSpec) error {
-	if err := checkTarget(spec.dir, spec.inputPaths()); err != nil {
+	if err := spec.checkPlace(); err != nil {
 		return err
 	}
-	root, err := os.OpenRoot(spec.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if spec.part.on() || spec.join > 0 {
+		return nil // without a lock others may be at work
 	}
-	if err != nil {
+	root, err := os.OpenRoot(spec.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && spec.resume:
+		return refusef("output %s: there is no unfinished run to resume", spec.dir)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
 		return fmt.Errorf("output: %w", err)
 	}
 	defer root.Close()
-	old, err := loadState(root)
+	old, err := loadState(root, stateName)
 	if err == nil && old != nil {
-		_, err = startState(spec, old)
+		var fresh *state
+		if fresh, err = startState(spec); err == nil {
+			err = old.matches(fresh)
+		}
+	}
+	if err == nil && spec.resume && !holdsRun(root) {
+		err = refusef("it holds no unfinished run to resume")
 	}
 	if err != nil {
 		return fmt.Errorf("output %s: %w", spec.dir, err)
@@ -93,25 +109,26 @@ func checkOutput(spec outputSpec) error {
 	return nil
 }
 
-// startState returns the state a run begins with, nothing finished. old is what
-// an earlier run left, nil if there was none; it must be of the same plan.
-func startState(spec outputSpec, old *state) (*state, error) {
+// checkPlace refuses a directory that is no place for the output. Where several
+// processes work, files that do not belong there are looked for under the lock.
+func (s outputSpec) checkPlace() error {
+	if s.part.on() || s.join > 0 {
+		_, err := checkApart(s.dir, s.inputPaths())
+		return err
+	}
+	return checkTarget(s.dir, s.inputPaths())
+}
+
+// startState returns the state a run begins with, nothing finished.
+func startState(spec outputSpec) (*state, error) {
 	inputs, err := identifyAll(spec.models(), spec.adapters)
-	if err != nil {
-		return nil, err
-	}
-	fresh := newState(spec.plan, inputs)
-	if old != nil {
-		fresh.Kept = old.Kept
-		err = old.matches(fresh)
-	}
-	return fresh, err
+	return newState(spec.plan, inputs), err
 }
 
 // open is openOutput once the seams for tests are in place.
 func (o *output) open(ctx context.Context) error {
 	dir := o.spec.dir
-	if err := checkTarget(dir, o.spec.inputPaths()); err != nil {
+	if err := o.spec.checkPlace(); err != nil {
 		return err
 	}
 	_, err := os.Lstat(dir)
@@ -134,32 +151,32 @@ func (o *output) begin(ctx context.Context) (err error) {
 	if o.root, err = os.OpenRoot(o.spec.dir); err != nil {
 		return err
 	}
-	if o.lock, err = takeLock(o.root); err != nil {
+	if o.state, err = startState(o.spec); err != nil {
 		return err
 	}
-	if err := checkForeign(o.spec.dir, o.root.Name()); err != nil {
-		return err // somebody came between the first look and the lock
-	}
-	old, err := loadState(o.root)
+	old, err := o.enter(ctx)
 	if err != nil {
-		return err
-	}
-	fresh, err := startState(o.spec, old)
-	if err != nil {
-		return err
-	}
-	if err := o.arrange(fresh.Kept); err != nil {
 		return err
 	}
 	if old != nil {
-		if err := o.resume(ctx, old, fresh); err != nil {
+		if err := old.matches(o.state); err != nil {
+			return err
+		}
+		if !o.spec.part.on() {
+			o.state.Kept = old.Kept
+		}
+	}
+	if err := o.arrange(o.state.Kept); err != nil {
+		return err
+	}
+	if old != nil {
+		if err := o.resume(ctx, old, o.state); err != nil {
 			return err
 		}
 	}
 	if err := o.checkSpace(); err != nil {
 		return err
 	}
-	o.state = fresh
 	if err := o.save(true); err != nil {
 		return err
 	}
@@ -185,6 +202,9 @@ func (o *output) arrange(kept map[string]bool) error {
 		}
 		o.shards = append(o.shards, s)
 	}
+	if o.spec.part.on() {
+		o.mine = o.deal(o.spec.part)
+	}
 	var err error
 	if o.residuals, err = residuals(o.spec.layers, o.spec.dir); err != nil {
 		return err
@@ -208,7 +228,7 @@ func (o *output) checkSpace() error {
 	for _, s := range o.shards {
 		need += s.layout.start()
 		for _, slot := range s.layout.slots {
-			if !slot.done {
+			if !slot.done && o.writes(slot) {
 				need += slot.size
 			}
 		}
@@ -248,8 +268,8 @@ func (o *output) save(now bool) error {
 	if !now && (!o.dirty || time.Since(o.saved) < o.every) {
 		return nil
 	}
-	if err := o.state.save(o.root); err != nil {
-		return fmt.Errorf("%s: %w", stateName, err)
+	if err := o.state.save(o.root, o.stateName()); err != nil {
+		return fmt.Errorf("%s: %w", o.stateName(), err)
 	}
 	o.saved, o.dirty = time.Now(), false
 	return nil

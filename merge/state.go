@@ -35,6 +35,8 @@ type state struct {
 	// the input's bytes although the plan gives them another form.
 	Weights map[string]json.RawMessage `json:"weights"`
 	Kept    map[string]bool            `json:"kept"`
+
+	Complete bool `json:"complete,omitempty"` // a part: all of it is on disk
 }
 
 // record is a finished tensor.
@@ -58,10 +60,10 @@ func newState(plan string, inputs []inputID) *state {
 	}
 }
 
-// loadState reads the state of an earlier run; nil without error if there is
-// none.
-func loadState(root *os.Root) (*state, error) {
-	b, err := root.ReadFile(stateName)
+// loadState reads the state that an earlier run left under a name; nil without
+// error if there is none.
+func loadState(root *os.Root, name string) (*state, error) {
+	b, err := root.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -70,13 +72,13 @@ func loadState(root *os.Root) (*state, error) {
 	}
 	s := &state{}
 	if err := json.Unmarshal(b, s); err != nil {
-		return nil, refusef("%s cannot be read (%v); remove the directory to start over", stateName, err)
+		return nil, refusef("%s cannot be read (%v); remove the directory to start over", name, err)
 	}
 	if s.Version != stateVersion {
-		return nil, refusef("%s has version %d, this program resumes version %d", stateName, s.Version, stateVersion)
+		return nil, refusef("%s has version %d, this program resumes version %d", name, s.Version, stateVersion)
 	}
 	if s.Files == nil || s.Weights == nil || s.Kept == nil {
-		return nil, refusef("%s is damaged; remove the directory to start over", stateName)
+		return nil, refusef("%s is damaged; remove the directory to start over", name)
 	}
 	return s, nil
 }
@@ -100,12 +102,12 @@ func (s *state) put(file, tensor string, r record) {
 	s.Files[file][tensor] = r
 }
 
-func (s *state) save(root *os.Root) error {
+func (s *state) save(root *os.Root, name string) error {
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return writeSmall(root, stateName, b)
+	return writeSmall(root, name, b)
 }
 
 // writeSmall writes a file that is either absent or complete at any moment.

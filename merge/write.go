@@ -130,7 +130,7 @@ func (o *output) finished(ctx context.Context, w *layerOutput, note json.RawMess
 		s.file.mu.Lock()
 		s.done = true
 		s.file.left--
-		last := s.file.left == 0
+		last := s.file.left == 0 && !o.spec.part.on()
 		s.file.mu.Unlock()
 		if last {
 			if err := s.file.finish(ctx, o); err != nil {
