@@ -62,7 +62,7 @@ func NewGeneration(p *Project, plan Plan, opt GenerateOptions) (*Generation, err
 	}
 	g.tok, err = tokenizerOf(p.Model, e.cfg)
 	if len(opt.IDs) > 0 {
-		g.opt.Prompt = newPieces(g.tok, g.prompt).said // without a tokenizer tokens stay numbers
+		g.opt.Prompt = newPieces(g.tok, nil).all(g.prompt) // without a tokenizer tokens stay numbers
 		return g, nil
 	}
 	if err != nil {

@@ -2,9 +2,11 @@ package merge
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"mergescope/model"
 )
@@ -111,6 +113,9 @@ func (g *Generation) variant(v int, x *model.Generated) *VariantText {
 	for _, id := range x.Tokens[len(p.list):] {
 		p.add(id)
 	}
+	if x.End != "" {
+		p.end()
+	}
 	t := &VariantText{Name: g.eval.names[v].name, What: g.eval.names[v].what, Text: strings.Join(p.list, ""), End: string(x.End), Tokens: []TextToken{}, KL: []Figure{}}
 	for i, id := range x.Tokens {
 		t.Tokens = append(t.Tokens, TextToken{id, p.list[i], Figure(x.LogProbs[i])})
@@ -138,19 +143,17 @@ func (g *Generation) divergence(r *GenerationReport, v int, d *model.Divergence)
 }
 
 // pieces is what each token adds to a text. Decoders treat the first token in
-// their own way and characters may have several tokens, so a piece is what the
-// whole text has more with it.
+// their own way, so a token is decoded behind those of the piece before; and
+// characters may have several tokens, so some pieces are empty.
 type pieces struct {
 	tok  Tokenizer // nil: tokens stay numbers
-	ids  []int32   // prompt and text
-	said string    // their text as far as it is whole characters
+	ids  []int32   // of the piece before and of the one at hand
+	from int       // where the one at hand begins
 	list []string
 }
 
 func newPieces(tok Tokenizer, prompt []int32) *pieces {
-	p := &pieces{tok: tok, ids: append([]int32(nil), prompt...)}
-	p.said = p.all(prompt)
-	return p
+	return &pieces{tok: tok, ids: slices.Clone(prompt), from: len(prompt)}
 }
 
 // all is the text of tokens.
@@ -165,14 +168,34 @@ func (p *pieces) all(ids []int32) string {
 	return strings.Join(list, " ")
 }
 
+// charTokens is how many tokens a character has at most: its bytes.
+const charTokens = utf8.UTFMax
+
 func (p *pieces) add(id int32) {
 	p.ids = append(p.ids, id)
-	now := p.all(p.ids)
-	more, ok := strings.CutPrefix(now, p.said)
-	if !ok || strings.HasSuffix(more, "\uFFFD") {
-		more = "" // until the character is whole
-	} else {
-		p.said = now
+	text := p.text()
+	if strings.HasSuffix(text, "\uFFFD") && len(p.ids)-p.from < charTokens {
+		p.list = append(p.list, "") // until the character is whole
+		return
 	}
-	p.list = append(p.list, more)
+	p.list = append(p.list, text)
+	p.ids = p.ids[p.from:]
+	p.from = len(p.ids)
+}
+
+// text is that of the piece at hand.
+func (p *pieces) text() string {
+	text, ok := strings.CutPrefix(p.all(p.ids), p.all(p.ids[:p.from]))
+	if !ok { // bytes before it became another character with it
+		text = p.all(p.ids[p.from:])
+	}
+	return text
+}
+
+// end makes a piece of what has not become a character.
+func (p *pieces) end() {
+	if p.from < len(p.ids) {
+		p.list[len(p.list)-1] = p.text()
+		p.from = len(p.ids)
+	}
 }

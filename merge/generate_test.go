@@ -121,20 +121,32 @@ func (numbers) Decode(ids []int32) string {
 }
 
 func TestPieces(t *testing.T) {
-	p := newPieces(numbers{}, []int32{5})
-	for _, id := range []int32{5, 1, 2, 2, 5} {
-		p.add(id)
+	for _, x := range []struct{ ids, want string }{
+		{"5", " x"},
+		{"55", " x| x"},
+		{"5125", " x||é| x"},
+		{"5225", " x|||\uFFFD\uFFFD x"},
+		{"1", "\uFFFD"}, // at the end, not whole
+		{"51", " x|\uFFFD"},
+		{"22222", "|||\uFFFD\uFFFD\uFFFD\uFFFD|\uFFFD"},
+	} {
+		p := newPieces(numbers{}, []int32{5})
+		for _, id := range x.ids {
+			p.add(id - '0')
+		}
+		p.end()
+		if got := strings.Join(p.list, "|"); got != x.want {
+			t.Errorf("%s: %q, want %q", x.ids, got, x.want)
+		}
 	}
-	if want := []string{" x", "", "é", "", "\uFFFD x"}; !slices.Equal(p.list, want) {
-		t.Errorf("%q, want %q", p.list, want)
-	}
-	p = newPieces(nil, []int32{5, 7})
+	p := newPieces(nil, []int32{5, 7})
 	if p.add(12); p.list[0] != " 12" {
 		t.Errorf("%q", p.list)
 	}
 }
 
 func TestGenerationEnds(t *testing.T) {
+	noLeaks(t)
 	p := lightDemo(t, "base-nf4")
 	for _, x := range []struct {
 		opt  GenerateOptions
