@@ -58,6 +58,9 @@ mergescope merge ./model -a ./adapter -o ./merged --shard 2/4`,
 				return err
 			}
 			opt.Out, opt.Resume = out, resume
+			if opt.Calibrate, err = job.calibration(a, s.project.Model); err != nil {
+				return err
+			}
 			run := a.runJob
 			if opt.Part.Count > 0 {
 				run = a.runShards

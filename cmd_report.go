@@ -67,6 +67,9 @@ func (a *app) report(c *cobra.Command, model string, sel selection, job *jobFlag
 		return err
 	}
 	opt.Tiles = files.html != ""
+	if opt.Calibrate, err = job.calibration(a, s.project.Model); err != nil {
+		return err
+	}
 	report, tiles, err := a.runTiled(c.Context(), s, opt, job.progress)
 	if err != nil {
 		return err

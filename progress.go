@@ -95,6 +95,9 @@ func (b *bar) update(s merge.Snapshot) {
 	filled := int(share * width)
 	line := fmt.Sprintf("[%s%s] %3.0f %%  %d/%d layers  %s/s", strings.Repeat("#", filled), strings.Repeat(".", width-filled),
 		100*share, s.LayersDone, s.LayersTotal, count(s.Rate))
+	if s.Stage.Name != "" {
+		line += "  " + s.Stage.String()
+	}
 	if s.ETA > 0 {
 		line += "  " + s.ETA.Round(time.Second).String() + " left"
 	}
@@ -136,6 +139,7 @@ type statusLine struct {
 	WeightsDone  int64   `json:"weights_done"`
 	WeightsTotal int64   `json:"weights_total"`
 	Rate         float64 `json:"weights_per_second"`
+	Stage        string  `json:"stage,omitempty"` // what is done beside merging
 	Elapsed      float64 `json:"seconds"`
 	Remaining    float64 `json:"seconds_left"` // 0 if unknown
 	Alerts       int     `json:"alerts"`
@@ -170,7 +174,7 @@ func (j *jsonLines) print(kind string) {
 		Type: kind, Fraction: fraction(s),
 		LayersDone: s.LayersDone, LayersTotal: s.LayersTotal,
 		WeightsDone: s.WeightsDone, WeightsTotal: s.WeightsTotal, Rate: s.Rate,
-		Elapsed: s.Elapsed.Seconds(), Remaining: s.ETA.Seconds(), Alerts: len(s.Alerts),
+		Elapsed: s.Elapsed.Seconds(), Remaining: s.ETA.Seconds(), Alerts: len(s.Alerts), Stage: s.Stage.String(),
 		Kept: s.Totals.Kept,
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mergescope/loader"
 	"mergescope/merge"
 )
 
@@ -23,6 +24,7 @@ type jobFlags struct {
 	unmerge   bool
 	roundTrip bool
 	failOn    []string
+	calibrate []string // texts
 	progress  string
 	json      bool
 }
@@ -36,6 +38,7 @@ func (f *jobFlags) add(c *cobra.Command) {
 	fl.StringVar(&f.loraDtype, "lora-dtype", "f32", "dtype of the adapter's arithmetic: f32 (PEFT's default), file (autocast_adapter_dtype=False)\nor compute (low_cpu_mem_usage=True)")
 	fl.BoolVar(&f.unmerge, "unmerge", false, "take the adapters off a model they were merged into")
 	fl.BoolVar(&f.roundTrip, "round-trip", false, "merge and unmerge, to see what is not given back")
+	fl.StringArrayVar(&f.calibrate, "calibration", nil, "text over which method calibrated observes the layers; repeatable; \"builtin\" is some prose\nand Go source (default: what the model writes itself)")
 	fl.StringSliceVar(&f.failOn, "fail-on", nil, "exit with 3 if these alerts are raised, by code (erased,nonfinite) or by level (warning and above);\nerrors always do; weak includes erased")
 	fl.StringVar(&f.progress, "progress", "", "progress on stderr: bar, json or none (default: a bar on a terminal)")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
@@ -72,6 +75,17 @@ func (f *jobFlags) options(c *cobra.Command) (merge.Options, error) {
 		opt.Unmerge = merge.RoundTrip
 	}
 	return opt, nil
+}
+
+// calibration reads the texts that method calibrated observes the model over.
+func (f *jobFlags) calibration(a *app, model *loader.Checkpoint) (c merge.Calibration, err error) {
+	if len(f.calibrate) == 0 {
+		return c, nil
+	}
+	if c.Texts, err = merge.OpenTexts(model, a.source.Demo, f.calibrate, nil); err != nil {
+		return c, &failure{what: "read the calibration text", err: err, hint: "without --calibration the model writes a text itself"}
+	}
+	return c, nil
 }
 
 // runJob runs the session's plan and shows its progress.

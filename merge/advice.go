@@ -49,6 +49,7 @@ var hints = map[Code]string{
 	CodeConverterDrop: "merge first and convert the merged checkpoint, not the adapter",
 	CodeUnsupported:   adviseSeparate + "; these layers are copied unchanged",
 	CodeOtherBase:     "another copy of the same weights is fine; else merge into the base the adapter was trained on",
+	CodeCalibration:   "a model whose architecture is known can be run; --calibration FILE gives it a text, plan rules give layers another method",
 	CodeOtherOriginal: "name the checkpoint that this model was quantized from: the adapter was trained on its weights",
 	CodeUnknownField:  "compare with the PEFT version that wrote it; " + adviseVerify,
 	CodeLoraBias:      adviseFloat + ", where the bias is scaled, or " + adviseSeparate + ", or train without lora_bias; --unsafe merges it as PEFT does without safe_merge",

@@ -64,6 +64,7 @@ const (
 	CodeOtherBase     Code = "other-base"
 	CodeUnknownField  Code = "unknown-field"
 	CodeLowMem        Code = "low-cpu-mem"
+	CodeCalibration   Code = "calibration"
 	CodeUnknownTokens Code = "unknown-tokens"
 	CodeLongWindow    Code = "long-window"
 	CodeDiverges      Code = "diverges"

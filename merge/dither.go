@@ -20,14 +20,21 @@ func newDither(l *Layer) *dither {
 }
 
 // keepsScales reports whether the scales of the base stay byte for byte.
-func (s *subject) keepsScales() bool { return s.dither != nil && !s.dither.fresh }
+func (s *subject) keepsScales() bool {
+	return s.dither != nil && !s.dither.fresh || s.choice != nil && !s.choice.fresh
+}
 
 // requantize fills NewCodes and NewAbsmax of the panel from T. Fresh nested
 // scales are known only after a pass over the whole weight; until then the codes
 // are PEFT's and not used.
-func (s *subject) requantize(p *quant.Panel, r0 int) {
+func (s *subject) requantize(w *work, r0 int) {
+	p := &w.p
 	p.Requantize()
-	if s.dither == nil || s.nested() && len(s.scales) == 0 {
+	if s.dither == nil && s.choice == nil || s.nested() && len(s.scales) == 0 {
+		return
+	}
+	if s.choice != nil {
+		s.choose(w, r0)
 		return
 	}
 	scales := s.stored(p, r0, 0)

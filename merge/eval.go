@@ -37,6 +37,8 @@ type EvalOptions struct {
 	Bases  []*Project           // other bases to run the adapters on, kept separate
 	Unsafe bool                 // plans merge non-finite values
 
+	Calibrate Calibration // of plans
+
 	// Sensitivity is how many tokens are run with one layer merged at a time, by
 	// the first of Plans; 0 for none.
 	Sensitivity int
@@ -285,7 +287,7 @@ func (e *Eval) prepare(ctx context.Context) error {
 // merged runs a plan without writing, to know which layers a merge stops, and
 // returns the weights it makes.
 func (e *Eval) merged(ctx context.Context, n NamedPlan) (*planWeights, error) {
-	opt := Options{Workers: e.opt.Workers, Unsafe: e.opt.Unsafe, Now: e.opt.Now}
+	opt := Options{Workers: e.opt.Workers, Unsafe: e.opt.Unsafe, Now: e.opt.Now, Calibrate: e.opt.Calibrate, keep: true}
 	job, err := NewJob(e.p, n.Plan, opt)
 	if err != nil {
 		return nil, err
@@ -315,7 +317,11 @@ func (e *Eval) merged(ctx context.Context, n NamedPlan) (*planWeights, error) {
 			e.log.Add(a)
 		}
 	}
-	return newPlanWeights(e.p, e.base, n.Plan, opt, stopped)
+	w, err := newPlanWeights(e.p, e.base, n.Plan, opt, stopped)
+	if err == nil {
+		w.ready = job.kept
+	}
+	return w, err
 }
 
 // untie gives every variant an output embedding of its own if one has it.

@@ -20,7 +20,8 @@ type planWeights struct {
 	layers  map[string]*Layer // that are merged or dequantized, by parameter
 	tensors map[string]outTensor
 	opt     mergeOptions
-	exact   bool // in float32, requantized to nothing
+	exact   bool                    // in float32, requantized to nothing
+	ready   map[string]model.Matrix // merged already, by parameter
 
 	mu   sync.Mutex
 	last *mergedMatrix // opened last
@@ -53,11 +54,14 @@ func (w *planWeights) replace(list []replacement) error {
 
 // during returns the same weights for a pass that ends with ctx.
 func (w *planWeights) during(ctx context.Context) *planWeights {
-	return &planWeights{ctx: ctx, base: w.base, layers: w.layers, tensors: w.tensors, opt: w.opt, exact: w.exact}
+	return &planWeights{ctx: ctx, base: w.base, layers: w.layers, tensors: w.tensors, opt: w.opt, exact: w.exact, ready: w.ready}
 }
 
 // Matrix opens a weight as the plan makes it.
 func (w *planWeights) Matrix(param string) (model.Matrix, error) {
+	if m := w.ready[param]; m != nil {
+		return m, nil
+	}
 	if l := w.layers[param]; l != nil {
 		return w.merged(l)
 	}
@@ -159,18 +163,7 @@ func (m *mergedMatrix) Rows(dst []float32, first int) error {
 func (s *subject) merged(w *work, r0 int) []float32 {
 	p, last := &w.p, len(s.updates)-1
 	s.chain(w, r0, last)
-	w.ref = resize(w.ref, p.Len())
-	switch f := p.Spec.Format; {
-	case f.Is4Bit():
-		spec := p.Spec
-		spec.Dtype = quant.F32
-		quant.Dequantize4(w.ref, p.NewCodes, s.stored(p, r0, last), spec)
-	case f == quant.Int8:
-		quant.DequantizeInt8(w.ref, p.NewCodes, p.NewAbsmax)
-	default:
-		quant.DecodeFloats(w.ref, p.NewCodes, f)
-	}
-	return w.ref
+	return s.values(w, s.stored(p, r0, last))
 }
 
 // content is where the bytes of a tensor that no weight owns come from.

@@ -136,9 +136,14 @@ func (s *subject) settleAll(ctx context.Context) error {
 // each calls do for 0 <= i < n from several goroutines, which have ended when
 // it returns. The first error, or the end of ctx, keeps the rest from starting.
 func each(ctx context.Context, n int, do func(w *work, i int) error) error {
+	return eachOf(ctx, runtime.GOMAXPROCS(0), n, do)
+}
+
+// eachOf is each with so many goroutines.
+func eachOf(ctx context.Context, workers, n int, do func(w *work, i int) error) error {
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	errs := make([]error, min(runtime.GOMAXPROCS(0), n))
+	errs := make([]error, min(workers, n))
 	for g := range errs {
 		wg.Go(func() {
 			defer func() {

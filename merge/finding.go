@@ -76,13 +76,17 @@ func JudgeLayer(r *LayerReport, f quant.Format, absmax float64) []Alert {
 	if r.WorstBlock != nil {
 		at.Row, at.Col = r.WorstBlock.Row, r.WorstBlock.Col
 	}
-	switch kept := float64(r.Kept); {
+	kept := float64(r.Kept)
+	if seen := float64(r.KeptOnInputs); !math.IsNaN(seen) {
+		kept = seen // what the layer's outputs are made of
+	}
+	switch {
 	case kept < erasedBelow:
 		out = append(out, newAlert(Warning, CodeErased, r.Name, "adapter erased: "+deadZone(r, f, absmax)).at(at))
 	case kept < weakBelow:
 		out = append(out, newAlert(Warning, CodeWeak, r.Name, "adapter weakened: "+deadZone(r, f, absmax)).at(at))
 	}
-	if snr := float64(r.SNR); snr < noisyBelow {
+	if snr := float64(r.SNR); snr < noisyBelow && math.IsNaN(float64(r.KeptOnInputs)) {
 		out = append(out, newAlert(Info, CodeNoisy, r.Name,
 			fmt.Sprintf("rounding is louder than the adapter: snr %.1f dB", snr)).at(at))
 	}
@@ -102,6 +106,9 @@ func JudgeLayer(r *LayerReport, f quant.Format, absmax float64) []Alert {
 // deadZone says with numbers of one unit why little of a delta arrives.
 func deadZone(r *LayerReport, f quant.Format, absmax float64) string {
 	msg := fmt.Sprintf("%s kept", Percent(float64(r.Kept)))
+	if seen := float64(r.KeptOnInputs); !math.IsNaN(seen) {
+		msg = fmt.Sprintf("%s kept on its inputs, %s of the weights' change", Percent(seen), Percent(float64(r.Kept)))
+	}
 	if c := float64(r.CodesChanged); !math.IsNaN(c) {
 		msg += fmt.Sprintf(", %s of codes changed", Percent(c))
 	}

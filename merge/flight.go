@@ -39,6 +39,9 @@ type flight struct {
 // outcome is what a merge of some rows of a weight showed.
 type outcome struct {
 	sums  quant.Sums
+	seen  onInputs   // of layers whose inputs are known
+	loss  [2]float64 // of the codes chosen and of the nearest, of calibrated layers
+	codes *coded     // the result, nil if nobody runs the model
 	worst worstBlock
 	first strays
 	heat  *heat // nil if no tile is wanted
@@ -82,10 +85,15 @@ type panelResult struct {
 	first strays
 	part  *part
 	apart apartness
+	seen  onInputs
+	loss  [2]float64
 }
 
 // newFlight prepares a subject for panels of about so many weights.
 func newFlight(s *subject, sink layerSink, weights int) *flight {
+	if s.choice != nil {
+		weights = max(weights, choiceRows*s.cols)
+	}
 	f := &flight{sub: s, sink: sink, rows: s.panelRows(weights), waiting: map[int]*panelResult{}}
 	f.panels = (s.rows + f.rows - 1) / f.rows
 	f.left = f.panels
@@ -123,9 +131,28 @@ func (f *flight) compute(w *work, pass, panel int) error {
 	}
 	r := collect(&w.p, r0, r0+w.p.Rows, f.result.heat)
 	r.apart = w.apart
+	f.look(w, r, r0)
 	f.add(panel, r)
 	w.lap(stageCollect, 0)
 	return nil
+}
+
+// look does what only layers of a calibrated job need: it keeps the result for the model that is run beside it, and sums what inputs see.
+func (f *flight) look(w *work, r *panelResult, r0 int) {
+	s := f.sub
+	if s.choice != nil {
+		r.loss = w.losses
+	}
+	if f.result.codes == nil && s.sight == nil {
+		return
+	}
+	scales := s.stored(&w.p, r0, len(s.updates)-1)
+	if c := f.result.codes; c != nil {
+		c.put(w.p.NewCodes, scales, r0)
+	}
+	if s.sight != nil {
+		r.seen = s.sight.look(w, r0, s.values(w, scales))
+	}
 }
 
 // collect gathers the outcome of weight rows [from, to) of a measured panel,
@@ -217,6 +244,8 @@ func (o *outcome) add(r *panelResult) {
 	for i := range r.rows {
 		o.sums.Merge(r.rows[i])
 	}
+	o.seen.add(r.seen)
+	o.loss[0], o.loss[1] = o.loss[0]+r.loss[0], o.loss[1]+r.loss[1]
 	o.worst.take(r.worst)
 	o.first.take(r.first)
 	o.apart.merge(r.apart)

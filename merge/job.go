@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mergescope/loader"
+	"mergescope/model"
 	"mergescope/quant"
 )
 
@@ -33,6 +34,7 @@ const maxWorkers = 256
 
 // Job runs a plan once.
 type Job struct {
+	project *Project           // with the adapters it had
 	model   *loader.Checkpoint // merged into: the original under a plan with Onto
 	against *loader.Checkpoint // then the quantized model, else nil
 	used    []*loader.Adapter  // those of the plan, in merge order
@@ -47,9 +49,10 @@ type Job struct {
 	out     sink            // nil in a dry run; set by Run before any worker starts
 	log     Log
 	pool    pool
-	workers int // goroutines
-	tile    int // rows of a tile
-	panel   int // weights of a panel
+	beside  *calibration // the model that is run beside the job, nil if none is
+	workers int          // goroutines
+	tile    int          // rows of a tile
+	panel   int          // weights of a panel
 
 	weights, bytes           atomic.Int64 // done
 	weightsTotal, bytesTotal int64
@@ -62,12 +65,15 @@ type Job struct {
 	flights map[int]*flight
 	tiles   map[int]*Tile
 	sums    map[int]quant.Sums // of finished layers
+	seen    map[int]onInputs   // the same
 	factors NonFinite          // of A and B
 	totals  Metrics            // of summed finished layers
 	summed  int
 	speed   speed
 	limit   int
 	inputs  []FileDigest
+	stage   Stage
+	kept    map[string]model.Matrix // of calibrated jobs under Options.keep: results by parameter
 }
 
 // NewJob resolves and validates the plan. It reads no weights. With an output
@@ -90,7 +96,10 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	if err := opt.Part.check(); err != nil {
 		return nil, err
 	}
-	j := &Job{model: p.Model, against: p.against, plan: plan, opt: opt, merge: p.arithmetic(plan, opt), panel: panelWeights}
+	j := &Job{
+		project: NewProject(p.Model, slices.Clone(p.Adapters)...), model: p.Model, against: p.against,
+		plan: plan, opt: opt, merge: p.arithmetic(plan, opt), panel: panelWeights,
+	}
 	for _, ref := range plan.Adapters {
 		j.used = append(j.used, p.Adapter(ref.Name))
 	}
@@ -105,6 +114,11 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 			return nil, err
 		}
 	}
+	if slices.ContainsFunc(layers, func(l Layer) bool { return l.Method.Kind == MethodCalibrated }) {
+		if err := calibrationFits(plan, opt); err != nil {
+			return nil, err
+		}
+	}
 	if opt.Part.on() {
 		var err error
 		if j.mine, err = partTensors(j.output()); err != nil {
@@ -113,7 +127,7 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	}
 	j.log.Add(alerts...)
 	j.status = make([]LayerState, len(layers))
-	j.flights, j.tiles, j.sums = map[int]*flight{}, map[int]*Tile{}, map[int]quant.Sums{}
+	j.flights, j.tiles, j.sums, j.seen = map[int]*flight{}, map[int]*Tile{}, map[int]quant.Sums{}, map[int]onInputs{}
 	j.totals = MetricsOf(quant.Sums{})
 	for i := range layers {
 		j.enlist(&layers[i])
@@ -124,7 +138,7 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 		j.limit = runtime.GOMAXPROCS(0)
 	}
 	j.workers = max(2*runtime.GOMAXPROCS(0), j.limit)
-	j.pool.open, j.pool.panel, j.pool.end, j.pool.place = j.open, j.compute, j.end, j.place
+	j.pool.open, j.pool.panel, j.pool.end, j.pool.place = j.open, j.count, j.end, j.place
 	j.pool.numel = func(layer int) int64 { return j.layers[layer].Weight.Numel() }
 	j.pool.init(j.limit, j.sequence())
 	return j, nil
@@ -253,7 +267,7 @@ func (j *Job) Run(ctx context.Context) (*Report, error) {
 
 func (j *Job) run(ctx context.Context) (err error) {
 	if j.opt.Out == "" {
-		return j.pool.run(ctx, j.workers)
+		return j.compute(ctx)
 	}
 	out, err := openOutput(ctx, j.output())
 	if err != nil {
@@ -279,7 +293,7 @@ func (j *Job) output() outputSpec {
 
 // writeTo computes everything into j.out and completes it.
 func (j *Job) writeTo(ctx context.Context) error {
-	if err := j.pool.run(ctx, j.workers); err != nil {
+	if err := j.compute(ctx); err != nil {
 		return err
 	}
 	if err := j.out.copyRest(ctx); err != nil {
@@ -303,7 +317,10 @@ func (j *Job) open(ctx context.Context, layer int) (*flight, error) {
 	if j.out != nil {
 		sink = j.out.layer(l.Weight.Name)
 		if sink.done() {
-			return nil, j.resume(l, sink.note())
+			if j.beside == nil {
+				return nil, j.resume(l, sink.note())
+			}
+			sink = j.beside.again(layer, sink.note())
 		}
 	}
 	if step, why := l.refusal(j.merge); step != nil {
@@ -315,6 +332,9 @@ func (j *Job) open(ctx context.Context, layer int) (*flight, error) {
 	}
 	j.bytes.Add(l.Weight.Bytes() - l.Weight.Data.Size)
 	f := newFlight(s, sink, j.panel)
+	if j.beside != nil {
+		f.result.codes = newCoded(s)
+	}
 	if j.opt.Tiles {
 		f.result.heat = s.newHeat(0, s.rows, j.tile, TileCols)
 	}
@@ -325,8 +345,17 @@ func (j *Job) open(ctx context.Context, layer int) (*flight, error) {
 	return f, nil
 }
 
-// compute does one panel and counts it.
-func (j *Job) compute(w *work, t task) error {
+// compute computes all layers: in the order in which a model runs over them if
+// one of them is calibrated, else in their own.
+func (j *Job) compute(ctx context.Context) error {
+	if j.calibrated() {
+		return j.calibrate(ctx)
+	}
+	return j.pool.run(ctx, j.workers)
+}
+
+// count does one panel and counts it.
+func (j *Job) count(w *work, t task) error {
 	if err := t.f.compute(w, t.pass, t.panel); err != nil {
 		return err
 	}
@@ -348,6 +377,12 @@ func (j *Job) compute(w *work, t task) error {
 // end judges a layer, lets its bytes be committed or dropped, and publishes it.
 func (j *Job) end(ctx context.Context, w *work, layer int, f *flight) error {
 	v := f.verdict(j.merge)
+	if j.beside != nil {
+		var err error
+		if f, v, err = j.beside.land(ctx, w, layer, f, v); err != nil {
+			return err
+		}
+	}
 	if j.opt.NoiseFloor {
 		noise, err := f.sub.noiseFloor(ctx, w)
 		if err != nil {
@@ -412,7 +447,7 @@ func (j *Job) publish(layer int, v *verdict, tile *Tile) {
 	if v.Stopped {
 		j.status[layer].State = Stopped
 	}
-	j.sums[layer] = v.sums()
+	j.sums[layer], j.seen[layer] = v.sums(), v.Seen
 	j.factors.A += v.Report.NonFinite.A
 	j.factors.B += v.Report.NonFinite.B
 	delete(j.flights, layer)

@@ -1,65 +1,100 @@
 package merge
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 // Method is how a layer's new codes are chosen.
 type Method struct {
-	Kind  string // MethodPeft, MethodSum or MethodDithered
-	Seed  uint64 // of dithered
-	Fresh bool   // dithered with PEFT's new scales instead of the base's own
+	Kind  string // MethodPeft, MethodSum, MethodDithered or MethodCalibrated
+	Seed  uint64 // of dithered, and of the text that calibrated lets the model write
+	Fresh bool   // dithered or calibrated on PEFT's new scales instead of the base's own
+
+	// Of calibrated; 0 is the default.
+	Tokens  int     // at most so many are observed
+	Damping float64 // relative to the mean of the inputs' squares
 }
 
 // MethodPeft requantizes to the nearest code after each adapter, bit for bit as
 // PEFT and bitsandbytes do. MethodSum adds up all adapters of a layer first and
 // requantizes once. MethodDithered does so too and rounds each weight to one of
 // its two neighbouring codes with the probability that makes it right on
-// average, see quant.Dither.
+// average, see quant.Dither. MethodCalibrated chooses codes whose errors cancel
+// in what the layer's inputs see, see quant.Feedback; it runs the model over a
+// text, and layers whose inputs it does not see are merged as MethodPeft.
 const (
 	MethodPeft     = "peft"
 	MethodSum      = "sum"
 	MethodDithered = "dithered"
+
+	MethodCalibrated = "calibrated"
+)
+
+// Defaults of MethodCalibrated.
+const (
+	defaultTokens  = 8192
+	defaultDamping = 0.01
 )
 
 // Methods lists the kinds of methods.
-func Methods() []string { return []string{MethodPeft, MethodSum, MethodDithered} }
+func Methods() []string { return []string{MethodPeft, MethodSum, MethodDithered, MethodCalibrated} }
 
-// ParseMethod reads "peft", "sum" or "dithered[,seed=N][,scales=keep|fresh]".
+// ParseMethod reads "peft", "sum", "dithered[,seed=N][,scales=keep|fresh]" or
+// "calibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X]".
 func ParseMethod(text string) (Method, error) {
 	parts := strings.Split(text, ",")
 	m := Method{Kind: parts[0]}
 	switch {
-	case m.Kind != MethodPeft && m.Kind != MethodSum && m.Kind != MethodDithered:
+	case !slices.Contains(Methods(), m.Kind):
 		return m, fmt.Errorf("unknown method %q, known are %s", m.Kind, strings.Join(Methods(), ", "))
-	case m.Kind != MethodDithered && len(parts) > 1:
+	case !m.drawn() && len(parts) > 1:
 		return m, fmt.Errorf("method %s has no options", m.Kind)
 	}
 	for _, p := range parts[1:] {
-		key, value, _ := strings.Cut(p, "=")
-		switch {
-		case key == "seed":
-			seed, err := strconv.ParseUint(value, 10, 64)
-			if err != nil {
-				return m, fmt.Errorf("method %s: %s: want a whole number", m.Kind, p)
-			}
-			m.Seed = seed
-		case p == "scales=keep" || p == "scales=fresh":
-			m.Fresh = value == "fresh"
-		default:
-			return m, fmt.Errorf("method %s: unknown option %q, known are seed=N and scales=keep|fresh", m.Kind, p)
+		if err := m.option(p); err != nil {
+			return m, fmt.Errorf("method %s: %w", m.Kind, err)
 		}
 	}
 	return m, nil
 }
 
+// drawn reports whether the method has a seed and a choice of scales.
+func (m Method) drawn() bool { return m.Kind == MethodDithered || m.Kind == MethodCalibrated }
+
+// option takes up KEY=VALUE.
+func (m *Method) option(text string) (err error) {
+	key, value, _ := strings.Cut(text, "=")
+	known := "seed=N and scales=keep|fresh"
+	if m.Kind == MethodCalibrated {
+		known = "seed=N, scales=keep|fresh, tokens=N and damping=X"
+	}
+	switch {
+	case key == "seed":
+		if m.Seed, err = strconv.ParseUint(value, 10, 64); err != nil {
+			return fmt.Errorf("%s: want a whole number", text)
+		}
+	case text == "scales=keep" || text == "scales=fresh":
+		m.Fresh = value == "fresh"
+	case key == "tokens" && m.Kind == MethodCalibrated:
+		if m.Tokens, err = strconv.Atoi(value); err != nil || m.Tokens < 1 {
+			return fmt.Errorf("%s: want a whole number from 1 on", text)
+		}
+	case key == "damping" && m.Kind == MethodCalibrated:
+		if m.Damping, err = strconv.ParseFloat(value, 64); err != nil || !(m.Damping > 0 && m.Damping <= 1e6) {
+			return fmt.Errorf("%s: want a number above 0", text)
+		}
+	default:
+		return fmt.Errorf("unknown option %q, known are %s", text, known)
+	}
+	return nil
+}
+
 // String is the inverse of ParseMethod.
 func (m Method) String() string {
-	if m.Kind != MethodDithered {
-		return m.Kind
-	}
 	s := m.Kind
 	if m.Seed != 0 {
 		s += ",seed=" + strconv.FormatUint(m.Seed, 10)
@@ -67,5 +102,15 @@ func (m Method) String() string {
 	if m.Fresh {
 		s += ",scales=fresh"
 	}
+	if m.Tokens != 0 {
+		s += ",tokens=" + strconv.Itoa(m.Tokens)
+	}
+	if m.Damping != 0 {
+		s += ",damping=" + strconv.FormatFloat(m.Damping, 'g', -1, 64)
+	}
 	return s
 }
+
+func (m Method) tokens() int { return cmp.Or(m.Tokens, defaultTokens) }
+
+func (m Method) damping() float64 { return cmp.Or(m.Damping, defaultDamping) }

@@ -27,5 +27,7 @@ type Options struct {
 	LoRADtype  LoRADtype
 	Unmerge    Unmerge
 	NoiseFloor bool             // compute Metrics.NoiseFloor, at the price of merging each layer twice
+	Calibrate  Calibration      // of layers whose method is calibrated
+	keep       bool             // keep the results of a calibrated job in memory
 	Now        func() time.Time // clock for alerts; nil means time.Now
 }

@@ -63,6 +63,13 @@ func (p *pool) init(limit int, layers []int) {
 	p.limit, p.queue = limit, layers
 }
 
+// refill sets what the next run computes.
+func (p *pool) refill(layers []int) {
+	p.mu.Lock()
+	p.queue = layers
+	p.mu.Unlock()
+}
+
 // run computes everything with the given number of goroutines, of which only
 // limit get work, and returns the first error. They have ended when it returns.
 func (p *pool) run(ctx context.Context, workers int) error {

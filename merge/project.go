@@ -63,6 +63,8 @@ type Layer struct {
 	// weight, which the figures compare with, and what Weight is quantized to, nil
 	// if it stays as it is.
 	against, into *loader.Weight
+
+	inputs *layerInputs // nil if no model was run; set by a job in its own copy
 }
 
 // Merges reports whether the layer's weights are changed by an adapter. The

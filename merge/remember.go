@@ -34,6 +34,9 @@ func (p *Project) subject(ctx context.Context, plan Plan, layer string) (*subjec
 	if step, why := l.refusal(opt); step != nil {
 		return nil, layerError(l, errors.New(why))
 	}
+	if l.Method.Kind == MethodCalibrated && l.calibratable() {
+		return nil, layerError(l, errors.New("a calibrated layer is computed only with the whole model: run the plan to see it"))
+	}
 	key := l.key(opt)
 	if s := p.seen.find(key); s != nil {
 		return s, nil

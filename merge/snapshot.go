@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"fmt"
 	"time"
 
 	"mergescope/quant"
@@ -20,9 +21,27 @@ type Snapshot struct {
 	Rate                      float64       // weights per second over the last seconds
 	ETA                       time.Duration // 0 if unknown
 
+	Stage Stage // of what is done beside merging; the zero value if that is nothing
+
 	Layers []LayerState // one per Project layer, indexed by Layer.Index
 	Totals Metrics
 	Alerts []Alert // newest first
+}
+
+// Stage is what a job does besides merging layers: of a calibration, the text
+// it lets the model write and the blocks it runs over it.
+type Stage struct {
+	Name        string // "writing the text", "running the model"
+	Done, Total int
+	Unit        string // "token", "block"
+}
+
+// String returns "running the model, block 3 of 32".
+func (s Stage) String() string {
+	if s.Name == "" || s.Total == 0 {
+		return s.Name
+	}
+	return fmt.Sprintf("%s, %s %d of %d", s.Name, s.Unit, s.Done, s.Total)
 }
 
 // LayerState is one layer in a snapshot.
@@ -54,7 +73,7 @@ func (j *Job) Snapshot() Snapshot {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	s.State, s.Err, s.Workers = j.state, j.err, j.limit
+	s.State, s.Err, s.Workers, s.Stage = j.state, j.err, j.limit, j.stage
 	if s.State == Done || s.BytesDone > s.BytesTotal {
 		s.BytesDone = s.BytesTotal // what is copied counts tensors that belong to no weight too
 	}
@@ -79,10 +98,13 @@ func (j *Job) total() Metrics {
 		return j.totals
 	}
 	var sums quant.Sums
+	var seen onInputs
 	for _, layer := range j.todo {
 		sums.Merge(j.sums[layer])
+		seen.add(j.seen[layer])
 	}
 	j.summed, j.totals = len(j.sums), MetricsOf(sums)
+	j.totals.KeptOnInputs = ratio(seen.RD, seen.DD)
 	j.totals.NonFinite.A, j.totals.NonFinite.B = j.factors.A, j.factors.B
 	return j.totals
 }

@@ -27,6 +27,8 @@ type subject struct {
 	absmax     []float32 // effective scale of each block, SCB of each row, nil for floats
 	updates    []update
 	dither     *dither        // nil: nearest codes
+	choice     *choice        // nil: not calibrated
+	sight      sight          // nil: nothing is known of the layer's inputs
 	dtypes     []quant.Format // of the weight before each update and after the last
 
 	// scales are the effective new scales after each update of a weight with
@@ -59,7 +61,8 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 			return nil, err
 		}
 	}
-	if s.dither = newDither(l); s.dither != nil {
+	s.dither, s.choice = newDither(l), newChoice(l)
+	if s.dither != nil || s.choice != nil {
 		s.spec.Dtype = quant.F32
 		s.profile = quant.CPU // no device's rounding plays a part
 	}
@@ -82,9 +85,10 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 	if s.updates, err = openUpdates(l, opt); err != nil {
 		return nil, err
 	}
-	if l.Method.Kind != MethodPeft && len(s.updates) > 1 {
+	if once := l.Method.Kind != MethodCalibrated || s.choice != nil; once && l.Method.Kind != MethodPeft && len(s.updates) > 1 {
 		s.updates = []update{summed(s.updates)}
 	}
+	s.sight = newSight(l, s.updates)
 	s.dtypes = []quant.Format{s.spec.Dtype}
 	for _, u := range s.updates {
 		s.dtypes = append(s.dtypes, u.dtype(s.dtypes[len(s.dtypes)-1]))
@@ -159,6 +163,11 @@ type work struct {
 	other  quant.Panel // the quantized model's weight, under a merge onto the original
 	apart  apartness   // between the two
 	laps   *laps       // nil unless a benchmark watches
+
+	chooser quant.Chooser
+	losses  [2]float64 // of the panel: of the codes chosen, and of the nearest
+	result  []float32  // values
+	seen    []float32
 }
 
 // read fills the panel with rows [r0, r0+n) of the base.
@@ -257,7 +266,7 @@ func (s *subject) chain(w *work, r0, last int) {
 		return
 	}
 	s.updates[0].add(p, r0)
-	s.requantize(p, r0)
+	s.requantize(w, r0)
 	if last == 0 {
 		return
 	}
@@ -363,23 +372,32 @@ func (s *subject) panelRows(weights int) int {
 func (s *subject) noiseFloor(ctx context.Context, w *work) (Figure, error) {
 	z := *s
 	z.updates, z.scales = []update{zero(quant.F32)}, nil
+	z.choice, z.sight = nil, nil
 	z.dtypes = []quant.Format{s.spec.Dtype, zero(quant.F32).dtype(s.spec.Dtype)}
 	f := newFlight(&z, nil, panelWeights)
-	for ; f.pass < z.passes(); f.pass++ {
-		for panel := range f.panels {
-			if err := ctx.Err(); err != nil {
-				return 0, err
-			}
-			if err := f.compute(w, f.pass, panel); err != nil {
-				return 0, err
-			}
-		}
-		if err := f.endPass(); err != nil {
-			return 0, err
-		}
+	if err := f.alone(ctx, w); err != nil {
+		return 0, err
 	}
 	m := MetricsOf(f.result.sums)
 	return ratio(float64(m.ErrorRMS), float64(m.WeightRMS)), nil
+}
+
+// alone computes all panels one after the other.
+func (f *flight) alone(ctx context.Context, w *work) error {
+	for ; f.pass < f.sub.passes(); f.pass++ {
+		for panel := range f.panels {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := f.compute(w, f.pass, panel); err != nil {
+				return err
+			}
+		}
+		if err := f.endPass(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // meanScale returns the mean of the base's finite scales, NaN if it has none.

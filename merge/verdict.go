@@ -21,6 +21,7 @@ type verdict struct {
 	Report   *LayerReport
 	Rounding []Alert // for the whole model
 	Sums     []byte  // quant.Sums, little-endian: JSON has no infinities
+	Seen     onInputs
 }
 
 // verdict judges a computed layer. A layer with non-finite values in A, B, the
@@ -30,17 +31,22 @@ func (f *flight) verdict(opt mergeOptions) *verdict {
 	s, sums := f.sub, f.result.sums
 	l := s.layer
 	bad, updates := f.nonFinite()
-	stopped := !opt.unsafe && (bad.A+bad.B+bad.Delta+bad.Sum > 0)
+	stopped := (!opt.unsafe || s.choice != nil) && (bad.A+bad.B+bad.Delta+bad.Sum > 0)
 	if stopped {
 		sums = quant.Sums{Delta: sums.Delta, Sum: sums.Sum, Output: sums.Output}
 	}
 	m := MetricsOf(sums)
 	m.NonFinite = bad
+	seen := f.result.seen
+	if stopped {
+		seen = onInputs{}
+	}
+	m.KeptOnInputs = ratio(seen.RD, seen.DD)
 	if len(s.updates) == 0 {
 		sums = quant.Sums{} // totals are those of the layers with an adapter
 	}
 	v := newVerdict(l, m, sums)
-	v.Stopped = stopped
+	v.Stopped, v.Seen = stopped, seen
 	if w := f.result.worst; w.found && !v.Stopped {
 		v.Report.WorstBlock = &WorstBlock{Row: w.row, Col: w.col, Kept: Figure(w.kept)}
 	}
@@ -224,6 +230,10 @@ func (j *Job) reportText(ctx context.Context) ([]byte, error) {
 // output or a figure of its report.
 func (j *Job) digest() string {
 	o := j.opt
-	return fmt.Sprintf("%s unsafe=%t reference=%d noise=%t lora=%d unmerge=%d",
+	s := fmt.Sprintf("%s unsafe=%t reference=%d noise=%t lora=%d unmerge=%d",
 		j.plan.Digest(), o.Unsafe, o.Reference, o.NoiseFloor, o.LoRADtype, o.Unmerge)
+	if d := o.Calibrate.digest(); d != "" {
+		s += " calibration=" + d
+	}
+	return s
 }

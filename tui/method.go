@@ -19,6 +19,7 @@ func methods() []struct {
 		{merge.Method{Kind: merge.MethodSum}, "adapters added up first, then the nearest code once"},
 		{merge.Method{Kind: merge.MethodDithered}, "right on average: keeps small deltas, adds noise; scales stay"},
 		{merge.Method{Kind: merge.MethodDithered, Fresh: true}, "the same on PEFT's new scales"},
+		{merge.Method{Kind: merge.MethodCalibrated}, "right on what the layers' inputs see: runs the model over a text it writes; scales stay"},
 	}
 }
 

@@ -101,7 +101,11 @@ func (a *app) progress() float64 {
 // progressText says how far the job is.
 func (a *app) progressText() string {
 	s := a.job.snap
-	return fmt.Sprintf("%d of %s done", s.LayersDone, plural(s.LayersTotal, "layer"))
+	text := fmt.Sprintf("%d of %s done", s.LayersDone, plural(s.LayersTotal, "layer"))
+	if s.Stage.Name != "" {
+		text += ", " + s.Stage.String()
+	}
+	return text
 }
 
 // statusLine is the progress of a job, or what is known of the plan.
@@ -161,6 +165,8 @@ func (a *app) progressLine(c canvas, w int) string {
 	switch {
 	case s.State == merge.Paused:
 		parts = append(parts, c.paint.text(themes.Warn, "paused, p goes on"))
+	case s.Stage.Name != "":
+		parts = append(parts, s.Stage.String())
 	case j.computed():
 		parts = append(parts, j.finish())
 	default:

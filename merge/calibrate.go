@@ -1,0 +1,405 @@
+package merge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+
+	"mergescope/loader"
+	"mergescope/model"
+	"mergescope/quant"
+)
+
+// Calibration says over which text the inputs of layers are observed, for
+// layers whose method is calibrated.
+type Calibration struct {
+	Texts []EvalText // none: the model writes it itself, with its adapters
+}
+
+// digest identifies the text, "" if there is none.
+func (c Calibration) digest() string {
+	if len(c.Texts) == 0 {
+		return ""
+	}
+	h := sha256.New()
+	for _, t := range c.Texts {
+		for _, ids := range t.Pieces {
+			fmt.Fprintln(h, t.BOS, ids)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Sequences that are observed, and written.
+const (
+	observedLength  = 512 // of a given text
+	composedLength  = 512
+	variantOriginal = 0
+	variantMerged   = 1
+)
+
+// calibrationFits refuses what a calibrated layer cannot be part of: its codes
+// depend on the layers before it.
+func calibrationFits(plan Plan, opt Options) error {
+	switch {
+	case plan.Onto != "":
+		return errors.New("method calibrated: it merges into the quantized model, not onto the original")
+	case opt.Part.on():
+		return errors.New("method calibrated: layers depend on those before them, so parts cannot be merged by themselves")
+	case opt.Unmerge != NoUnmerge:
+		return errors.New("method calibrated: it cannot take adapters off")
+	}
+	return nil
+}
+
+// calibrated reports whether a layer is to be.
+func (j *Job) calibrated() bool {
+	for _, i := range j.todo {
+		if l := &j.layers[i]; l.Method.Kind == MethodCalibrated && l.calibratable() {
+			return true
+		}
+	}
+	return false
+}
+
+// calibration is a model that runs beside a job, in two variants: with the
+// adapters kept separate, and with what is merged so far. Before each group of
+// layers that share an input it stops, the layers are merged for the inputs they
+// will get, and it goes on with the result. So a layer makes up for what the
+// ones before it did.
+type calibration struct {
+	j      *Job
+	ctx    context.Context
+	config *model.Config
+	merged *mergedSoFar
+	left   map[string]int // layers to compute, by module
+
+	mu      sync.Mutex
+	resumed map[int]json.RawMessage // verdicts of layers that an earlier run finished
+}
+
+// errSeen ends a forward pass of which nothing more is needed.
+var errSeen = errors.New("all layers are seen")
+
+// calibrate computes all layers in the order in which the model runs over them.
+func (j *Job) calibrate(ctx context.Context) error {
+	defer j.setStage(Stage{})
+	j.kept = map[string]model.Matrix{}
+	c := &calibration{j: j, ctx: ctx, left: map[string]int{}, resumed: map[int]json.RawMessage{}}
+	for _, i := range j.todo {
+		c.left[j.layers[i].Weight.Name] = i
+	}
+	err := c.run()
+	j.beside = nil
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, errSeen):
+		err = nil
+	case err != nil && !errors.Is(err, quant.ErrMoments) && len(c.left) < len(j.todo):
+		return err
+	}
+	c.giveUp(err)
+	var rest []int
+	for _, i := range j.todo {
+		if _, ok := c.left[j.layers[i].Weight.Name]; ok {
+			rest = append(rest, i)
+		}
+	}
+	j.pool.refill(rest)
+	return j.pool.run(ctx, j.workers)
+}
+
+// giveUp merges what is left as PEFT does, and says why.
+func (c *calibration) giveUp(why error) {
+	var left tally
+	for _, i := range c.j.todo {
+		l := &c.j.layers[i]
+		if _, ok := c.left[l.Weight.Name]; ok && l.Method.Kind == MethodCalibrated {
+			l.Method = Method{Kind: MethodPeft}
+			if l.calibratable() {
+				left.add(l.Weight.Name, tensorPlace(l.Weight.Data))
+			}
+		}
+	}
+	reason := "the model does not run over them"
+	if why != nil {
+		reason = why.Error()
+	}
+	c.j.log.Add(left.alert(Warning, CodeCalibration, "layers whose inputs are not known are merged as PEFT does: %d, first %s; "+reason)...)
+}
+
+// run runs the model until no layer that could be calibrated is left.
+func (c *calibration) run() error {
+	j := c.j
+	cfg, err := runnable(j.model)
+	if err != nil {
+		return err
+	}
+	c.config = cfg
+	base := model.Checkpoint(j.model)
+	original, lora, err := j.project.separate(base, j.plan)
+	if err != nil {
+		return err
+	}
+	reference := model.Variant{Weights: original.during(c.ctx), LoRA: lora}
+	rest := maps.Clone(lora)
+	for name := range c.left {
+		delete(rest, name)
+	}
+	c.merged = &mergedSoFar{Weights: reference.Weights, ready: map[string]model.Matrix{}}
+	sequences, err := c.sequences(reference)
+	if err != nil {
+		return err
+	}
+	j.beside = c
+	j.setStage(Stage{Name: "running the model", Total: len(cfg.Layers), Unit: "block"})
+	sink := model.Sink{
+		Inputs: c.observe,
+		Layer:  func(done, _ int) { j.setStage(Stage{"running the model", done, len(cfg.Layers), "block"}) },
+		Logits: func(int, int, [][]float32) {},
+	}
+	variants := []model.Variant{variantOriginal: reference, variantMerged: {Weights: c.merged, LoRA: rest}}
+	return model.Forward(c.ctx, cfg, variants, sequences, sink, model.Options{Workers: c.workers()})
+}
+
+// workers is how many goroutines compute beside the pool's.
+func (c *calibration) workers() int {
+	c.j.mu.Lock()
+	defer c.j.mu.Unlock()
+	return c.j.limit
+}
+
+// sequences returns what the model runs over.
+func (c *calibration) sequences(reference model.Variant) ([][]int32, error) {
+	m := c.method()
+	tokens := m.tokens()
+	if texts := c.j.opt.Calibrate.Texts; len(texts) > 0 {
+		windows, err := windowsOf(texts, min(observedLength, c.config.MaxPositions))
+		if err != nil {
+			return nil, err
+		}
+		var list [][]int32
+		for _, i := range spread(len(windows)) {
+			if w := windows[i].input; tokens > 0 {
+				list = append(list, w[:min(len(w), tokens)])
+				tokens -= len(w)
+			}
+		}
+		return list, nil
+	}
+	begin, err := beginning(c.j.model, c.config)
+	if err != nil {
+		return nil, err
+	}
+	length := min(composedLength, c.config.MaxPositions, tokens)
+	step := func(done int) { c.j.setStage(Stage{"writing the text", done, length, "token"}) }
+	step(0)
+	return model.Compose(c.ctx, c.config, reference, max(tokens/length, 1), length, begin, m.Seed, model.Options{Workers: c.workers()}, step)
+}
+
+// beginning returns the token that a text of its own begins with.
+func beginning(c *loader.Checkpoint, cfg *model.Config) (int32, error) {
+	if id := bosOf(c.Config.Raw); id >= 0 && int(id) < cfg.Vocab {
+		return id, nil
+	}
+	t, err := tokenizerOf(c, cfg)
+	if err != nil {
+		return 0, err
+	}
+	if t.BOS() < 0 {
+		return 0, fmt.Errorf("%s: which token begins a text is not known, so the model cannot write one: give it a text", c.Name)
+	}
+	return t.BOS(), nil
+}
+
+// method is that of the first calibrated layer, whose text serves all.
+func (c *calibration) method() Method {
+	for _, i := range c.j.todo {
+		if m := c.j.layers[i].Method; m.Kind == MethodCalibrated {
+			return m
+		}
+	}
+	return Method{Kind: MethodCalibrated}
+}
+
+// observe merges the layers that are about to be multiplied with an input.
+func (c *calibration) observe(modules []string, in model.Inputs) error {
+	j := c.j
+	var group []int
+	for _, m := range modules {
+		if i, ok := c.left[m]; ok {
+			group = append(group, i)
+		}
+	}
+	if len(group) == 0 {
+		return nil
+	}
+	if err := c.look(group, in); err != nil {
+		return err
+	}
+	c.merged.clear()
+	j.pool.refill(group)
+	err := j.pool.run(c.ctx, j.workers)
+	for _, i := range group {
+		j.layers[i].inputs = nil
+		delete(c.left, j.layers[i].Weight.Name)
+	}
+	if err != nil {
+		return err
+	}
+	for _, i := range c.left {
+		if l := &j.layers[i]; l.Method.Kind == MethodCalibrated && l.calibratable() {
+			return nil
+		}
+	}
+	return errSeen
+}
+
+// look works out what is known of the inputs of a group of layers.
+func (c *calibration) look(group []int, in model.Inputs) error {
+	workers := c.workers()
+	moments, err := in.Moments(c.ctx, variantMerged, -1, workers)
+	if err != nil {
+		return err
+	}
+	parallel := func(n int, do func(i int)) error {
+		return eachOf(c.ctx, workers, n, func(_ *work, i int) error { do(i); return nil })
+	}
+	var cross []float32
+	known := map[float64]*quant.Feedback{}
+	for _, i := range group {
+		l := &c.j.layers[i]
+		l.inputs = &layerInputs{moments: moments}
+		if l.Method.Kind != MethodCalibrated || !l.calibratable() {
+			continue
+		}
+		if cross == nil {
+			if cross, err = in.Moments(c.ctx, variantMerged, variantOriginal, workers); err != nil {
+				return err
+			}
+		}
+		damping := l.Method.damping()
+		if known[damping] == nil {
+			known[damping], err = quant.NewFeedback(moments, cross, in.Features(), damping, model.Product, parallel)
+			if errors.Is(err, quant.ErrMoments) {
+				return fmt.Errorf("%s: %w", l.Weight.Name, err)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		l.inputs.feedback = known[damping]
+	}
+	return nil
+}
+
+// again notes that an earlier run finished a layer. It is computed once more,
+// since the model needs its values, and written nowhere.
+func (c *calibration) again(layer int, note json.RawMessage) layerSink {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resumed[layer] = note
+	return nil
+}
+
+// land takes up a computed layer. One that is further from what it should be
+// than PEFT's is replaced by that.
+func (c *calibration) land(ctx context.Context, w *work, layer int, f *flight, v *verdict) (*flight, *verdict, error) {
+	l := f.sub.layer
+	if loss := f.result.loss; f.sub.choice != nil && !v.Stopped && !(loss[0] <= loss[1]) {
+		var err error
+		if f, err = c.replace(ctx, w, f); err != nil {
+			return nil, nil, err
+		}
+		v = f.verdict(c.j.merge)
+		v.Report.Alerts = append(v.Report.Alerts, newAlert(Info, CodeCalibration, l.Weight.Name, fmt.Sprintf(
+			"PEFT's codes serve the layer's inputs better than those chosen for them (loss %.4g, %.4g): they are kept", loss[1], loss[0])))
+	}
+	var values model.Matrix = f.result.codes
+	if v.Stopped {
+		var err error
+		if values, err = model.Checkpoint(c.j.model).Matrix(l.Weight.Param); err != nil {
+			return nil, nil, err
+		}
+	}
+	c.merged.add(l.Weight.Param, values)
+	c.mu.Lock()
+	note := c.resumed[layer]
+	if c.j.opt.keep {
+		c.j.kept[l.Weight.Param] = values
+	}
+	c.mu.Unlock()
+	if note == nil {
+		return f, v, nil
+	}
+	v, err := decodeVerdict(note)
+	if err != nil {
+		err = fmt.Errorf("the state of the earlier run: %w", err)
+	}
+	return f, v, err
+}
+
+// replace computes a layer as PEFT does.
+func (c *calibration) replace(ctx context.Context, w *work, old *flight) (*flight, error) {
+	l := *old.sub.layer
+	l.Method = Method{Kind: MethodPeft}
+	s, err := openSubject(&l, c.j.merge)
+	if err != nil {
+		return nil, err
+	}
+	sink := old.sink
+	if sink != nil {
+		sink.revert()
+		sink = c.j.out.layer(l.Weight.Name)
+	}
+	f := newFlight(s, sink, c.j.panel)
+	f.result.codes = newCoded(s)
+	if c.j.opt.Tiles {
+		f.result.heat = s.newHeat(0, s.rows, c.j.tile, TileCols)
+	}
+	return f, f.alone(ctx, w)
+}
+
+func (j *Job) setStage(s Stage) {
+	j.mu.Lock()
+	j.stage = s
+	j.mu.Unlock()
+}
+
+// mergedSoFar gives merged weights where there are some, else those of a model
+// with its adapters.
+type mergedSoFar struct {
+	model.Weights
+	mu    sync.Mutex
+	ready map[string]model.Matrix // by parameter
+}
+
+func (m *mergedSoFar) add(param string, values model.Matrix) {
+	m.mu.Lock()
+	m.ready[param] = values
+	m.mu.Unlock()
+}
+
+// clear forgets weights that the model has been multiplied with.
+func (m *mergedSoFar) clear() {
+	m.mu.Lock()
+	clear(m.ready)
+	m.mu.Unlock()
+}
+
+// Matrix returns a weight as it is now.
+func (m *mergedSoFar) Matrix(param string) (model.Matrix, error) {
+	m.mu.Lock()
+	w := m.ready[param]
+	m.mu.Unlock()
+	if w != nil {
+		return w, nil
+	}
+	return m.Weights.Matrix(param)
+}

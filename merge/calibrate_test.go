@@ -1,0 +1,249 @@
+package merge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mergescope/loader"
+	"mergescope/model"
+)
+
+// calibratedPlan observes a little text, for tests to be quick.
+func calibratedPlan(p *Project, method string) (Plan, Options) {
+	plan := p.NewPlan()
+	plan.Method = method
+	return plan, Options{}
+}
+
+// The bytes are the same for any number of workers, and on kept scales nothing
+// but codes is written.
+func TestCalibratedBytes(t *testing.T) {
+	for _, base := range []string{"base-nf4", "base-int8"} {
+		for _, method := range []string{"calibrated,tokens=256", "calibrated,scales=fresh,tokens=256"} {
+			p := lightDemo(t, base)
+			plan, opt := calibratedPlan(p, method)
+			opt.Calibrate.Texts = shortText(t, 512)
+			opt.Workers = 1
+			one, a := runPlan(t, p, plan, opt)
+			opt.Workers = 5
+			many, b := runPlan(t, p, plan, opt)
+			if x, y := one.Totals.KeptOnInputs, many.Totals.KeptOnInputs; x != y || !(x > 0.9 && x < 1.1) {
+				t.Errorf("%s %s: kept on inputs %v with one worker, %v with several", base, method, x, y)
+			}
+			if len(a.tensors) != len(b.tensors) || len(a.tensors) < 28 {
+				t.Fatalf("%s %s: %d tensors and %d", base, method, len(a.tensors), len(b.tensors))
+			}
+			for name, data := range a.tensors {
+				if !bytes.Equal(data, b.tensors[name]) {
+					t.Errorf("%s %s: %s depends on the number of workers", base, method, name)
+				}
+				if w := p.Model.Weight(name); method == "calibrated,tokens=256" && (w == nil || w.Param != name) {
+					t.Errorf("%s %s: writes %s, want codes only", base, method, name)
+				}
+			}
+		}
+	}
+}
+
+// What the model says is nearer the separate adapter than by PEFT's merge, on a
+// text it was not observed over, also if it wrote the one it was observed over
+// itself; and PEFT's merge is known to lose the light adapter (expected.json).
+func TestCalibratedServesTheModel(t *testing.T) {
+	p := lightDemo(t, "base-nf4")
+	given, opt := calibratedPlan(p, "calibrated,tokens=1024")
+	own, _ := calibratedPlan(p, "calibrated,tokens=1024,seed=3")
+	kl := map[string]float64{}
+	for name, c := range map[string]struct {
+		plan  Plan
+		texts []EvalText
+	}{"peft": {p.NewPlan(), nil}, "given": {given, shortText(t, 2048)}, "own": {own, nil}} {
+		text := shortText(t, 8192)
+		text[0].Pieces[0] = text[0].Pieces[0][6144:]
+		opt.Calibrate.Texts = c.texts
+		r := evaluate(t, p, p.NewPlan(), EvalOptions{Texts: text, Window: 512, Plans: []NamedPlan{{VariantPlan, c.plan}}, Calibrate: opt.Calibrate})
+		kl[name] = float64(r.Variants[len(r.Variants)-1].Figures.KL.Value)
+	}
+	if !(kl["peft"] > 0.3) || !(kl["given"] < 0.02) || !(kl["own"] < 0.02) {
+		t.Errorf("KL from the separate adapter: %v", kl)
+	}
+}
+
+// A plan evaluated in memory has the weights it writes.
+func TestCalibratedPlanIsWritten(t *testing.T) {
+	p := lightDemo(t, "base-nf4")
+	plan, opt := calibratedPlan(p, "calibrated,tokens=256")
+	plan = plan.SetOutput(AsBF16, "model.layers.1.mlp.up_proj").SetOutput(Keep, "model.layers.2.mlp.up_proj")
+	opt.Calibrate.Texts = shortText(t, 512)
+	opt.Out = filepath.Join(t.TempDir(), "out")
+	job, err := NewJob(p, plan, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := job.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	written, err := loader.Source{}.Checkpoint(opt.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer written.Close()
+	e, err := NewEval(p, plan, EvalOptions{Texts: shortText(t, 128), Calibrate: opt.Calibrate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := e.merged(t.Context(), NamedPlan{"x", plan})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := 0
+	for _, l := range p.Model.Weights {
+		if sameRows(t, "calibrated", l, w.during(t.Context()), model.Checkpoint(written), p) {
+			changed++
+		}
+	}
+	if changed < 27 {
+		t.Errorf("only %d weights changed", changed)
+	}
+}
+
+// A merge that was cancelled is finished by the same plan, with the bytes of
+// one that was not.
+func TestCalibratedResumes(t *testing.T) {
+	p := lightDemo(t, "base-nf4")
+	plan, opt := calibratedPlan(p, "calibrated,tokens=512")
+	opt.Calibrate.Texts = shortText(t, 512)
+	whole, broken := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "broken")
+	run := func(out string, stopAfter int) error {
+		opt.Out = out
+		job, err := NewJob(p, plan, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error)
+		go func() {
+			_, err := job.Run(ctx)
+			ended <- err
+		}()
+		for {
+			select {
+			case err := <-ended:
+				return err
+			case <-time.After(time.Millisecond):
+				if s := job.Snapshot(); stopAfter > 0 && s.LayersDone >= stopAfter {
+					cancel()
+				}
+			}
+		}
+	}
+	if err := run(whole, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(broken, 5); !errors.Is(err, context.Canceled) {
+		t.Fatalf("cancelled: %v", err)
+	}
+	if err := run(broken, 0); err != nil {
+		t.Fatal(err)
+	}
+	a, b := modelAt(t, whole), modelAt(t, broken)
+	for _, w := range a.Weights {
+		x, err := w.Data.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, err := b.Weight(w.Param).Data.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(x, y) {
+			t.Errorf("%s differs after a resumed merge", w.Param)
+		}
+	}
+}
+
+// Where the model cannot be run, and where its activations are not finite, the
+// bytes are PEFT's and an alert says why.
+func TestCalibratedFallsBack(t *testing.T) {
+	for _, adapter := range []string{"gocode-light", "broken"} {
+		p := openDemo(t, "base-nf4", adapter)
+		why := "logits are not finite"
+		if adapter == "gocode-light" {
+			p.Model.Config.Raw, why = []byte(`{"architectures": ["NewForCausalLM"]}`), "NewForCausalLM"
+		}
+		_, want := runPlan(t, p, p.NewPlan(), Options{})
+		plan, opt := calibratedPlan(p, "calibrated,tokens=64")
+		r, got := runPlan(t, p, plan, opt)
+		for name, data := range want.tensors {
+			if !bytes.Equal(data, got.tensors[name]) {
+				t.Errorf("%s: %s differs from PEFT's", adapter, name)
+			}
+		}
+		found := false
+		for _, a := range r.Alerts {
+			found = found || a.Code == CodeCalibration && a.Level == Warning && strings.Contains(a.Message, why)
+		}
+		if !found {
+			t.Errorf("%s: no alert says why", adapter)
+		}
+		for _, l := range r.Layers {
+			if l.Method != "" || !math.IsNaN(float64(l.KeptOnInputs)) {
+				t.Errorf("%s: %s says method %q, kept on inputs %v", adapter, l.Name, l.Method, l.KeptOnInputs)
+			}
+		}
+	}
+}
+
+// With so much damping that inputs hardly count, the base's scales clip what
+// PEFT's new ones do not: its codes are better there and are kept.
+func TestCalibratedKeepsTheBetter(t *testing.T) {
+	p := openDemo(t, "base-nf4", "gocode")
+	_, want := runPlan(t, p, p.NewPlan(), Options{})
+	plan, opt := calibratedPlan(p, "calibrated,tokens=128,damping=100000")
+	opt.Calibrate.Texts = shortText(t, 512)
+	r, got := runPlan(t, p, plan, opt)
+	kept := map[string]bool{}
+	for _, a := range r.Alerts {
+		if a.Code == CodeCalibration && strings.Contains(a.Message, "they are kept") {
+			kept[a.Layer] = true
+		}
+	}
+	if len(kept) == 0 {
+		t.Fatal("no layer keeps PEFT's codes")
+	}
+	for _, l := range r.Layers {
+		param := p.Model.Weight(l.Name).Param
+		if kept[l.Name] && !bytes.Equal(want.tensors[param], got.tensors[param]) {
+			t.Errorf("%s is not PEFT's", l.Name)
+		}
+		if kept[l.Name] != (l.Method == "") {
+			t.Errorf("%s: method %q", l.Name, l.Method)
+		}
+	}
+}
+
+// Layers of another method, merged beside calibrated ones, have PEFT's bytes,
+// and what their inputs see of the adapter is known as well.
+func TestCalibratedBesidePeft(t *testing.T) {
+	p := lightDemo(t, "base-nf4")
+	const layer = "model.layers.0.self_attn.q_proj"
+	_, want := runPlan(t, p, p.NewPlan(), Options{})
+	plan, opt := calibratedPlan(p, "calibrated,tokens=128")
+	plan = plan.SetMethod(Method{Kind: MethodPeft}, layer)
+	opt.Calibrate.Texts = shortText(t, 512)
+	r, got := runPlan(t, p, plan, opt)
+	if param := p.Model.Weight(layer).Param; !bytes.Equal(want.tensors[param], got.tensors[param]) {
+		t.Error("the layer is not PEFT's")
+	}
+	for _, l := range r.Layers {
+		if seen := float64(l.KeptOnInputs); l.Name == layer && !(seen < 0.7) || l.Name != layer && !(seen > 0.3) {
+			t.Errorf("%s: %v kept on inputs", l.Name, seen)
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package merge
+
+import (
+	"mergescope/quant"
+)
+
+// layerInputs is what is known of the inputs of a layer. Layers that share an
+// input share it.
+type layerInputs struct {
+	moments  []float32       // E[x x^T], [cols, cols]
+	feedback *quant.Feedback // nil if no layer is to be calibrated
+}
+
+// choice is what the codes of a calibrated layer follow from.
+type choice struct {
+	feedback *quant.Feedback
+	fresh    bool // on PEFT's new scales, not the base's own
+}
+
+// newChoice returns what a layer's method asks for, nil if that is nothing.
+func newChoice(l *Layer) *choice {
+	if l.Method.Kind != MethodCalibrated || l.inputs == nil || l.inputs.feedback == nil || !l.calibratable() {
+		return nil
+	}
+	return &choice{l.inputs.feedback, l.Method.Fresh}
+}
+
+// calibratable reports whether the layer is merged into codes of a matrix.
+func (l *Layer) calibratable() bool {
+	return l.Merges() && !l.Output.Dequantized() && !l.Weight.Format.IsFloat() && l.Weight.Problem == nil && len(l.Weight.Shape) == 2 && l.into == nil
+}
+
+// choiceRows is how many rows a panel of a calibrated layer has at least: each
+// reads the whole of its metric.
+const choiceRows = 192
+
+// choose replaces PEFT's codes and scales of the panel, after Requantize, by
+// codes chosen for the layer's inputs.
+func (s *subject) choose(w *work, r0 int) {
+	p := &w.p
+	last := len(s.updates) - 1
+	nearest := s.values(w, p.NewAbsmax)
+	scales := s.stored(p, r0, last)
+	if s.keepsScales() {
+		scales = p.Absmax
+	}
+	w.losses = [2]float64{}
+	if !allFinite(p.T) || !allFinite(nearest) || !allFinite(scales) {
+		return // the layer is stopped
+	}
+	w.chooser.Load(s.choice.feedback, p, scales)
+	for _, l := range w.chooser.Loss(nearest) {
+		w.losses[1] += l
+	}
+	for _, l := range w.chooser.Choose(p.NewCodes, p.Spec) {
+		w.losses[0] += l
+	}
+	if s.keepsScales() {
+		p.NewAbsmax = append(p.NewAbsmax[:0], p.Absmax...)
+	}
+}
+
+// values reads the panel's new codes back in float32, not rounded to the dtype
+// of a quant state. They are valid until the next call.
+func (s *subject) values(w *work, scales []float32) []float32 {
+	p := &w.p
+	w.result = resize(w.result, p.Len())
+	switch f := p.Spec.Format; {
+	case f.Is4Bit():
+		spec := p.Spec
+		spec.Dtype = quant.F32
+		quant.Dequantize4(w.result, p.NewCodes, scales, spec)
+	case f == quant.Int8:
+		quant.DequantizeInt8(w.result, p.NewCodes, scales)
+	default:
+		quant.DecodeFloats(w.result, p.NewCodes, f)
+	}
+	return w.result
+}
+
+func allFinite(x []float32) bool {
+	n, _ := nonFinite(x)
+	return n == 0
+}
+
+// sight tells how much of a layer's delta D arrives in what its inputs see:
+// <R, Z> and <D, Z> of Z = D E[x x^T]. For D = s B A, Z is s B (A E[x x^T]),
+// which costs as much as D itself.
+type sight []*lora
+
+// newSight is nil if nothing is known of the inputs, or if an update is no sum
+// of products that it could do this with.
+func newSight(l *Layer, updates []update) sight {
+	if l.inputs == nil || l.inputs.moments == nil {
+		return nil
+	}
+	var s sight
+	for _, u := range updates {
+		switch u := u.(type) {
+		case summed:
+			more := newSight(l, u)
+			if more == nil {
+				return nil
+			}
+			s = append(s, more...)
+		case *lora:
+			if u.minus {
+				return nil
+			}
+			cols := u.a.Cols
+			a := make([]float32, u.a.Rank*cols)
+			for k := range cols {
+				row := l.inputs.moments[k*cols : (k+1)*cols]
+				for i := range u.a.Rank {
+					quant.Axpy(a[i*cols:(i+1)*cols], row, u.a.A[i*cols+k])
+				}
+			}
+			s = append(s, &lora{a: quant.NewFactor(a, u.a.Rank, cols), b: u.b, scale: u.scale, kind: quant.F32})
+		default:
+			return nil
+		}
+	}
+	return s
+}
+
+// onInputs holds sums of a delta D and a realised change R in what inputs see.
+type onInputs struct{ RD, DD float64 }
+
+func (o *onInputs) add(p onInputs) { o.RD, o.DD = o.RD+p.RD, o.DD+p.DD }
+
+// look sums over the panel, of which W, D and the values of the result are known.
+func (s sight) look(w *work, r0 int, result []float32) (o onInputs) {
+	p := &w.p
+	d := p.D
+	p.D = w.seen
+	for _, l := range s {
+		l.delta(p, r0)
+		for i, z := range p.D {
+			o.RD += float64((float64(result[i]) - float64(p.W[i])) * float64(z))
+			o.DD += float64(float64(d[i]) * float64(z))
+		}
+	}
+	w.seen, p.D = p.D, d
+	return o
+}

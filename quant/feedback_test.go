@@ -1,0 +1,318 @@
+package quant
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// plainProduct is a Product without a vector kernel.
+func plainProduct(y []float32, stride int, x, w []float32, k int, add bool) {
+	for r := range ProductRows {
+		row := y[r*stride : r*stride+ProductCols]
+		if !add {
+			clear(row)
+		}
+		for i := range k {
+			axpyPlain(row, w[i*ProductCols:], x[i*ProductRows+r])
+		}
+	}
+}
+
+func axpyPlain(acc, a []float32, b float32) {
+	for i := range acc {
+		acc[i] = FMA32(b, a[i], acc[i])
+	}
+}
+
+func inOrder(n int, do func(i int)) error {
+	for i := range n {
+		do(i)
+	}
+	return nil
+}
+
+// shaped is a weight with the moments of its inputs.
+type shaped struct {
+	p        Panel
+	h, cross []float32 // [cols, cols]
+}
+
+// newShaped makes inputs of a few strong directions, and others that are a
+// little off. Column 5 gets none.
+func newShaped(f Format, rows, cols int) *shaped {
+	rng := rand.New(rand.NewPCG(uint64(rows), uint64(cols)))
+	x := &shaped{h: make([]float32, cols*cols), cross: make([]float32, cols*cols)}
+	const tokens = 300
+	for range tokens {
+		in, off := make([]float64, cols), make([]float64, cols)
+		a, b := rng.NormFloat64(), rng.NormFloat64()
+		for j := range in {
+			in[j] = rng.NormFloat64()*0.3 + a*math.Sin(float64(j)) + b + float64(j%7)*0.1
+			off[j] = 0.1*a*math.Cos(float64(j)) + 0.05*rng.NormFloat64()
+		}
+		in[5], off[5] = 0, 0
+		for i := range in {
+			for j := range in {
+				x.h[i*cols+j] += float32(in[i] * in[j] / tokens)
+				x.cross[i*cols+j] += float32(off[i] * in[j] / tokens)
+			}
+		}
+	}
+	x.p = Panel{Spec: Spec{Format: f, Blocksize: 64, Dtype: F32}, Rows: rows, Cols: cols}
+	p := &x.p
+	src := make([]float32, rows*cols)
+	for i := range src {
+		src[i] = float32(rng.NormFloat64()) * 0.02
+	}
+	p.Codes = make([]byte, f.Bytes(int64(len(src))))
+	if f == Int8 {
+		p.Absmax = make([]float32, rows)
+		QuantizeInt8(p.Codes, p.Absmax, src, CPU)
+	} else {
+		p.Absmax = make([]float32, p.Blocks())
+		Quantize4(p.Codes, p.Absmax, src, p.Spec, CPU)
+	}
+	p.Dequantize()
+	p.D = make([]float32, len(src))
+	for i := range p.D {
+		p.D[i] = float32(rng.NormFloat64()) * 0.001
+	}
+	p.Add()
+	return x
+}
+
+// metric returns M and G in float64, with the normalization of NewFeedback.
+func (x *shaped) metric(damping float64) (m, g []float64) {
+	n := x.p.Cols
+	mean, live := 0.0, 0.0
+	for j := range n {
+		if d := float64(x.h[j*n+j]); d > 0 {
+			mean, live = mean+d, live+1
+		}
+	}
+	mean /= live
+	m, q := make([]float64, n*n), make([]float64, n*n)
+	for i := range m {
+		m[i], q[i] = float64(x.h[i])/mean, float64(x.cross[i])/mean
+	}
+	for j := range n {
+		if m[j*n+j] > 0 {
+			m[j*n+j] += damping
+		}
+	}
+	g = make([]float64, x.p.Len())
+	for r := range x.p.Rows {
+		for i := range n {
+			for j := range n {
+				g[r*n+j] += float64(x.p.T[r*n+i]) * q[i*n+j]
+			}
+		}
+	}
+	return m, g
+}
+
+func dequantized(p *Panel, codes []byte, scales []float32) []float32 {
+	q := Panel{Spec: p.Spec, Rows: p.Rows, Cols: p.Cols, Codes: codes, Absmax: scales}
+	q.Dequantize()
+	return q.W
+}
+
+// The loss is the sum worked out from M and G, whatever the codes, blocks that
+// straddle rows included.
+func TestFeedbackLoss(t *testing.T) {
+	for _, f := range []Format{NF4, FP4, Int8} {
+		for _, cols := range []int{20, 64, 70, 130} {
+			x := newShaped(f, 16, cols)
+			const damping = 0.01
+			fb, err := NewFeedback(x.h, x.cross, cols, damping, plainProduct, inOrder)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var c Chooser
+			c.Load(fb, &x.p, x.p.Absmax)
+			codes := make([]byte, len(x.p.Codes))
+			chosen := append([]float64(nil), c.Choose(codes, x.p.Spec)...)
+			m, g := x.metric(damping)
+			constant := append([]float64(nil), c.Loss(x.p.T)...)
+			for name, values := range map[string][]float32{
+				"chosen": dequantized(&x.p, codes, x.p.Absmax), "base": x.p.W,
+			} {
+				got := c.Loss(values)
+				for r, l := range got {
+					if name == "chosen" && l != chosen[r] {
+						t.Fatalf("%s %d row %d: Choose says %v, Loss %v", f, cols, r, chosen[r], l)
+					}
+					want := constant[r]
+					for i := range cols {
+						ei := float64(values[r*cols+i]) - float64(x.p.T[r*cols+i])
+						if i == 5 {
+							continue
+						}
+						want += 2 * ei * g[r*cols+i]
+						for j := range cols {
+							if j != 5 {
+								want += ei * m[i*cols+j] * (float64(values[r*cols+j]) - float64(x.p.T[r*cols+j]))
+							}
+						}
+					}
+					if math.Abs(l-want) > 2e-4*math.Abs(want)+1e-9 {
+						t.Fatalf("%s %d %s row %d: loss %v, want %v", f, cols, name, r, l, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Each code is the one nearest to where the weight had to be if all weights
+// after it could still take any value.
+func TestFeedbackChoosesTheNearest(t *testing.T) {
+	const cols, damping = 40, 0.02
+	x := newShaped(NF4, 13, cols)
+	fb, err := NewFeedback(x.h, x.cross, cols, damping, plainProduct, inOrder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c Chooser
+	c.Load(fb, &x.p, x.p.Absmax)
+	codes := make([]byte, len(x.p.Codes))
+	c.Choose(codes, x.p.Spec)
+	got := dequantized(&x.p, codes, x.p.Absmax)
+	m, g := x.metric(damping)
+	for r := range x.p.Rows {
+		e := make([]float64, cols)
+		for at, j := range fb.order {
+			v := got[r*cols+j]
+			if j == 5 {
+				if v != x.p.W[r*cols+j] {
+					t.Errorf("row %d: the weight of an input that is always 0 was changed", r)
+				}
+				continue
+			}
+			rest := make([]int, 0, cols)
+			for _, k := range fb.order[at:] {
+				if k != 5 {
+					rest = append(rest, k)
+				}
+			}
+			target := float64(x.p.T[r*cols+j])
+			aim := target + free(m, g[r*cols:(r+1)*cols], e, rest, cols)
+			e[j] = float64(v) - target
+			scale := float64(x.p.Absmax[(r*cols+j)/64])
+			best := math.Inf(1)
+			for _, p := range nf4Values {
+				best = min(best, math.Abs(float64(p)*scale-aim))
+			}
+			if d := math.Abs(float64(v) - aim); d > best+1e-6 {
+				t.Fatalf("row %d column %d: %v is %v from %v, another code only %v", r, j, v, d, aim, best)
+			}
+		}
+	}
+}
+
+// free returns e of rest[0] where e M e^T + 2 e g is least, e given at columns
+// that are not in rest.
+func free(m, g, e []float64, rest []int, n int) float64 {
+	k := len(rest)
+	a := make([][]float64, k)
+	for i, p := range rest {
+		a[i] = make([]float64, k+1)
+		for j, q := range rest {
+			a[i][j] = m[p*n+q]
+		}
+		a[i][k] = -g[p]
+		for q, v := range e {
+			a[i][k] -= m[p*n+q] * v
+		}
+	}
+	for i := k - 1; i >= 0; i-- { // eliminate from the last on, so that row 0 is solved
+		for j := range i {
+			f := a[j][i] / a[i][i]
+			for c := range a[j] {
+				a[j][c] -= f * a[i][c]
+			}
+		}
+	}
+	return a[0][k] / a[0][0]
+}
+
+// Without a delta, and with the inputs a layer should get, every weight keeps
+// its code.
+func TestFeedbackWithoutDelta(t *testing.T) {
+	for _, f := range []Format{NF4, FP4, Int8} {
+		x := newShaped(f, 12, 64)
+		clear(x.p.D)
+		x.p.Add()
+		fb, err := NewFeedback(x.h, nil, 64, 0.01, plainProduct, inOrder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c Chooser
+		c.Load(fb, &x.p, x.p.Absmax)
+		codes := make([]byte, len(x.p.Codes))
+		for r, l := range c.Choose(codes, x.p.Spec) {
+			if l != 0 {
+				t.Errorf("%s row %d: loss %v", f, r, l)
+			}
+		}
+		if !slices.Equal(dequantized(&x.p, codes, x.p.Absmax), x.p.W) {
+			t.Errorf("%s: weights changed", f)
+		}
+	}
+}
+
+func TestFeedbackRefusesMoments(t *testing.T) {
+	for name, spoil := range map[string]func(h []float32){
+		"zero":     func(h []float32) { clear(h) },
+		"NaN":      func(h []float32) { h[0] = float32(math.NaN()) },
+		"infinite": func(h []float32) { h[65] = float32(math.Inf(1)) },
+		"negative": func(h []float32) { h[65] = -1 },
+		"beside":   func(h []float32) { h[1], h[64] = float32(math.NaN()), float32(math.NaN()) },
+	} {
+		x := newShaped(NF4, 12, 64)
+		spoil(x.h)
+		if _, err := NewFeedback(x.h, nil, 64, 0.01, plainProduct, inOrder); !errors.Is(err, ErrMoments) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The nearest point is found as by trying all.
+func TestLatticeNearest(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	for _, f := range []Format{NF4, FP4, Int8} {
+		l := latticeOf(f)
+		n := 255
+		if l.points != nil {
+			n = len(l.points)
+		}
+		for range 20000 {
+			scale := float32(math.Exp(rng.NormFloat64()))
+			if rng.IntN(8) == 0 {
+				scale = -scale
+			}
+			x := float32(rng.NormFloat64()) * scale
+			rank, v := l.nearest(x, scale)
+			if v != l.value(rank, scale) {
+				t.Fatalf("%s: rank %d stands for %v, not %v", f, rank, l.value(rank, scale), v)
+			}
+			for k := range n {
+				if d, best := math.Abs(float64(l.value(k, scale)-x)), math.Abs(float64(v-x)); d < best-1e-6*math.Abs(float64(scale)) {
+					t.Fatalf("%s: %v on scale %v gives %v, %v is nearer", f, x, scale, v, l.value(k, scale))
+				}
+			}
+		}
+		nan := float32(math.NaN())
+		for _, c := range [][2]float32{{1, 0}, {nan, 1}, {1, nan}} {
+			if rank, _ := l.nearest(c[0], c[1]); rank != l.zero {
+				t.Errorf("%s: %v on scale %v gives rank %d", f, c[0], c[1], rank)
+			}
+		}
+		if rank, _ := l.nearest(float32(math.Inf(1)), 1); rank != n-1 {
+			t.Errorf("%s: infinity gives rank %d", f, rank)
+		}
+	}
+}
