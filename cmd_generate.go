@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mergescope/loader"
 	"mergescope/merge"
 	"mergescope/model"
 	"mergescope/model/tokenizer"
@@ -20,7 +21,8 @@ import (
 type generateFlags struct {
 	sel            selection
 	prompt, tokens string
-	merged         []string
+	merged         string
+	beside         besideFlags
 	length         int
 	sample         string
 	sampling       model.Sampling
@@ -48,10 +50,11 @@ mergescope generate ./model -a ./adapter --prompt "Once" --sample temperature=0.
 		RunE: func(c *cobra.Command, args []string) error { return a.generate(c.Context(), args[0], &f) },
 	}
 	f.sel.addPlan(c)
+	f.beside.add(c)
 	fl := c.Flags()
 	fl.StringVar(&f.prompt, "prompt", "", "text to continue")
 	fl.StringVar(&f.tokens, "prompt-tokens", "", "the same as a file with one sequence of token ids")
-	fl.StringArrayVar(&f.merged, "merged", nil, "merged checkpoint to run as it is; repeatable (default: the plan's merge)")
+	fl.StringVar(&f.merged, "merged", "", "merged checkpoint to run as it is (default: the plan's merge, not written)")
 	fl.IntVarP(&f.length, "length", "n", merge.DefaultLength, "tokens to generate at most")
 	fl.StringVar(&f.sample, "sample", model.Greedy, "draw tokens: temperature=T,top-k=K,top-p=P,seed=N or some of these")
 	fl.BoolVar(&f.unsafe, "unsafe", false, "run a plan's merge with its non-finite values")
@@ -88,16 +91,20 @@ func (a *app) generate(ctx context.Context, name string, f *generateFlags) error
 	if opt.IDs, err = f.ids(); err != nil {
 		return &failure{what: "read the prompt", err: err}
 	}
-	for _, m := range f.merged {
-		ckpt, err := a.source.Checkpoint(m)
+	if f.merged != "" {
+		ckpt, err := a.source.Checkpoint(f.merged)
 		if err != nil {
 			return &failure{what: "open merged checkpoint", err: err}
 		}
 		defer ckpt.Close()
-		opt.Variants.Merged = append(opt.Variants.Merged, ckpt)
-	}
-	if len(f.merged) == 0 {
+		opt.Variants.Merged = []*loader.Checkpoint{ckpt}
+	} else {
 		opt.Variants.Plans = []merge.NamedPlan{{Name: merge.VariantPlan, Plan: s.plan}}
+	}
+	closeAll, err := f.beside.open(a, s, &opt.Variants)
+	defer closeAll()
+	if err != nil {
+		return err
 	}
 	g, err := merge.NewGeneration(s.project, s.plan, opt)
 	if err != nil {

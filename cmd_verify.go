@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -22,8 +21,7 @@ type verifyFlags struct {
 	eval             evalFlags
 	merged, progress string
 	failOn           []string
-	compare, on      []string
-	beside           []string
+	beside           besideFlags
 	sensitivity      int
 	json             bool
 }
@@ -54,12 +52,10 @@ mergescope verify org/name -a ./adapter --merged ./merged --fail-on erased --jso
 	}
 	f.sel.addPlan(c)
 	f.eval.add(c)
+	f.beside.add(c)
 	fl := c.Flags()
 	fl.StringVar(&f.merged, "merged", "", "merged checkpoint: a directory, a file or a name in the cache")
 	fl.StringSliceVar(&f.failOn, "fail-on", nil, "exit with 3 on these verdicts too: erased, weak, undecided")
-	fl.StringArrayVar(&f.compare, "compare", nil, "run this plan file's merge beside the others; repeatable")
-	fl.StringArrayVar(&f.beside, "beside", nil, "run this checkpoint beside the others, as it is; repeatable")
-	fl.StringArrayVar(&f.on, "on", nil, "run the adapters on this base beside the others, kept separate; repeatable")
 	fl.IntVar(&f.sensitivity, "sensitivity", 0, "merge one layer at a time over about so many tokens and rank the layers by KL")
 	fl.Lookup("sensitivity").NoOptDefVal = "2048"
 	fl.StringVar(&f.progress, "progress", "", "progress on stderr: bar, json or none (default: a bar on a terminal)")
@@ -70,14 +66,14 @@ mergescope verify org/name -a ./adapter --merged ./merged --fail-on erased --jso
 // runs reports whether the model is to be run: if a flag needs it, or if there
 // is nothing else to check.
 func (f *verifyFlags) runs(c *cobra.Command) bool {
-	return f.merged == "" || f.eval.wanted(c) || len(f.compare)+len(f.on)+len(f.beside) > 0 || f.sensitivity > 0
+	return f.merged == "" || f.eval.wanted(c) || f.beside.any() || f.sensitivity > 0
 }
 
 func (f *verifyFlags) check(c *cobra.Command) error {
 	if f.merged == "" && len(f.failOn) > 0 {
 		return usagef("name the merged checkpoint: --merged DIR", "--fail-on is about verdicts on a merged checkpoint")
 	}
-	if f.merged == "" && f.sel.plan == "" && !f.eval.wanted(c) && len(f.compare)+len(f.on)+len(f.beside) == 0 && f.sensitivity <= 0 {
+	if f.merged == "" && f.sel.plan == "" && !f.eval.wanted(c) && !f.beside.any() && f.sensitivity <= 0 {
 		return usagef("name the merged checkpoint: --merged DIR, or run the plan before it is written: --text builtin", "verify needs a merged checkpoint or a text")
 	}
 	if f.sensitivity < 0 {
@@ -139,43 +135,14 @@ func (a *app) verify(c *cobra.Command, name string, f *verifyFlags) error {
 // variants opens what is run beside the merged checkpoint. closeAll is never
 // nil.
 func (f *verifyFlags) variants(a *app, s *session, opt *merge.EvalOptions) (closeAll func(), err error) {
-	var open []*loader.Checkpoint
-	closeAll = func() {
-		for _, c := range open {
-			c.Close()
-		}
-	}
 	if *opt, err = f.eval.options(a, s.project.Model); err != nil {
-		return closeAll, err
+		return func() {}, err
 	}
 	opt.Sensitivity = f.sensitivity
 	if f.merged == "" || f.sensitivity > 0 {
 		opt.Plans = append(opt.Plans, merge.NamedPlan{Name: merge.VariantPlan, Plan: s.plan})
 	}
-	for _, file := range f.compare {
-		p, err := readPlan(file)
-		if err != nil {
-			return closeAll, err
-		}
-		opt.Plans = append(opt.Plans, merge.NamedPlan{Name: filepath.Base(file), Plan: p})
-	}
-	for _, name := range f.beside {
-		c, err := a.source.Checkpoint(name)
-		if err != nil {
-			return closeAll, &failure{what: "open checkpoint", err: err}
-		}
-		open = append(open, c)
-		opt.Merged = append(opt.Merged, c)
-	}
-	for _, name := range f.on {
-		c, err := a.source.Checkpoint(name)
-		if err != nil {
-			return closeAll, &failure{what: "open base", err: err}
-		}
-		open = append(open, c)
-		opt.Bases = append(opt.Bases, merge.NewProject(c, s.project.Adapters...))
-	}
-	return closeAll, nil
+	return f.beside.open(a, s, opt)
 }
 
 // print shows the results.
