@@ -34,11 +34,8 @@ func BenchmarkForward(b *testing.B) {
 	}
 	b.Run("demo", func(b *testing.B) { run(b, c, nf4, len(inputs)) })
 	b.Run("wide", func(b *testing.B) {
-		wide := *c
-		wide.Vocab, wide.Hidden, wide.Intermediate, wide.Heads, wide.KVHeads, wide.HeadDim = 32000, 2048, 5632, 32, 4, 64
-		wide.Layers = []LayerConfig{{Rope: &Rope{Type: "default", Theta: 1e4, Dim: 64, AttentionFactor: 1}}}
-		wide.Layers = append(wide.Layers, wide.Layers...)
-		run(b, &wide, &noise{&wide, random(wide.Vocab * wide.Hidden)}, 2)
+		wide, w := wideModel(c)
+		run(b, wide, w, 2)
 	})
 }
 
@@ -111,14 +108,31 @@ func random(n int) []float32 {
 	return x
 }
 
-// BenchmarkGenerate continues a prompt of the demo, one variant.
+// BenchmarkGenerate continues a prompt with one variant: of the demo, and of
+// wideModel.
 func BenchmarkGenerate(b *testing.B) {
 	c, nf4 := openModel(b, filepath.Join(demoDir, "base-nf4"))
-	const n = 100
-	for b.Loop() {
-		if _, err := Generate(context.Background(), c, []Variant{{Weights: nf4}}, []int32{0, 102}, GenerateOptions{Tokens: n}); err != nil {
-			b.Fatal(err)
+	run := func(b *testing.B, c *Config, w Weights, n int) {
+		for b.Loop() {
+			if _, err := Generate(context.Background(), c, []Variant{{Weights: w}}, []int32{0, 102}, GenerateOptions{Tokens: n}); err != nil {
+				b.Fatal(err)
+			}
 		}
+		b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "tokens/s")
 	}
-	b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+	b.Run("demo", func(b *testing.B) { run(b, c, nf4, 100) })
+	b.Run("wide", func(b *testing.B) {
+		wide, w := wideModel(c)
+		run(b, wide, w, 8)
+	})
+}
+
+// wideModel has the sizes of a billion parameters but two layers, 153 million
+// weights in all.
+func wideModel(c *Config) (*Config, Weights) {
+	wide := *c
+	wide.Vocab, wide.Hidden, wide.Intermediate, wide.Heads, wide.KVHeads, wide.HeadDim = 32000, 2048, 5632, 32, 4, 64
+	wide.Layers = []LayerConfig{{Rope: &Rope{Type: "default", Theta: 1e4, Dim: 64, AttentionFactor: 1}}}
+	wide.Layers = append(wide.Layers, wide.Layers...)
+	return &wide, &noise{&wide, random(wide.Vocab * wide.Hidden)}
 }

@@ -144,9 +144,14 @@ func (r *runner) run(list []*opened, out *matrix) error {
 }
 
 // step is how many output rows make a task: enough for the tiles of x to be
-// read seldom, few enough for every worker to get some.
+// read seldom, few enough for every worker to get some. With one tile, as when
+// texts are generated, rows should rather stay in the second-level cache until
+// they are multiplied with.
 func (r *runner) step(m *opened) int {
 	const most = 256
+	if r.rows == tileRows {
+		return panelCols
+	}
 	return min(max(roundUp(m.out/(4*r.workers), panelCols), panelCols), most)
 }
 
