@@ -17,6 +17,9 @@ func (a *app) press(k tea.KeyPressMsg) tea.Cmd {
 	if key == "ctrl+c" {
 		return a.interrupt()
 	}
+	if a.lay.form == tooSmall {
+		return a.pressUnseen(key)
+	}
 	switch top := a.topOverlay().(type) {
 	case nil:
 	case lens:
@@ -35,6 +38,18 @@ func (a *app) press(k tea.KeyPressMsg) tea.Cmd {
 		return a.filterKey(k)
 	}
 	return a.act(key, a.focusScope())
+}
+
+// pressUnseen takes a key on a screen that is too small to show what it would
+// do: only leaving works, and asking again does not.
+func (a *app) pressUnseen(key string) tea.Cmd {
+	if key == "q" {
+		return a.interrupt()
+	}
+	if d := a.quitDialog(); d != nil {
+		a.pop(d)
+	}
+	return nil
 }
 
 // act runs the action of a key, or says why it cannot.

@@ -273,14 +273,17 @@ func (p *layersPane) setFilter(text string) {
 
 // refresh follows new figures where rows depend on them.
 func (p *layersPane) refresh() {
-	anchor := p.anchor
+	from := -1 // where a range begins, as rows come and go
+	if p.anchor >= 0 {
+		from = p.rows[p.anchor]
+	}
 	switch {
 	case p.filter.live:
 		p.setFilter(p.filter.text)
 	case p.sorting() != nil:
 		p.rebuild()
 	}
-	p.anchor = anchor
+	p.anchor = slices.Index(p.rows, from)
 }
 
 func (p *layersPane) title(int) (left, right string) {

@@ -199,3 +199,29 @@ func TestUndoBringsReportsBack(t *testing.T) {
 		t.Error("undo computed the figures again")
 	}
 }
+
+// A range begins at a layer, not at a row: rows go when figures or filters do.
+func TestRangeOverRowsThatGo(t *testing.T) {
+	r := demoRig(t, 120, 36, nil)
+	r.press("/")
+	r.typed("nothing like this")
+	r.press("enter", "V")
+	if r.a.tree.anchor >= 0 || r.a.tree.marks() != nil {
+		t.Error("a range begins on an empty list")
+	}
+	r.press("esc", "/")
+	r.typed("kept<0.1")
+	r.press("enter", "G", "V", "k")
+	if len(r.a.tree.marks()) == 0 {
+		t.Fatal("no range")
+	}
+	for i := range r.a.book.reports {
+		r.a.book.reports[i] = nil // as after a change of the plan
+	}
+	r.a.tree.refresh()
+	if r.a.tree.anchor >= len(r.a.tree.rows) {
+		t.Error("the range begins beyond the rows")
+	}
+	r.a.drawn.touch()
+	r.text()
+}

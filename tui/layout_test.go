@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	tea "charm.land/bubbletea/v2"
@@ -128,5 +129,34 @@ func TestResizingKeepsTheLayer(t *testing.T) {
 		if got := r.a.tree.node().path; got != want {
 			t.Errorf("after %v the cursor is on %s, want %s", size, got, want)
 		}
+	}
+}
+
+// A screen that is too small does nothing that it cannot show, but it can be
+// left; while a merge runs only when asked twice.
+func TestTooSmallTakesNoOrders(t *testing.T) {
+	r := demoRig(t, 50, 10, nil)
+	r.press("m", "enter", "+", "2")
+	r.send(click(3, 3))
+	if r.a.topOverlay() != nil || r.a.focus != layersID || r.a.writing() {
+		t.Error("keys work unseen")
+	}
+	r.press("q")
+	if !r.quit {
+		t.Error("q does not quit")
+	}
+	m, _ := runningRig(t, 50, 10)
+	m.a.Update(keyPress("q"))
+	if got := m.text(); !strings.Contains(got, "q again cancels it and quits") {
+		t.Errorf("q does not ask:\n%s", got)
+	}
+	m.a.Update(keyPress("x"))
+	if m.a.topOverlay() != nil || m.a.left {
+		t.Error("another key does not go back")
+	}
+	m.a.Update(keyPress("q"))
+	m.a.Update(keyPress("q"))
+	if !m.a.left {
+		t.Error("q twice does not quit")
 	}
 }

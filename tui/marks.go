@@ -62,7 +62,11 @@ func (p *layersPane) mark() {
 	p.move(1)
 }
 
-func (p *layersPane) beginRange() { p.anchor = p.cur }
+func (p *layersPane) beginRange() {
+	if p.node() != nil {
+		p.anchor = p.cur
+	}
+}
 
 func (p *layersPane) endRange() {
 	for _, l := range p.marks() {

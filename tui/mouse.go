@@ -14,6 +14,9 @@ const wheelRows = 3
 // mouse alone.
 func (a *app) mouse(msg tea.MouseMsg) tea.Cmd {
 	m := msg.Mouse()
+	if a.lay.form == tooSmall {
+		return nil
+	}
 	if top := a.topOverlay(); top != nil {
 		switch msg := msg.(type) {
 		case tea.MouseWheelMsg:

@@ -39,11 +39,19 @@ func (a *app) quit() tea.Cmd {
 
 // interrupt is ctrl+c: the same question, and when that is open already, leave.
 func (a *app) interrupt() tea.Cmd {
-	if d, ok := a.topOverlay().(*confirm); ok && d.name == "quit" {
+	if a.quitDialog() != nil {
 		return a.leave()
 	}
 	a.overlays = nil
 	return a.quit()
+}
+
+// quitDialog returns the question whether to leave, nil if it is not on top.
+func (a *app) quitDialog() *confirm {
+	if d, ok := a.topOverlay().(*confirm); ok && d.name == "quit" {
+		return d
+	}
+	return nil
 }
 
 // leave stops a running job and ends the program; Run waits for the job.

@@ -309,12 +309,13 @@ func runningRig(t *testing.T, w, h int) (*rig, *fakeRunner) {
 		run.snap.Layers[i].State = merge.Queued
 	}
 	run.snap.Layers[6] = merge.LayerState{State: merge.Active, Fraction: 0.62}
-	r := newRig(t, opt, &fakeEngine{engine: projectEngine{opt.Project}, run: run}, w, h)
+	r := newRig(t, opt, &fakeEngine{engine: projectEngine{opt.Project}, run: run}, max(w, minOneW), max(h, minOneH))
 	r.a.auto = false
 	r.hold = true
 	_, cmd := r.a.Update(keyPress("m"))
 	r.run(cmd)
 	r.a.Update(keyPress("enter"))
 	r.a.Update(jobReadyMsg{gen: r.a.job.gen, run: run})
+	r.a.Update(tea.WindowSizeMsg{Width: w, Height: h})
 	return r, run
 }

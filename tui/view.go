@@ -207,7 +207,14 @@ func (a *app) drawSmall(c canvas) []string {
 	if a.busy() && a.job.run != nil {
 		text = append(text, fmt.Sprintf("%s continues %.0f %%", a.job.kind(), math.Floor(a.progress()*100)))
 	}
-	text = append(text, "q quits")
+	switch {
+	case a.quitDialog() == nil:
+		text = append(text, "q quits")
+	case a.busy() && !a.job.quiet:
+		text = append(text, "q again cancels it and quits")
+	default:
+		text = append(text, "the plan is not saved", "q again quits all the same")
+	}
 	lines := blank(a.w, a.h)
 	top := max(0, (a.h-len(text))/2)
 	for i, s := range text {
