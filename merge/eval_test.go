@@ -58,39 +58,61 @@ func TestPlanWeightsAreWritten(t *testing.T) {
 			"fresh":    plan.SetMethodAll(Method{Kind: MethodDithered, Fresh: true}),
 			"keep":     plan.SetOutput(Keep, "model.layers.1.mlp.up_proj"),
 		} {
-			out := filepath.Join(t.TempDir(), "out")
-			job, err := NewJob(p, plan, Options{Out: out})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := job.Run(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			written, err := loader.Source{}.Checkpoint(out)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w, err := newPlanWeights(p, model.Checkpoint(p.Model), plan, Options{}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w = w.during(t.Context())
-			disk, changed := model.Checkpoint(written), 0
-			for _, l := range p.Model.Weights {
-				if sameRows(t, base+" "+name, l, w, disk, p) {
-					changed++
-				}
-			}
-			if changed < 27 {
-				t.Errorf("%s %s: only %d weights changed", base, name, changed)
-			}
-			written.Close()
+			t.Run(base+" "+name, func(t *testing.T) { asWritten(t, p, plan, 27) })
 		}
+	}
+	for _, quantize := range []string{"", "nf4", "nf4,double", "int8"} {
+		t.Run("onto "+quantize, func(t *testing.T) {
+			p := openProject(t, filepath.Join(goldenDir, "bases/llama-nf4"), [2]string{"a", filepath.Join(goldenDir, "cases/nf4-plain/adapter")})
+			original := filepath.Join(goldenDir, "bases/llama-bf16")
+			c, err := loader.Source{}.Checkpoint(original)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() })
+			if err := p.SetOriginal(original, c); err != nil {
+				t.Fatal(err)
+			}
+			plan := p.NewPlan()
+			plan.Onto, plan.Quantize = original, quantize
+			asWritten(t, p, plan, 4)
+		})
+	}
+}
+
+// asWritten writes a plan's merge and compares. So many weights must change.
+func asWritten(t *testing.T, p *Project, plan Plan, changed int) {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out")
+	job, err := NewJob(p, plan, Options{Out: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := job.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	written, err := loader.Source{}.Checkpoint(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer written.Close()
+	w, err := newPlanWeights(p, model.Checkpoint(p.Model), plan, Options{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w = w.during(t.Context())
+	for _, l := range p.Model.Weights {
+		if sameRows(t, l, w, model.Checkpoint(written), p) {
+			changed--
+		}
+	}
+	if changed > 0 {
+		t.Errorf("%d weights fewer changed than should", changed)
 	}
 }
 
 // sameRows compares a weight in pieces and reports whether the base has another.
-func sameRows(t *testing.T, what string, l *loader.Weight, got, want model.Weights, p *Project) (changed bool) {
+func sameRows(t *testing.T, l *loader.Weight, got, want model.Weights, p *Project) (changed bool) {
 	t.Helper()
 	a, err := got.Matrix(l.Param)
 	if err != nil {
@@ -113,7 +135,7 @@ func sameRows(t *testing.T, what string, l *loader.Weight, got, want model.Weigh
 		}
 		for i := range x {
 			if math.Float32bits(x[i]) != math.Float32bits(y[i]) {
-				t.Fatalf("%s: %s: element %d of rows from %d: %v, written %v", what, l.Param, i, first, x[i], y[i])
+				t.Fatalf("%s: element %d of rows from %d: %v, written %v", l.Param, i, first, x[i], y[i])
 			}
 			changed = changed || y[i] != z[i]
 		}

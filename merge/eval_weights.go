@@ -30,6 +30,9 @@ type planWeights struct {
 // newPlanWeights resolves a plan. Layers that the merge stopped, by name, keep
 // the base's weights.
 func newPlanWeights(p *Project, base model.Weights, plan Plan, opt Options, stopped map[string]bool) (*planWeights, error) {
+	if q := p.written(plan); q != p {
+		p, base = q, model.Checkpoint(q.Model)
+	}
 	layers, replaced, _ := p.layers(plan)
 	w := &planWeights{base: base, layers: map[string]*Layer{}, tensors: map[string]outTensor{}, opt: p.arithmetic(plan, opt)}
 	for i := range layers {
@@ -161,9 +164,8 @@ func (m *mergedMatrix) Rows(dst []float32, first int) error {
 // merged merges the panel and reads the result back in float32, not rounded to
 // the dtype of a quant state. It is valid until the work is used again.
 func (s *subject) merged(w *work, r0 int) []float32 {
-	p, last := &w.p, len(s.updates)-1
-	s.chain(w, r0, last)
-	return s.values(w, s.stored(p, r0, last))
+	s.apply(w, r0, len(s.updates)-1)
+	return s.values(w, s.stored(&w.p, r0, s.scalePasses()-1))
 }
 
 // content is where the bytes of a tensor that no weight owns come from.
@@ -214,8 +216,9 @@ const embeddingParam = "model.embed_tokens.weight"
 
 // separate is a model with the adapters of a plan beside it: what a merge is
 // held against. Output forms of the plan play no part, only which adapter is on
-// which layer at which scale.
+// which layer at which scale, and on the model itself.
 func (p *Project) separate(base model.Weights, plan Plan) (*planWeights, model.LoRA, error) {
+	plan.Onto, plan.Quantize = "", ""
 	layers, replaced, _ := p.layers(plan.SetOutputAll(Same))
 	opt := p.arithmetic(plan, Options{Unsafe: true})
 	w := &planWeights{base: base, layers: map[string]*Layer{}, tensors: map[string]outTensor{}, opt: opt, exact: true}
