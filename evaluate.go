@@ -35,7 +35,7 @@ func (f *evalFlags) add(c *cobra.Command) {
 	fl.IntVar(&f.window, "window", 0, fmt.Sprintf("tokens of a sequence (default %d, or as many as the model has positions)", merge.DefaultWindow))
 	fl.IntVar(&f.maxTokens, "max-tokens", 0, "predict at most so many tokens, from all over the texts (default: all)")
 	fl.DurationVar(&f.time, "time", 0, "stop after so long, for example 60s (default: no limit)")
-	fl.Float64Var(&f.maxKL, "max-kl", 0, "exit with 3 if the mean KL from the separate adapter is larger, nats per token")
+	fl.Float64Var(&f.maxKL, "max-kl", 0, "bound to the mean KL from the separate adapter, in nats per token; beyond it the exit code is 3")
 }
 
 // wanted reports whether a flag asks for the model to be run.

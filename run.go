@@ -122,6 +122,9 @@ func (a *app) runTiled(ctx context.Context, s *session, opt merge.Options, kind 
 // jobFailure adds exit code and hint to an error of a job that writes to out,
 // "" for a dry run.
 func jobFailure(err error, out string) error {
+	if f := (*failure)(nil); errors.As(err, &f) {
+		return f // of a check
+	}
 	f := &failure{what: "merge", err: err}
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -108,15 +109,7 @@ func (c *Checkpoint) open(p place) error {
 	if err != nil {
 		return err
 	}
-	for _, rel := range files {
-		f, err := openFile(p.fsys, rel, p.show(rel))
-		if err != nil {
-			return err
-		}
-		c.Files = append(c.Files, f)
-	}
-	all, err := c.collect()
-	if err != nil {
+	if err := c.openFiles(p, files); err != nil {
 		return err
 	}
 	if err := checkIndex(p.show(c.Index), names, shard, c.tensors); err != nil {
@@ -125,6 +118,47 @@ func (c *Checkpoint) open(p place) error {
 	if err := c.readConfig(p); err != nil {
 		return err
 	}
+	return c.assemble()
+}
+
+// OpenFiles opens safetensors files of a directory as a checkpoint with the
+// given config.json, nil for none. The directory need not hold one, nor an
+// index: an output that is not finished has neither.
+func OpenFiles(dir string, names []string, config []byte) (*Checkpoint, error) {
+	p := place{os.DirFS(dir), dir, "", dir, shortName(dir)}
+	c := &Checkpoint{Name: p.name, Path: p.path, fsys: p.fsys}
+	err := c.openFiles(p, names)
+	if err == nil && config != nil {
+		c.Config, err = parseConfig(p.show("config.json"), config)
+	}
+	if err == nil {
+		err = c.assemble()
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// openFiles opens the files and gathers their tensors.
+func (c *Checkpoint) openFiles(p place, names []string) error {
+	for _, rel := range names {
+		f, err := openFile(p.fsys, rel, p.show(rel))
+		if err != nil {
+			return err
+		}
+		c.Files = append(c.Files, f)
+	}
+	return c.collect()
+}
+
+// assemble makes weights of the tensors.
+func (c *Checkpoint) assemble() error {
+	var all []*Tensor
+	for _, f := range c.Files {
+		all = append(all, f.Tensors...)
+	}
+	var err error
 	c.Weights, c.Loose, err = assemble(all, c.tensors)
 	if err != nil {
 		return err
@@ -180,23 +214,21 @@ func (c *Checkpoint) choose(p place) (files, names []string, shard map[string]st
 }
 
 // collect gathers the tensors of all files by name.
-func (c *Checkpoint) collect() ([]*Tensor, error) {
+func (c *Checkpoint) collect() error {
 	n := 0
 	for _, f := range c.Files {
 		n += len(f.Tensors)
 	}
-	all := make([]*Tensor, 0, n)
 	c.tensors = make(map[string]*Tensor, n)
 	for _, f := range c.Files {
 		for _, t := range f.Tensors {
 			if first := c.tensors[t.Name]; first != nil {
-				return nil, t.errorAt(0, fmt.Errorf("is in %s too", first.file.Name))
+				return t.errorAt(0, fmt.Errorf("is in %s too", first.file.Name))
 			}
 			c.tensors[t.Name] = t
 		}
-		all = append(all, f.Tensors...)
 	}
-	return all, nil
+	return nil
 }
 
 // readConfig reads config.json if there is one, and lists the other files. A

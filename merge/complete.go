@@ -3,6 +3,8 @@ package merge
 import (
 	"context"
 	"fmt"
+
+	"mergescope/loader"
 )
 
 const (
@@ -76,6 +78,22 @@ func (o *output) finish(ctx context.Context, report []byte) error {
 		return fmt.Errorf("output %s: %w", o.spec.dir, err)
 	}
 	return nil
+}
+
+// written opens the finished files with the configuration that they get.
+func (o *output) written() (*loader.Checkpoint, error) {
+	config, err := o.config(o.state.Kept)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range o.shards {
+		if !s.done {
+			return nil, fmt.Errorf("output %s: %s: %d tensors are not written", o.spec.dir, s.name, s.left)
+		}
+		names = append(names, s.name)
+	}
+	return loader.OpenFiles(o.root.Name(), names, config)
 }
 
 // leave removes what only an unfinished output needs.

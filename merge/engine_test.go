@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"mergescope/loader"
 )
 
 // golden opens a case of testdata/golden.
@@ -106,6 +108,7 @@ func (m *memorySink) layer(string) layerSink {
 }
 func (m *memorySink) copyRest(context.Context) error       { return nil }
 func (m *memorySink) finish(context.Context, []byte) error { return nil }
+func (m *memorySink) written() (*loader.Checkpoint, error) { return nil, nil }
 func (m *memorySink) close() error                         { return nil }
 
 type memoryPart struct {

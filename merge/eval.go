@@ -32,10 +32,13 @@ type EvalOptions struct {
 	MaxTokens int
 	Time      time.Duration
 
-	Merged []*loader.Checkpoint // to run as they are; the first is called VariantMerged
-	Plans  []NamedPlan          // to run without writing
-	Bases  []*Project           // other bases to run the adapters on, kept separate
-	Unsafe bool                 // plans merge non-finite values
+	// Merged are checkpoints to run as they are. The first is called VariantMerged
+	// and held to be what the plan writes: layers of form Separate have their
+	// adapters beside them.
+	Merged []*loader.Checkpoint
+	Plans  []NamedPlan // to run without writing
+	Bases  []*Project  // other bases to run the adapters on, kept separate
+	Unsafe bool        // plans merge non-finite values
 
 	Calibrate Calibration // of plans
 
@@ -257,15 +260,25 @@ func (e *Eval) prepare(ctx context.Context) error {
 	if len(separate.layers)+len(separate.tensors) == 0 {
 		list[reference].Weights = e.base // one read serves both
 	}
-	for _, m := range e.opt.Merged {
-		list = append(list, model.Variant{Weights: model.Checkpoint(m)})
+	for i, m := range e.opt.Merged {
+		v := model.Variant{Weights: model.Checkpoint(m)}
+		if i == 0 {
+			if v.LoRA, err = e.p.residualLoRA(e.plan); err != nil {
+				return err
+			}
+		}
+		list = append(list, v)
 	}
 	for _, n := range e.opt.Plans {
 		w, err := e.merged(ctx, n)
 		if err != nil {
 			return err
 		}
-		list = append(list, model.Variant{Weights: w})
+		lora, err := e.p.residualLoRA(n.Plan)
+		if err != nil {
+			return err
+		}
+		list = append(list, model.Variant{Weights: w, LoRA: lora})
 	}
 	for _, b := range e.opt.Bases {
 		w, lora, err := b.separate(model.Checkpoint(b.Model), e.plan)

@@ -102,7 +102,7 @@ func asWritten(t *testing.T, p *Project, plan Plan, changed int) {
 	}
 	w = w.during(t.Context())
 	for _, l := range p.Model.Weights {
-		if sameRows(t, l, w, model.Checkpoint(written), p) {
+		if sameRows(t, plan.Method, l, w, model.Checkpoint(written), p) {
 			changed--
 		}
 	}
@@ -112,7 +112,7 @@ func asWritten(t *testing.T, p *Project, plan Plan, changed int) {
 }
 
 // sameRows compares a weight in pieces and reports whether the base has another.
-func sameRows(t *testing.T, l *loader.Weight, got, want model.Weights, p *Project) (changed bool) {
+func sameRows(t *testing.T, what string, l *loader.Weight, got, want model.Weights, p *Project) (changed bool) {
 	t.Helper()
 	a, err := got.Matrix(l.Param)
 	if err != nil {
@@ -135,7 +135,7 @@ func sameRows(t *testing.T, l *loader.Weight, got, want model.Weights, p *Projec
 		}
 		for i := range x {
 			if math.Float32bits(x[i]) != math.Float32bits(y[i]) {
-				t.Fatalf("%s: element %d of rows from %d: %v, written %v", l.Param, i, first, x[i], y[i])
+				t.Fatalf("%s: %s: element %d of rows from %d: %v, written %v", what, l.Param, i, first, x[i], y[i])
 			}
 			changed = changed || y[i] != z[i]
 		}

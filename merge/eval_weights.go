@@ -43,6 +43,28 @@ func newPlanWeights(p *Project, base model.Weights, plan Plan, opt Options, stop
 	return w, w.replace(replaced)
 }
 
+// residualLoRA are the adapters that a plan keeps beside its output, on layers
+// of form Separate. One that cannot be added to a layer's output is an error.
+func (p *Project) residualLoRA(plan Plan) (model.LoRA, error) {
+	layers, _ := p.Layers(plan)
+	lora := model.LoRA{}
+	for i := range layers {
+		l := &layers[i]
+		if l.Output != Separate || len(l.Steps) == 0 {
+			continue
+		}
+		if !separable(l) {
+			return nil, layerError(l, errors.New("its adapter is kept separate, and is of a kind that cannot be run so"))
+		}
+		pairs, err := openPairs(l)
+		if err != nil {
+			return nil, layerError(l, err)
+		}
+		lora[l.Weight.Name] = pairs
+	}
+	return lora, nil
+}
+
 // replace takes up the tensors that adapters bring whole.
 func (w *planWeights) replace(list []replacement) error {
 	for i := range list {

@@ -302,11 +302,30 @@ func (j *Job) writeTo(ctx context.Context) error {
 	if j.opt.Part.on() {
 		return j.out.finish(ctx, nil)
 	}
+	if err := j.check(ctx); err != nil {
+		return err
+	}
 	text, err := j.reportText(ctx)
 	if err != nil {
 		return err
 	}
 	return j.out.finish(ctx, text)
+}
+
+// check lets Options.Check look at what is written.
+func (j *Job) check(ctx context.Context) error {
+	if j.opt.Check == nil {
+		return nil
+	}
+	c, err := j.out.written()
+	if err != nil {
+		return err
+	}
+	err = j.opt.Check(ctx, c)
+	if e := c.Close(); err == nil {
+		err = e
+	}
+	return err
 }
 
 // open begins a layer: reads what it needs besides its codes, or takes over

@@ -1,6 +1,11 @@
 package merge
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"mergescope/loader"
+)
 
 // Reference is the base that W' is compared with in the figures.
 type Reference uint8
@@ -30,4 +35,9 @@ type Options struct {
 	Calibrate  Calibration      // of layers whose method is calibrated
 	keep       bool             // keep the results of a calibrated job in memory
 	Now        func() time.Time // clock for alerts; nil means time.Now
+
+	// Check looks at the output when all weights are in place and config.json is
+	// not, and may refuse it: then nothing loads the directory, and the same job
+	// goes on from there. The checkpoint is closed afterwards.
+	Check func(ctx context.Context, written *loader.Checkpoint) error
 }

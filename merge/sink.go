@@ -3,6 +3,8 @@ package merge
 import (
 	"context"
 	"encoding/json"
+
+	"mergescope/loader"
 )
 
 // sink takes what a job writes; *output is the one on disk. A dry run has none.
@@ -16,6 +18,9 @@ type sink interface {
 
 	// finish makes the output a checkpoint; report goes beside it.
 	finish(ctx context.Context, report []byte) error
+
+	// written opens what is there once copyRest is through. The caller closes it.
+	written() (*loader.Checkpoint, error)
 
 	// close lets go of the output. Without finish it stays resumable.
 	close() error
