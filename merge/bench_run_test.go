@@ -69,9 +69,9 @@ func TestBenchSynthetic(t *testing.T) {
 	for _, run := range r.Runs {
 		read, write := run.Stages[stageRead].Bytes, run.Stages[stageWrite].Bytes
 		// 256 x 256 weights with 1024 blocks or 256 rows; nested scales are written
-		// with the whole weight and take a second pass.
+		// with the whole weight.
 		want := map[string][2]int64{
-			"nf4": {32768, 32768 + 4*1024}, "nf4-dq": {2 * 32768, 32768}, "int8": {65536, 65536 + 4*256}, "bf16": {131072, 131072},
+			"nf4": {32768, 32768 + 4*1024}, "nf4-dq": {32768, 32768}, "int8": {65536, 65536 + 4*256}, "bf16": {131072, 131072},
 		}[run.Format]
 		if read != want[0] || write != want[1] {
 			t.Errorf("%s reads %d and writes %d bytes, want %v", run.Format, read, write, want)

@@ -48,8 +48,7 @@ func (p *Project) Examine(ctx context.Context, plan Plan, layer string, r0, r1, 
 		if err := s.read(w, from, to-from); err != nil {
 			return err
 		}
-		s.apply(w, from, len(s.updates)-1)
-		s.measure(w, from)
+		s.process(w, from)
 		results[i] = collect(&w.p, max(from, r0), min(to, r1), h)
 		return nil
 	})
@@ -121,6 +120,7 @@ func blockOf(p *quant.Panel, flat int) int {
 // settleAll computes the nested scales of all updates.
 func (s *subject) settleAll(ctx context.Context) error {
 	f := newFlight(s, nil, panelWeights)
+	f.pending = nil // only scales are wanted
 	for ; f.pass < s.passes()-1; f.pass++ {
 		err := each(ctx, f.panels, func(w *work, i int) error { return f.compute(w, f.pass, i) })
 		if err != nil {

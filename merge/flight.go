@@ -2,6 +2,7 @@ package merge
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -29,6 +30,11 @@ type flight struct {
 	done   atomic.Int64 // panels of all passes
 	absmax []float32    // new scales of this pass, if they are nested; panels fill disjoint parts
 	offset float32      // their mean after the last update
+
+	raw     []float32       // new scales before they are quantized, once they are
+	pending []quant.Pending // what the figures of blocks follow from once nested scales are known, nil if they do not
+	settled []bool          // by panel: its blocks are pending
+	largest atomic.Uint32   // bits of the largest error found so far, if no cell wants its own
 
 	mu      sync.Mutex
 	next    int                  // panel whose result is added next
@@ -100,6 +106,10 @@ func newFlight(s *subject, sink layerSink, weights int) *flight {
 	f.result.first = noStrays()
 	if s.nested() {
 		f.absmax = make([]float32, s.blocks())
+		if s.once() {
+			f.pending = make([]quant.Pending, len(s.absmax))
+			f.settled = make([]bool, f.panels)
+		}
 	}
 	return f
 }
@@ -113,21 +123,25 @@ func (f *flight) fraction() float64 {
 func (f *flight) compute(w *work, pass, panel int) error {
 	s := f.sub
 	r0 := panel * f.rows
-	if err := s.read(w, r0, min(f.rows, s.rows-r0)); err != nil {
-		return err
-	}
-	w.lap(stageRead, len(w.raw))
-	if s.nested() && pass < s.scalePasses() {
-		s.scaled(w, r0, pass)
-		lo, hi := s.scaleRange(r0, w.p.Rows)
-		copy(f.absmax[lo:hi], w.p.NewAbsmax)
+	n := min(f.rows, s.rows-r0)
+	last := !s.nested() || pass == s.scalePasses()
+	if last && f.settled != nil && f.settled[panel] {
+		if err := f.settle(w, r0, n); err != nil {
+			return err
+		}
+	} else {
+		if err := s.read(w, r0, n); err != nil {
+			return err
+		}
+		w.lap(stageRead, len(w.raw))
+		if !last {
+			return f.collectScales(w, pass, panel)
+		}
+		s.process(w, r0)
 		w.lap(stageKernels, 0)
-		return nil
-	}
-	s.process(w, r0)
-	w.lap(stageKernels, 0)
-	if err := f.write(w, r0); err != nil {
-		return err
+		if err := f.write(w, r0); err != nil {
+			return err
+		}
 	}
 	r := collect(&w.p, r0, r0+w.p.Rows, f.result.heat)
 	r.apart = w.apart
@@ -153,6 +167,24 @@ func (f *flight) look(w *work, r *panelResult, r0 int) {
 	if s.sight != nil {
 		r.seen = s.sight.look(w, r0, s.values(w, scales))
 	}
+}
+
+// collectScales does a panel of a pass that ends in nested scales.
+func (f *flight) collectScales(w *work, pass, panel int) error {
+	s := f.sub
+	r0 := panel * f.rows
+	lo, hi := s.scaleRange(r0, w.p.Rows)
+	once := f.pending != nil && f.result.codes == nil && s.mergePending(w, r0, f.pending[lo:hi])
+	if !once {
+		s.scaled(w, r0, pass)
+	}
+	copy(f.absmax[lo:hi], w.p.NewAbsmax)
+	w.lap(stageKernels, 0)
+	if !once {
+		return nil
+	}
+	f.settled[panel] = true
+	return f.write(w, r0)
 }
 
 // collect gathers the outcome of weight rows [from, to) of a measured panel,
@@ -295,6 +327,9 @@ func (f *flight) endPass() error {
 	s := f.sub
 	if !s.nested() || f.pass >= s.scalePasses() {
 		return nil
+	}
+	if f.pending != nil {
+		f.raw = slices.Clone(f.absmax)
 	}
 	n := s.settle(f.absmax)
 	if f.pass < s.scalePasses()-1 {

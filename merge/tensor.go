@@ -172,20 +172,26 @@ type work struct {
 
 // read fills the panel with rows [r0, r0+n) of the base.
 func (s *subject) read(w *work, r0, n int) error {
-	p := &w.p
-	p.Spec, p.Profile, p.OutDtype = s.spec, s.profile, quant.Unknown
-	p.Rows, p.Cols, p.First = n, s.cols, int64(r0)*int64(s.cols)
+	s.place(w, r0, n)
 	lo, hi := s.codeRange(s.spec.Format, r0, n)
 	w.raw = resize(w.raw, int(hi-lo))
 	if err := s.data.ReadFull(w.raw, lo); err != nil {
 		return err
 	}
-	b0, b1 := scaleRange(s.spec, r0, n, s.cols)
-	p.Codes, p.Absmax, p.Ref = w.raw, s.absmax[b0:b1], nil
+	w.p.Codes = w.raw
 	if s.onto != nil {
 		return s.onto.read(w, r0, n, s.cols)
 	}
 	return nil
+}
+
+// place makes the panel one of rows [r0, r0+n), without their codes.
+func (s *subject) place(w *work, r0, n int) {
+	p := &w.p
+	p.Spec, p.Profile, p.OutDtype = s.spec, s.profile, quant.Unknown
+	p.Rows, p.Cols, p.First = n, s.cols, int64(r0)*int64(s.cols)
+	b0, b1 := scaleRange(s.spec, r0, n, s.cols)
+	p.Codes, p.Absmax, p.Ref = nil, s.absmax[b0:b1], nil
 }
 
 // codeRange returns the bytes that rows [r0, r0+n) take in a format.

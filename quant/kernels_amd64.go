@@ -287,6 +287,26 @@ func measureVector(sums []BlockSum, w, d, t, out []float32, blocksize int) (n in
 	return n
 }
 
+// driftVector sums over the first n blocks of packed codes and returns n.
+func driftVector(drifts []drift, w, d []float32, codes []byte, absmax, scales []float32, s Spec) (n int) {
+	var kernel func(drifts *float32, step int, w, d *float32, codes *byte, absmax, scales *float32, table *[16]float32, blocks, chunks int)
+	switch Kernels() {
+	case AVX512:
+		kernel = mergeAVX512.drift
+	case AVX2:
+		kernel = mergeAVX2.drift
+	default:
+		return 0
+	}
+	blocks, call := wholeBlocks(len(w), s.Blocksize)
+	for n < blocks {
+		lo, m := n*s.Blocksize, min(call, blocks-n)
+		kernel(&drifts[n].VD, int(unsafe.Sizeof(drift{})), &w[lo], &d[lo], &codes[lo/2], &absmax[n], &scales[n], valuesOf(s.Format), m, s.Blocksize/chunk)
+		n += m
+	}
+	return n
+}
+
 // changedVector sets Codes of the first n blocks of 64 stored elements and
 // returns n. 4-bit formats have no such blocks.
 func changedVector(sums []BlockSum, old, now []byte, f Format) (n int) {

@@ -24,6 +24,10 @@ func quantize8Vector([]byte, []float32, float32) int           { return 0 }
 func (p *Panel) mergeVector([]float32, *Factor, float32, []float32) bool {
 	return false
 }
+func (p *Panel) pendingVector([]Pending, []float32, *Factor, float32) bool { return false }
+func driftVector([]drift, []float32, []float32, []byte, []float32, []float32, Spec) int {
+	return 0
+}
 func (p *Panel) scalesVector([]float32, *Factor, float32) bool     { return false }
 func changedVector(sums []BlockSum, old, now []byte, f Format) int { return 0 }
 func measureVector([]BlockSum, []float32, []float32, []float32, []float32, int) int {

@@ -74,16 +74,90 @@ func (l *layer) merge(p *Panel, first, workers int, h hash.Hash, sums *[]BlockSu
 	height := min(max((96<<10)/l.cols/4*4, 4), l.rows)
 	for r := first * height; r < l.rows; r += workers * height {
 		n := min(height, l.rows-r)
-		p.Spec, p.Rows, p.Cols = l.spec, n, l.cols
-		p.Codes = l.codes[l.spec.Format.Bytes(int64(r*l.cols)):l.spec.Format.Bytes(int64((r+n)*l.cols))]
-		per := len(l.absmax) / l.rows
-		p.Absmax = l.absmax[r*per : (r+n)*per]
+		l.place(p, r, n)
 		p.Merge(l.b[r*l.rank:(r+n)*l.rank], l.factor, 0.01)
 		if h != nil {
 			h.Write(p.NewCodes)
 			*sums = append(*sums, p.Sums...)
 		}
 	}
+}
+
+// mergeNested is merge of a weight with nested scales: one pass over the panels,
+// the scales, and the sums, of which the largest errors are bounds.
+func (l *layer) mergeNested(p *Panel, pending []Pending, scales []float32) (s Sums) {
+	height := min(max((96<<10)/l.cols/4*4, 4), l.rows)
+	per := len(l.absmax) / l.rows
+	for r := 0; r < l.rows; r += height {
+		n := min(height, l.rows-r)
+		l.place(p, r, n)
+		if !p.MergePending(pending[r*per:(r+n)*per], l.b[r*l.rank:(r+n)*l.rank], l.factor, 0.01) {
+			panic("not finite")
+		}
+		copy(scales[r*per:], p.NewAbsmax)
+	}
+	n := QuantizeAbsmax(scales, CPU)
+	n.OffsetUlp(scales, CPU)
+	stored := make([]float32, len(scales))
+	n.Dequantize(stored)
+	var row [StatBlock]BlockSum
+	for i := 0; i < len(scales); i += len(row) {
+		part := row[:min(len(row), len(scales)-i)]
+		Settle(part, pending[i:], l.spec.Blocksize, l.absmax[i:], scales[i:], stored[i:])
+		s.AddAll(part)
+	}
+	return s
+}
+
+// mergeSummed is merge with the sums over the weight.
+func (l *layer) mergeSummed(p *Panel) (s Sums) {
+	height := min(max((96<<10)/l.cols/4*4, 4), l.rows)
+	for r := 0; r < l.rows; r += height {
+		n := min(height, l.rows-r)
+		l.place(p, r, n)
+		p.Merge(l.b[r*l.rank:(r+n)*l.rank], l.factor, 0.01)
+		s.AddAll(p.Sums)
+	}
+	return s
+}
+
+// place makes the panel one of rows [r, r+n).
+func (l *layer) place(p *Panel, r, n int) {
+	p.Spec, p.Rows, p.Cols = l.spec, n, l.cols
+	p.Codes = l.codes[l.spec.Format.Bytes(int64(r*l.cols)):l.spec.Format.Bytes(int64((r+n)*l.cols))]
+	per := len(l.absmax) / l.rows
+	p.Absmax = l.absmax[r*per : (r+n)*per]
+}
+
+// BenchmarkNestedLayer compares whole weights with nested scales with plain ones,
+// both in the best of the rounds by the time of the thread.
+func BenchmarkNestedLayer(b *testing.B) {
+	for _, size := range []struct{ rows, cols, rank int }{{512, 512, 8}, {4096, 4096, 16}, {4096, 11008, 64}} {
+		for _, level := range levels()[1:] { // the Go twin would take minutes
+			b.Run(fmt.Sprintf("%dx%dr%d/%s", size.rows, size.cols, size.rank, level), func(b *testing.B) {
+				at(b, level, func() { newLayer(NF4, size.rows, size.cols, size.rank).benchNested(b) })
+			})
+		}
+	}
+}
+
+func (l *layer) benchNested(b *testing.B) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	p, pending, scales := new(Panel), make([]Pending, len(l.absmax)), make([]float32, len(l.absmax))
+	best := [2]time.Duration{math.MaxInt64, math.MaxInt64}
+	for b.Loop() {
+		for i, do := range []func(){
+			func() { l.mergeSummed(p) },
+			func() { l.mergeNested(p, pending, scales) },
+		} {
+			start := threadTime()
+			do()
+			best[i] = min(best[i], threadTime()-start)
+		}
+	}
+	b.ReportMetric(float64(l.rows*l.cols)/best[1].Seconds()/1e6, "Mw/cpu-s")
+	b.ReportMetric(best[1].Seconds()/best[0].Seconds(), "nested/plain")
 }
 
 // digest is the hash that testdata/perf/main.c prints.

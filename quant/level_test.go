@@ -139,6 +139,9 @@ func (c *levelCase) run(t *testing.T, l Level) (p *Panel) {
 		if c.scaled {
 			scales = gauss(rng, len(p.Absmax), 0.1)
 		}
+		if c.scaled && c.spec.Format.Is4Bit() {
+			c.settle(t, l, p, b, factor, scale, scales)
+		}
 		if c.fused {
 			var first []float32
 			found := p.MergeScales(b, factor, scale)
@@ -154,6 +157,46 @@ func (c *levelCase) run(t *testing.T, l Level) (p *Panel) {
 		}
 	})
 	return p
+}
+
+// settle merges without knowing the scales and wants what MergeWith finds.
+func (c *levelCase) settle(t *testing.T, l Level, p *Panel, b []float32, f *Factor, scale float32, scales []float32) {
+	name := fmt.Sprintf("%s %+v", l, *c)
+	pending := make([]Pending, p.Blocks())
+	ok := p.MergePending(pending, b, f, scale)
+	codes, absmax := slices.Clone(p.NewCodes), slices.Clone(p.NewAbsmax)
+	p.MergeSteps(b, f, scale, scales)
+	for _, s := range p.Sums {
+		if !finite(s.DD + s.TT + s.EE + s.RD) {
+			return
+		}
+	}
+	if !ok {
+		if p.drifting() && p.Profile == CPU && c.special == 0 {
+			t.Fatalf("%s: not merged", name)
+		}
+		return
+	}
+	sameBytes(t, name+" codes before the scales", codes, p.NewCodes)
+	identical(t, name+" scales", absmax, p.NewAbsmax)
+	settled := make([]BlockSum, len(p.Sums))
+	Settle(settled, pending, p.Spec.Blocksize, p.Absmax, absmax, scales)
+	for i, want := range p.Sums {
+		lo, hi := p.Block(i)
+		got := settled[i]
+		got.N = uint32(hi - lo)
+		if got.MaxE < want.MaxE {
+			t.Fatalf("%s: block %d: largest error %v, not bounded by %v", name, i, want.MaxE, got.MaxE)
+		}
+		if lo/p.Cols == (hi-1)/p.Cols {
+			got.MaxE = p.LargestError(i, b, f, scale, scales[i])
+		} else {
+			got.MaxE = want.MaxE
+		}
+		if got != want {
+			t.Fatalf("%s: block %d: %+v, with the scales known %+v", name, i, got, want)
+		}
+	}
 }
 
 // odd are values whose sums, products and scales leave the normal range.

@@ -34,11 +34,42 @@ func (b *BlockSum) Finite() bool { return b.Delta|b.Sum|b.Output == 0 }
 // NewAbsmax.
 //
 // Each sum is one of float32 products, not fused, in 16 lanes that are then
-// folded; R = W'-Ref and E = R-D are rounded to float32.
+// folded; R = W'-Ref and E = R-D are rounded to float32. If scales differ and W'
+// is not rounded, RD and EE are those as of NewAbsmax and what the difference
+// adds to them, see drift.go.
 func (p *Panel) Measure(scales []float32) {
+	if scales != nil && p.drifting() {
+		p.measureMoved(scales)
+		return
+	}
 	if scales == nil {
 		scales = p.NewAbsmax
 	}
+	p.measure(scales)
+}
+
+// measureMoved is Measure by way of the figures as of NewAbsmax.
+func (p *Panel) measureMoved(scales []float32) {
+	p.measure(scales)
+	plain := p.Sums
+	p.Sums = p.spare
+	p.measure(p.NewAbsmax)
+	p.spare = plain
+	p.drifts = grow(p.drifts, len(p.Sums))
+	for b := 0; b < len(p.Sums); b = p.span(b) {
+		p.measureDrift(b, p.span(b), scales)
+	}
+	for b := range p.Sums {
+		if !plain[b].Finite() {
+			p.Sums[b] = plain[b]
+			continue
+		}
+		p.Sums[b].move(&p.drifts[b], p.NewAbsmax[b], scales[b])
+	}
+}
+
+// measure fills Sums as of scales.
+func (p *Panel) measure(scales []float32) {
 	n := p.Len()
 	ref := p.reference()
 	if len(ref) != n || len(p.D) != n || len(p.T) != n || len(p.Absmax) != len(p.NewAbsmax) ||

@@ -2,28 +2,37 @@
 
 package quant
 
+import "unsafe"
+
 // mergeKernels are the two halves of a merge of 4-bit blocks, by dtype of the
 // state from F32 on and by format from NF4 on.
 type mergeKernels struct {
-	target [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, blocks, chunks int)
-	code   [2]func(codes, old *byte, t, w, d, absmax, scales, tables, sums *float32, blocks, chunks int)
+	target [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, step, blocks, chunks int)
+	code   [2]func(codes, old *byte, t, w, d, absmax, tables, sums *float32, step, blocks, chunks int)
+	drift  func(drifts *float32, step int, w, d *float32, codes *byte, absmax, scales *float32, table *[16]float32, blocks, chunks int)
+	both   [2]func(codes, old *byte, t, w, d, absmax, tables, sums, drifts *float32, step, blocks, chunks int) // code and drift for the same scales, if any
 }
 
 var (
 	mergeAVX2 = mergeKernels{
-		target: [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, blocks, chunks int){
+		target: [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, step, blocks, chunks int){
 			target4F32AVX2, target4F16AVX2, target4BF16AVX2,
 		},
-		code: [2]func(codes, old *byte, t, w, d, absmax, scales, tables, sums *float32, blocks, chunks int){
+		code: [2]func(codes, old *byte, t, w, d, absmax, tables, sums *float32, step, blocks, chunks int){
 			codeNF4AVX2, codeFP4AVX2,
 		},
+		drift: drift4AVX2,
 	}
 	mergeAVX512 = mergeKernels{
-		target: [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, blocks, chunks int){
+		target: [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, step, blocks, chunks int){
 			target4F32AVX512, target4F16AVX512, target4BF16AVX512,
 		},
-		code: [2]func(codes, old *byte, t, w, d, absmax, scales, tables, sums *float32, blocks, chunks int){
+		code: [2]func(codes, old *byte, t, w, d, absmax, tables, sums *float32, step, blocks, chunks int){
 			codeNF4AVX512, codeFP4AVX512,
+		},
+		drift: drift4AVX512,
+		both: [2]func(codes, old *byte, t, w, d, absmax, tables, sums, drifts *float32, step, blocks, chunks int){
+			codeDriftNF4AVX512, codeDriftFP4AVX512,
 		},
 	}
 )
@@ -41,17 +50,32 @@ func (p *Panel) mergeVector(b []float32, f *Factor, scale float32, scales []floa
 	if !ok {
 		return false
 	}
-	if m.scales = scales; scales == nil {
-		m.scales = p.NewAbsmax
-	}
-	if len(m.scales) != len(p.Absmax) {
-		panic(badLength)
+	if m.wanted = andFigures; scales != nil {
+		m.wanted, m.scales = andDrifts, scales
+		if len(scales) != len(p.Absmax) {
+			panic(badLength)
+		}
+		for _, v := range scales {
+			if !finite(v) {
+				return false
+			}
+		}
 	}
 	if !m.run() {
 		return false
 	}
+	for i := range scales {
+		p.Sums[i].move(&p.drifts[i], p.NewAbsmax[i], scales[i])
+	}
 	p.W, p.D, p.T = p.W[:0], p.D[:0], p.T[:0]
 	return true
+}
+
+// pendingVector is MergePending.
+func (p *Panel) pendingVector(dst []Pending, b []float32, f *Factor, scale float32) bool {
+	m, ok := p.newMerge4(b, f, scale)
+	m.wanted, m.pending = unsettled, dst
+	return ok && m.run()
 }
 
 // scalesVector is MergeScales.
@@ -60,7 +84,7 @@ func (p *Panel) scalesVector(b []float32, f *Factor, scale float32) bool {
 	return ok && m.run()
 }
 
-// newMerge4 prepares a merge without scales; ok is false if the kernels do not
+// newMerge4 prepares a merge of which only the new scales are wanted; ok is false if the kernels do not
 // cover the panel's kind.
 func (p *Panel) newMerge4(b []float32, f *Factor, scale float32) (m merge4, ok bool) {
 	level, s := Kernels(), p.Spec
@@ -85,6 +109,8 @@ func (p *Panel) newMerge4(b []float32, f *Factor, scale float32) (m merge4, ok b
 		kernels = &mergeAVX512
 	}
 	m.target, m.code = kernels.target[0], kernels.code[s.Format-NF4]
+	m.drift, m.both = kernels.drift, kernels.both[s.Format-NF4]
+	p.drifts = grow(p.drifts, len(p.Absmax))
 	if s.Dtype != Unknown {
 		m.target = kernels.target[s.Dtype-F32]
 	}
@@ -93,16 +119,30 @@ func (p *Panel) newMerge4(b []float32, f *Factor, scale float32) (m merge4, ok b
 
 // merge4 is a merge of a panel of 4-bit blocks none of which straddles two rows.
 type merge4 struct {
-	p      *Panel
-	b      []float32
-	f      *Factor
-	scale  float32
-	scales []float32 // nil: only NewAbsmax is wanted
-	level  Level
-	tables *tables
-	target func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, blocks, chunks int)
-	code   func(codes, old *byte, t, w, d, absmax, scales, tables, sums *float32, blocks, chunks int)
+	p       *Panel
+	b       []float32
+	f       *Factor
+	scale   float32
+	scales  []float32 // those the figures are wanted for, if andDrifts
+	pending []Pending // by block, if unsettled
+	wanted  wanted
+	level   Level
+	tables  *tables
+	target  func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, step, blocks, chunks int)
+	code    func(codes, old *byte, t, w, d, absmax, tables, sums *float32, step, blocks, chunks int)
+	drift   func(drifts *float32, step int, w, d *float32, codes *byte, absmax, scales *float32, table *[16]float32, blocks, chunks int)
+	both    func(codes, old *byte, t, w, d, absmax, tables, sums, drifts *float32, step, blocks, chunks int)
 }
+
+// wanted is how much of a merge is asked for.
+type wanted uint8
+
+const (
+	onlyScales wanted = iota // NewAbsmax
+	andFigures               // and codes and sums
+	andDrifts                // and what other scales change
+	unsettled                // the same for scales not known yet
+)
 
 // run reports whether all results are finite.
 func (m *merge4) run() bool {
@@ -137,24 +177,48 @@ func (m *merge4) row(at int, d, scratch []float32) bool {
 	p, bs := m.p, m.p.Spec.Blocksize
 	b, n, chunks := at/bs, len(d)/bs, bs/chunk
 	w, t := scratch[:len(d)], scratch[len(d):2*len(d)]
-	sums := p.Sums[b : b+n]
-	m.target(&t[0], &w[0], &d[0], &p.Codes[at/2], &p.Absmax[b], valuesOf(p.Spec.Format), &p.NewAbsmax[b], &sums[0].WW, n, chunks)
-	if m.scales == nil {
-		for i := range sums {
-			if !finite(sums[i].DD + sums[i].TT) {
+	sums, step := &p.Sums[b].WW, int(unsafe.Sizeof(BlockSum{}))
+	if m.wanted == unsettled {
+		sums, step = &m.pending[b].WW, int(unsafe.Sizeof(Pending{}))
+	}
+	m.target(&t[0], &w[0], &d[0], &p.Codes[at/2], &p.Absmax[b], valuesOf(p.Spec.Format), &p.NewAbsmax[b], sums, step, n, chunks)
+	switch {
+	case m.wanted == onlyScales:
+		for i := range p.Sums[b : b+n] {
+			if s := &p.Sums[b+i]; !finite(s.DD + s.TT) {
 				return false
 			}
 		}
 		return true
+	case m.wanted == unsettled && m.both != nil:
+		m.both(&p.NewCodes[at/2], &p.Codes[at/2], &t[0], &w[0], &d[0], &p.NewAbsmax[b], &m.tables.bound[0], sums, &m.pending[b].VD, step, n, chunks)
+		return m.counted(b, n)
 	}
-	m.code(&p.NewCodes[at/2], &p.Codes[at/2], &t[0], &w[0], &d[0], &p.NewAbsmax[b], &m.scales[b], &m.tables.bound[0], &sums[0].WW, n, chunks)
+	m.code(&p.NewCodes[at/2], &p.Codes[at/2], &t[0], &w[0], &d[0], &p.NewAbsmax[b], &m.tables.bound[0], sums, step, n, chunks)
+	switch m.wanted {
+	case unsettled:
+		m.drift(&m.pending[b].VD, step, &w[0], &d[0], &p.NewCodes[at/2], &p.NewAbsmax[b], &p.NewAbsmax[b], valuesOf(p.Spec.Format), n, chunks)
+	case andDrifts:
+		m.drift(&p.drifts[b].VD, int(unsafe.Sizeof(drift{})), &w[0], &d[0], &p.NewCodes[at/2], &p.NewAbsmax[b], &m.scales[b], valuesOf(p.Spec.Format), n, chunks)
+	}
+	return m.counted(b, n)
+}
+
+// counted fills what else there is of n sums from block b on, and reports whether
+// they are finite.
+func (m *merge4) counted(b, n int) bool {
+	p := m.p
+	if m.wanted == unsettled {
+		return allFinite(m.pending[b : b+n])
+	}
+	sums := p.Sums[b : b+n]
 	for i := range sums {
 		s := &sums[i]
 		if !finite(s.DD + s.TT + s.EE + s.RD) {
 			return false
 		}
-		s.N, s.Delta, s.Sum, s.Output, s.Ambiguous = uint32(bs), 0, 0, 0, 0
-		s.OldAbsmax, s.NewAbsmax = p.Absmax[b+i], m.scales[b+i]
+		s.N, s.Delta, s.Sum, s.Output, s.Ambiguous = uint32(p.Spec.Blocksize), 0, 0, 0, 0
+		s.OldAbsmax, s.NewAbsmax = p.Absmax[b+i], p.NewAbsmax[b+i]
 	}
 	return true
 }

@@ -28,8 +28,12 @@ func (n *Nested) Dequantize(dst []float32) {
 	if len(dst) != len(n.Codes) || n.Blocksize <= 0 || len(n.Absmax) != (len(dst)+n.Blocksize-1)/n.Blocksize {
 		panic(badLength)
 	}
-	for i, c := range n.Codes {
-		dst[i] = float32(n.Map[c]*n.Absmax[i/n.Blocksize]) + n.Offset
+	for b, absmax := range n.Absmax {
+		lo, hi := b*n.Blocksize, min((b+1)*n.Blocksize, len(dst))
+		block := dst[lo:hi]
+		for i, c := range n.Codes[lo:hi] {
+			block[i] = float32(n.Map[c]*absmax) + n.Offset
+		}
 	}
 }
 
@@ -51,15 +55,11 @@ func QuantizeAbsmaxAt(absmax []float32, offset float32, p Profile) Nested {
 		Blocksize: nestedBlocksize,
 	}
 	n.Absmax = make([]float32, 0, (len(absmax)+nestedBlocksize-1)/nestedBlocksize)
-	diff := make([]float32, 0, nestedBlocksize)
+	var diff [nestedBlocksize]float32
 	codes := n.Codes
 	for block := range slices.Chunk(absmax, nestedBlocksize) {
-		diff = diff[:0]
-		for _, v := range block {
-			diff = append(diff, v-offset)
-		}
-		n.Absmax = append(n.Absmax, quantizeBlock8(codes[:len(diff)], diff, p))
-		codes = codes[len(diff):]
+		n.Absmax = append(n.Absmax, quantizeBlock8(codes[:len(block)], subtract(diff[:], block, offset), p))
+		codes = codes[len(block):]
 	}
 	return n
 }
@@ -68,14 +68,54 @@ func QuantizeAbsmaxAt(absmax []float32, offset float32, p Profile) Nested {
 // change. absmax are the scales n was made of. torch's mean of more than 32768
 // scales has no certain last ulp: it depends on the number of threads.
 func (n *Nested) OffsetUlp(absmax []float32, p Profile) (changes int) {
-	above := QuantizeAbsmaxAt(absmax, math.Nextafter32(n.Offset, inf), p)
-	below := QuantizeAbsmaxAt(absmax, math.Nextafter32(n.Offset, -inf), p)
-	for i, c := range n.Codes {
-		if c != above.Codes[i] || c != below.Codes[i] {
-			changes++
+	above, below := math.Nextafter32(n.Offset, inf), math.Nextafter32(n.Offset, -inf)
+	var diff [nestedBlocksize]float32
+	var up, down [nestedBlocksize]byte
+	for lo := 0; lo < len(absmax); lo += nestedBlocksize {
+		hi := min(lo+nestedBlocksize, len(absmax))
+		codes, block := n.Codes[lo:hi], absmax[lo:hi]
+		if p == CPU && n.certain(block, codes, n.Absmax[lo/nestedBlocksize], above-n.Offset) {
+			continue
+		}
+		quantizeBlock8(up[:len(block)], subtract(diff[:], block, above), p)
+		quantizeBlock8(down[:len(block)], subtract(diff[:], block, below), p)
+		for i, c := range codes {
+			if c != up[i] || c != down[i] {
+				changes++
+			}
 		}
 	}
 	return changes
+}
+
+// certain reports whether no scale of a block is so near to the border of its code
+// that an offset one ulp away could change it under the CPU profile. It may miss
+// that this is so.
+func (n *Nested) certain(block []float32, codes []byte, absmax, ulp float32) bool {
+	// An offset moves differences and their largest by an ulp each, so values in
+	// [-1, 1] by 2*ulp/absmax. Roundings add less than 2^-20.
+	away := float32(2*ulp)/absmax + 0x1p-20
+	if !(away < 0.5) {
+		return false
+	}
+	inv, offset := 1/absmax, n.Offset
+	codes = codes[:len(block)]
+	for i, v := range block {
+		x := float32((v - offset) * inv)
+		if c := int(codes[i]); x < edges8[c]+away || x > edges8[c+1]-away {
+			return false
+		}
+	}
+	return true
+}
+
+// subtract sets the first elements of dst to x-y and returns them.
+func subtract(dst, x []float32, y float32) []float32 {
+	dst = dst[:len(x)]
+	for i, v := range x {
+		dst[i] = v - y
+	}
+	return dst
 }
 
 // quantizeBlock8 codes one block by the dynamic map and returns its scale, the
@@ -94,12 +134,15 @@ func quantizeBlock8(codes []byte, src []float32, p Profile) (absmax float32) {
 		return 0
 	}
 	inv := 1 / absmax
-	for i, v := range src {
-		if p == CUDA {
+	codes = codes[:len(src)]
+	if p == CUDA {
+		for i, v := range src {
 			codes[i] = nearest8(flush(flush(v) * flush(inv)))
-		} else {
-			codes[i] = lookup8(v * inv)
 		}
+		return absmax
+	}
+	for i, v := range src {
+		codes[i] = lookup8(v * inv)
 	}
 	return absmax
 }
@@ -111,28 +154,48 @@ func lookup8(x float32) uint8 {
 	if x != x {
 		return 0
 	}
-	x = max(-1, min(1, x))
-	place := int64(FMA32((x+1)*0.5, 65535, 0.5))
-	code := uint64(0)
-	for step := uint64(128); step > 0; step /= 2 { // the sign bit says that the bound is beyond place
-		code += step &^ uint64((place-places8[(code+step-1)&255])>>63)
-	}
-	return uint8(code)
+	return codes8[uint16(uint32(place8(x)))]
 }
 
-// places8 are, for each code but the last, the least place of a greater code.
-// Place p stands for the value 2p/65535 - 1.
-var places8 = newPlaces8()
-
-func newPlaces8() (least [256]int64) {
-	place := int64(0)
-	for k := range 255 {
-		for place < 65536 && -1+float32(2*float32(place))/65535 <= midpoint8(k) {
-			place++
-		}
-		least[k] = place
+// place8 returns the place of x, which is no NaN, before it is cut to an integer:
+// fma((x+1)*0.5, 65535, 0.5), whose product and sum are exact in float64.
+func place8(x float32) float32 {
+	if x > 1 {
+		x = 1
+	} else if x < -1 {
+		x = -1
 	}
-	return least
+	return float32(float64(float64((x+1)*0.5)*65535) + 0.5)
+}
+
+// codes8 are the codes of the places; place p stands for the value 2p/65535 - 1.
+var codes8 = newCodes8()
+
+func newCodes8() *[65536]uint8 {
+	var t [65536]uint8
+	code := 0
+	for place := range t {
+		for code < 255 && midpoint8(code) < -1+float32(2*float32(place))/65535 {
+			code++
+		}
+		t[place] = uint8(code)
+	}
+	return &t
+}
+
+// edges8 are the values at which lookup8 changes from the codes below to c, but for
+// rounding.
+var edges8 = newEdges8()
+
+func newEdges8() (edges [257]float32) {
+	c := 0
+	for place, code := range codes8 {
+		for ; c <= int(code); c++ {
+			edges[c] = float32((2*float64(place)-1)/65535 - 1)
+		}
+	}
+	edges[0], edges[256] = -inf, inf
+	return edges
 }
 
 // nearest8 is CUDA's rule (csrc/kernels.cu, dQuantize): a binary search that

@@ -161,25 +161,56 @@ func TestMeanOfNothing(t *testing.T) {
 // the middle of a code do not.
 func TestOffsetUlp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
-	absmax := make([]float32, 4096)
-	for i := range absmax {
-		absmax[i] = 0.05 + 0.01*rng.Float32()
-	}
-	n := QuantizeAbsmax(absmax, CPU)
-	want := 0
-	for i := range absmax {
-		for _, to := range []float32{math.MaxFloat32, -math.MaxFloat32} {
-			m := QuantizeAbsmaxAt(absmax, math.Nextafter32(n.Offset, to), CPU)
-			if m.Codes[i] != n.Codes[i] {
+	for i, c := range []struct {
+		n            int
+		mean, spread float32
+	}{
+		{4096, 0.05, 0.01}, {70000, 0.015, 0.003}, {1000, 0.05, 1e-6}, {300, 1, 0}, {513, 1e-38, 1e-38}, {257, 1e-3, 100},
+	} {
+		absmax := make([]float32, c.n)
+		for i := range absmax {
+			absmax[i] = c.mean + float32(c.spread*rng.Float32())
+		}
+		n := QuantizeAbsmax(absmax, CPU)
+		above := QuantizeAbsmaxAt(absmax, math.Nextafter32(n.Offset, math.MaxFloat32), CPU)
+		below := QuantizeAbsmaxAt(absmax, math.Nextafter32(n.Offset, -math.MaxFloat32), CPU)
+		want := 0
+		for i, code := range n.Codes {
+			if code != above.Codes[i] || code != below.Codes[i] {
 				want++
-				break
 			}
 		}
+		got := n.OffsetUlp(absmax, CPU)
+		if got != want {
+			t.Errorf("%+v: %d codes hang on an ulp, want %d", c, got, want)
+		}
+		if i < 2 && (got == 0 || got > len(absmax)/100) {
+			t.Errorf("%+v: %d of %d codes hang on an ulp, want a few at borders", c, got, len(absmax))
+		}
 	}
-	if got := n.OffsetUlp(absmax, CPU); got != want {
-		t.Errorf("%d codes hang on an ulp, want %d", got, want)
+}
+
+func BenchmarkNested(b *testing.B) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	absmax := make([]float32, 4096*64)
+	for i := range absmax {
+		absmax[i] = 0.01 + 0.01*rng.Float32()
 	}
-	if got := n.OffsetUlp(absmax, CPU); got > len(absmax)/100 {
-		t.Errorf("%d of %d codes hang on an ulp: too many to be borders", got, len(absmax))
+	n := QuantizeAbsmax(absmax, CPU)
+	for _, step := range []struct {
+		name string
+		do   func()
+	}{
+		{"Mean", func() { Mean(absmax) }},
+		{"Quantize", func() { n = QuantizeAbsmaxAt(absmax, n.Offset, CPU) }},
+		{"OffsetUlp", func() { n.OffsetUlp(absmax, CPU) }},
+		{"Dequantize", func() { n.Dequantize(make([]float32, len(absmax))) }},
+	} {
+		b.Run(step.name, func(b *testing.B) {
+			for b.Loop() {
+				step.do()
+			}
+			b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/float64(len(absmax)), "ns/scale")
+		})
 	}
 }

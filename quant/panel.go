@@ -49,7 +49,10 @@ type Panel struct {
 
 	Sums []BlockSum // one a block, in flat order (StatBlock pieces of each row for int8 and floats)
 
-	ambiguous []uint32  // by block, from Requantize
+	ambiguous []uint32 // by block, from Requantize
+	drifts    []drift  // by block
+	spare     []BlockSum
+	one       *Panel    // of LargestError
 	out       []float32 // W' of some blocks
 	tile      []float32 // D, W and T of some columns of a few rows
 }

@@ -140,31 +140,37 @@ func changedBF16AVX2(sums *float32, old *byte, now *byte, blocks int)
 // magnitudes of t, and WW, DD and TT. absmax must be finite.
 //
 //go:noescape
-func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 
 // target4F16AVX2 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
 // magnitudes of t, and WW, DD and TT. absmax must be finite.
 //
 //go:noescape
-func target4F16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+func target4F16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 
 // target4BF16AVX2 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
 // magnitudes of t, and WW, DD and TT. absmax must be finite.
 //
 //go:noescape
-func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 
 // codeNF4AVX2 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
-// RD, EE, MaxE and Codes of the results, decoded by scales.
+// RD, EE, MaxE and Codes of the results, whose sums are step bytes apart.
 //
 //go:noescape
-func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 
 // codeFP4AVX2 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
-// RD, EE, MaxE and Codes of the results, decoded by scales.
+// RD, EE, MaxE and Codes of the results, whose sums are step bytes apart.
 //
 //go:noescape
-func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
+
+// drift4AVX2 sets VD, EV, VV and MaxE of blocks of 64*chunks codes with scales absmax that
+// become scales, both of them finite.
+//
+//go:noescape
+func drift4AVX2(drifts *float32, step int, w *float32, d *float32, codes *byte, absmax *float32, scales *float32, table *[16]float32, blocks int, chunks int)
 
 // delta4AVX512 sets dst [4, 64*blocks] to scale times one chain of k products.
 // stride, rank and next are the distances between rows of dst, rows of b and
@@ -302,28 +308,44 @@ func changedBF16AVX512(sums *float32, old *byte, now *byte, blocks int)
 // magnitudes of t, and WW, DD and TT. absmax must be finite.
 //
 //go:noescape
-func target4F32AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+func target4F32AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 
 // target4F16AVX512 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
 // magnitudes of t, and WW, DD and TT. absmax must be finite.
 //
 //go:noescape
-func target4F16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+func target4F16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 
 // target4BF16AVX512 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
 // magnitudes of t, and WW, DD and TT. absmax must be finite.
 //
 //go:noescape
-func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 
 // codeNF4AVX512 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
-// RD, EE, MaxE and Codes of the results, decoded by scales.
+// RD, EE, MaxE and Codes of the results, whose sums are step bytes apart.
 //
 //go:noescape
-func codeNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+func codeNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 
 // codeFP4AVX512 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
-// RD, EE, MaxE and Codes of the results, decoded by scales.
+// RD, EE, MaxE and Codes of the results, whose sums are step bytes apart.
 //
 //go:noescape
-func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
+
+// drift4AVX512 sets VD, EV, VV and MaxE of blocks of 64*chunks codes with scales absmax that
+// become scales, both of them finite.
+//
+//go:noescape
+func drift4AVX512(drifts *float32, step int, w *float32, d *float32, codes *byte, absmax *float32, scales *float32, table *[16]float32, blocks int, chunks int)
+
+// codeDriftNF4AVX512 does what codeNF4 does and sets VD, EV and VV.
+//
+//go:noescape
+func codeDriftNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+
+// codeDriftFP4AVX512 does what codeFP4 does and sets VD, EV and VV.
+//
+//go:noescape
+func codeDriftFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)

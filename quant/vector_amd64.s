@@ -3093,9 +3093,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2
-TEXT ·target4F32AVX2(SB), NOSPLIT, $0-80
+TEXT ·target4F32AVX2(SB), NOSPLIT, $0-88
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
@@ -3105,8 +3105,9 @@ TEXT ·target4F32AVX2(SB), NOSPLIT, $0-80
 	MOVQ    sums+56(FP), R8
 	VMOVUPS nibbles<>+0(SB), Y0
 	MOVQ    table+40(FP), R9
-	MOVQ    blocks+64(FP), R10
-	MOVQ    chunks+72(FP), R11
+	MOVQ    step+64(FP), R10
+	MOVQ    blocks+72(FP), R11
+	MOVQ    chunks+80(FP), R12
 
 block:
 	VBROADCASTSS (SI), Y1
@@ -3119,7 +3120,7 @@ block:
 	VPXOR        Y7, Y7, Y7
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
-	MOVQ         R11, R12
+	MOVQ         R12, R13
 
 chunk:
 	VPBROADCASTD (BX), Y10
@@ -3270,7 +3271,7 @@ chunk:
 	ADDQ         $0x00000100, AX
 	ADDQ         $0x00000100, CX
 	ADDQ         $0x00000100, DX
-	DECQ         R12
+	DECQ         R13
 	JNZ          chunk
 	VADDPS       Y4, Y3, Y3
 	VEXTRACTF128 $0x01, Y3, X1
@@ -3300,15 +3301,15 @@ chunk:
 	VMOVD        X9, (DI)
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
-	ADDQ         $0x38, R8
-	DECQ         R10
+	ADDQ         R10, R8
+	DECQ         R11
 	JNZ          block
 	VZEROUPPER
 	RET
 
-// func target4F16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// func target4F16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, F16C
-TEXT ·target4F16AVX2(SB), NOSPLIT, $0-80
+TEXT ·target4F16AVX2(SB), NOSPLIT, $0-88
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
@@ -3318,8 +3319,9 @@ TEXT ·target4F16AVX2(SB), NOSPLIT, $0-80
 	MOVQ    sums+56(FP), R8
 	VMOVUPS nibbles<>+0(SB), Y0
 	MOVQ    table+40(FP), R9
-	MOVQ    blocks+64(FP), R10
-	MOVQ    chunks+72(FP), R11
+	MOVQ    step+64(FP), R10
+	MOVQ    blocks+72(FP), R11
+	MOVQ    chunks+80(FP), R12
 
 block:
 	VBROADCASTSS (SI), Y1
@@ -3336,7 +3338,7 @@ block:
 	VPXOR        Y7, Y7, Y7
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
-	MOVQ         R11, R12
+	MOVQ         R12, R13
 
 chunk:
 	VPBROADCASTD (BX), Y10
@@ -3487,7 +3489,7 @@ chunk:
 	ADDQ         $0x00000100, AX
 	ADDQ         $0x00000100, CX
 	ADDQ         $0x00000100, DX
-	DECQ         R12
+	DECQ         R13
 	JNZ          chunk
 	VADDPS       Y4, Y3, Y3
 	VEXTRACTF128 $0x01, Y3, X1
@@ -3517,15 +3519,15 @@ chunk:
 	VMOVD        X9, (DI)
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
-	ADDQ         $0x38, R8
-	DECQ         R10
+	ADDQ         R10, R8
+	DECQ         R11
 	JNZ          block
 	VZEROUPPER
 	RET
 
-// func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2
-TEXT ·target4BF16AVX2(SB), NOSPLIT, $0-80
+TEXT ·target4BF16AVX2(SB), NOSPLIT, $0-88
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
@@ -3535,8 +3537,9 @@ TEXT ·target4BF16AVX2(SB), NOSPLIT, $0-80
 	MOVQ    sums+56(FP), R8
 	VMOVUPS nibbles<>+0(SB), Y0
 	MOVQ    table+40(FP), R9
-	MOVQ    blocks+64(FP), R10
-	MOVQ    chunks+72(FP), R11
+	MOVQ    step+64(FP), R10
+	MOVQ    blocks+72(FP), R11
+	MOVQ    chunks+80(FP), R12
 
 block:
 	VBROADCASTSS (SI), Y1
@@ -3559,7 +3562,7 @@ block:
 	VPXOR        Y7, Y7, Y7
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
-	MOVQ         R11, R12
+	MOVQ         R12, R13
 
 chunk:
 	VPBROADCASTD (BX), Y10
@@ -3710,7 +3713,7 @@ chunk:
 	ADDQ         $0x00000100, AX
 	ADDQ         $0x00000100, CX
 	ADDQ         $0x00000100, DX
-	DECQ         R12
+	DECQ         R13
 	JNZ          chunk
 	VADDPS       Y4, Y3, Y3
 	VEXTRACTF128 $0x01, Y3, X1
@@ -3740,13 +3743,13 @@ chunk:
 	VMOVD        X9, (DI)
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
-	ADDQ         $0x38, R8
-	DECQ         R10
+	ADDQ         R10, R8
+	DECQ         R11
 	JNZ          block
 	VZEROUPPER
 	RET
 
-// func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+// func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, POPCNT
 TEXT ·codeNF4AVX2(SB), NOSPLIT, $0-88
 	MOVQ codes+0(FP), AX
@@ -3755,9 +3758,9 @@ TEXT ·codeNF4AVX2(SB), NOSPLIT, $0-88
 	MOVQ w+24(FP), BX
 	MOVQ d+32(FP), SI
 	MOVQ absmax+40(FP), DI
-	MOVQ scales+48(FP), R8
-	MOVQ tables+56(FP), R9
-	MOVQ sums+64(FP), R10
+	MOVQ tables+48(FP), R8
+	MOVQ sums+56(FP), R9
+	MOVQ step+64(FP), R10
 	MOVQ blocks+72(FP), R11
 	MOVQ chunks+80(FP), R12
 
@@ -3767,9 +3770,9 @@ block:
 	VMOVSS       unit<>+0(SB), X1
 	VDIVSS       X0, X1, X0
 	VBROADCASTSS X0, Y0
-	VBROADCASTSS (R8), Y1
-	VMULPS       424(R9), Y1, Y2
-	VMULPS       456(R9), Y1, Y1
+	VBROADCASTSS (DI), Y1
+	VMULPS       424(R8), Y1, Y2
+	VMULPS       456(R8), Y1, Y1
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
@@ -3780,236 +3783,236 @@ block:
 
 chunk:
 	VMULPS       (DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y9
+	VCMPPS       $0x1e, 264(R8), Y8, Y9
 	VPSRLD       $0x1f, Y9, Y9
-	VPERMPS      296(R9), Y9, Y10
+	VPERMPS      296(R8), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
-	VPERMPS      328(R9), Y9, Y10
+	VPERMPS      328(R8), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
-	VPERMPS      360(R9), Y9, Y10
+	VPERMPS      360(R8), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
-	VPERMPS      Y2, Y9, Y8
-	VPERMPS      Y1, Y9, Y10
-	VPSLLD       $0x1c, Y9, Y11
-	VBLENDVPS    Y11, Y10, Y8, Y8
-	VSUBPS       (BX), Y8, Y8
-	VMOVUPS      (SI), Y10
-	VMULPS       Y8, Y10, Y11
+	VMOVUPS      (SI), Y8
+	VPERMPS      Y2, Y9, Y10
+	VPERMPS      Y1, Y9, Y11
+	VPSLLD       $0x1c, Y9, Y12
+	VBLENDVPS    Y12, Y11, Y10, Y10
+	VSUBPS       (BX), Y10, Y10
+	VMULPS       Y10, Y8, Y11
 	VADDPS       Y11, Y3, Y3
-	VSUBPS       Y10, Y8, Y8
-	VMULPS       Y8, Y8, Y10
-	VADDPS       Y10, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y10, Y10
+	VMULPS       Y10, Y10, Y8
+	VADDPS       Y8, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y10, Y10
+	VPMAXUD      Y10, Y7, Y7
 	VMULPS       32(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VCMPPS       $0x1e, 264(R8), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
+	VPERMPS      296(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
+	VPERMPS      328(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
+	VPERMPS      360(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      Y2, Y10, Y8
-	VPERMPS      Y1, Y10, Y11
-	VPSLLD       $0x1c, Y10, Y12
-	VBLENDVPS    Y12, Y11, Y8, Y8
-	VSUBPS       32(BX), Y8, Y8
-	VMOVUPS      32(SI), Y11
-	VMULPS       Y8, Y11, Y12
+	VMOVUPS      32(SI), Y8
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y13
+	VBLENDVPS    Y13, Y12, Y11, Y11
+	VSUBPS       32(BX), Y11, Y11
+	VMULPS       Y11, Y8, Y12
 	VADDPS       Y12, Y4, Y4
-	VSUBPS       Y11, Y8, Y8
-	VMULPS       Y8, Y8, Y11
-	VADDPS       Y11, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y11, Y11
+	VMULPS       Y11, Y11, Y8
+	VADDPS       Y8, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y7, Y7
 	VPACKUSDW    Y10, Y9, Y9
 	VMULPS       64(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VCMPPS       $0x1e, 264(R8), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
+	VPERMPS      296(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
+	VPERMPS      328(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
+	VPERMPS      360(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      Y2, Y10, Y8
-	VPERMPS      Y1, Y10, Y11
-	VPSLLD       $0x1c, Y10, Y12
-	VBLENDVPS    Y12, Y11, Y8, Y8
-	VSUBPS       64(BX), Y8, Y8
-	VMOVUPS      64(SI), Y11
-	VMULPS       Y8, Y11, Y12
+	VMOVUPS      64(SI), Y8
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y13
+	VBLENDVPS    Y13, Y12, Y11, Y11
+	VSUBPS       64(BX), Y11, Y11
+	VMULPS       Y11, Y8, Y12
 	VADDPS       Y12, Y3, Y3
-	VSUBPS       Y11, Y8, Y8
-	VMULPS       Y8, Y8, Y11
-	VADDPS       Y11, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y11, Y11
+	VMULPS       Y11, Y11, Y8
+	VADDPS       Y8, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y7, Y7
 	VMULPS       96(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VCMPPS       $0x1e, 264(R8), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
+	VPERMPS      296(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
+	VPERMPS      328(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
+	VPERMPS      360(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      Y2, Y11, Y8
-	VPERMPS      Y1, Y11, Y12
-	VPSLLD       $0x1c, Y11, Y13
-	VBLENDVPS    Y13, Y12, Y8, Y8
-	VSUBPS       96(BX), Y8, Y8
-	VMOVUPS      96(SI), Y12
-	VMULPS       Y8, Y12, Y13
+	VMOVUPS      96(SI), Y8
+	VPERMPS      Y2, Y11, Y12
+	VPERMPS      Y1, Y11, Y13
+	VPSLLD       $0x1c, Y11, Y14
+	VBLENDVPS    Y14, Y13, Y12, Y12
+	VSUBPS       96(BX), Y12, Y12
+	VMULPS       Y12, Y8, Y13
 	VADDPS       Y13, Y4, Y4
-	VSUBPS       Y12, Y8, Y8
-	VMULPS       Y8, Y8, Y12
-	VADDPS       Y12, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y12, Y12
+	VMULPS       Y12, Y12, Y8
+	VADDPS       Y8, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y12, Y12
+	VPMAXUD      Y12, Y7, Y7
 	VPACKUSDW    Y11, Y10, Y10
 	VPACKUSWB    Y10, Y9, Y9
 	VMOVUPS      order<>+0(SB), Y8
 	VPERMD       Y9, Y8, Y9
 	VPMADDUBSW   pair<>+0(SB), Y9, Y9
 	VMULPS       128(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VCMPPS       $0x1e, 264(R8), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
+	VPERMPS      296(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
+	VPERMPS      328(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
+	VPERMPS      360(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      Y2, Y10, Y8
-	VPERMPS      Y1, Y10, Y11
-	VPSLLD       $0x1c, Y10, Y12
-	VBLENDVPS    Y12, Y11, Y8, Y8
-	VSUBPS       128(BX), Y8, Y8
-	VMOVUPS      128(SI), Y11
-	VMULPS       Y8, Y11, Y12
+	VMOVUPS      128(SI), Y8
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y13
+	VBLENDVPS    Y13, Y12, Y11, Y11
+	VSUBPS       128(BX), Y11, Y11
+	VMULPS       Y11, Y8, Y12
 	VADDPS       Y12, Y3, Y3
-	VSUBPS       Y11, Y8, Y8
-	VMULPS       Y8, Y8, Y11
-	VADDPS       Y11, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y11, Y11
+	VMULPS       Y11, Y11, Y8
+	VADDPS       Y8, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y7, Y7
 	VMULPS       160(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VCMPPS       $0x1e, 264(R8), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
+	VPERMPS      296(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
+	VPERMPS      328(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
+	VPERMPS      360(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      Y2, Y11, Y8
-	VPERMPS      Y1, Y11, Y12
-	VPSLLD       $0x1c, Y11, Y13
-	VBLENDVPS    Y13, Y12, Y8, Y8
-	VSUBPS       160(BX), Y8, Y8
-	VMOVUPS      160(SI), Y12
-	VMULPS       Y8, Y12, Y13
+	VMOVUPS      160(SI), Y8
+	VPERMPS      Y2, Y11, Y12
+	VPERMPS      Y1, Y11, Y13
+	VPSLLD       $0x1c, Y11, Y14
+	VBLENDVPS    Y14, Y13, Y12, Y12
+	VSUBPS       160(BX), Y12, Y12
+	VMULPS       Y12, Y8, Y13
 	VADDPS       Y13, Y4, Y4
-	VSUBPS       Y12, Y8, Y8
-	VMULPS       Y8, Y8, Y12
-	VADDPS       Y12, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y12, Y12
+	VMULPS       Y12, Y12, Y8
+	VADDPS       Y8, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y12, Y12
+	VPMAXUD      Y12, Y7, Y7
 	VPACKUSDW    Y11, Y10, Y10
 	VMULPS       192(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VCMPPS       $0x1e, 264(R8), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
+	VPERMPS      296(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
+	VPERMPS      328(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
+	VPERMPS      360(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      Y2, Y11, Y8
-	VPERMPS      Y1, Y11, Y12
-	VPSLLD       $0x1c, Y11, Y13
-	VBLENDVPS    Y13, Y12, Y8, Y8
-	VSUBPS       192(BX), Y8, Y8
-	VMOVUPS      192(SI), Y12
-	VMULPS       Y8, Y12, Y13
+	VMOVUPS      192(SI), Y8
+	VPERMPS      Y2, Y11, Y12
+	VPERMPS      Y1, Y11, Y13
+	VPSLLD       $0x1c, Y11, Y14
+	VBLENDVPS    Y14, Y13, Y12, Y12
+	VSUBPS       192(BX), Y12, Y12
+	VMULPS       Y12, Y8, Y13
 	VADDPS       Y13, Y3, Y3
-	VSUBPS       Y12, Y8, Y8
-	VMULPS       Y8, Y8, Y12
-	VADDPS       Y12, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y12, Y12
+	VMULPS       Y12, Y12, Y8
+	VADDPS       Y8, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y12, Y12
+	VPMAXUD      Y12, Y7, Y7
 	VMULPS       224(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y12
+	VCMPPS       $0x1e, 264(R8), Y8, Y12
 	VPSRLD       $0x1f, Y12, Y12
-	VPERMPS      296(R9), Y12, Y13
+	VPERMPS      296(R8), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
-	VPERMPS      328(R9), Y12, Y13
+	VPERMPS      328(R8), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
-	VPERMPS      360(R9), Y12, Y13
+	VPERMPS      360(R8), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
-	VPERMPS      Y2, Y12, Y8
-	VPERMPS      Y1, Y12, Y13
-	VPSLLD       $0x1c, Y12, Y14
-	VBLENDVPS    Y14, Y13, Y8, Y8
-	VSUBPS       224(BX), Y8, Y8
-	VMOVUPS      224(SI), Y13
-	VMULPS       Y8, Y13, Y14
+	VMOVUPS      224(SI), Y8
+	VPERMPS      Y2, Y12, Y13
+	VPERMPS      Y1, Y12, Y14
+	VPSLLD       $0x1c, Y12, Y15
+	VBLENDVPS    Y15, Y14, Y13, Y13
+	VSUBPS       224(BX), Y13, Y13
+	VMULPS       Y13, Y8, Y14
 	VADDPS       Y14, Y4, Y4
-	VSUBPS       Y13, Y8, Y8
-	VMULPS       Y8, Y8, Y13
-	VADDPS       Y13, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y13, Y13
+	VMULPS       Y13, Y13, Y8
+	VADDPS       Y8, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y13, Y13
+	VPMAXUD      Y13, Y7, Y7
 	VPACKUSDW    Y12, Y11, Y11
 	VPACKUSWB    Y11, Y10, Y10
 	VMOVUPS      order<>+0(SB), Y8
@@ -4050,20 +4053,19 @@ chunk:
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0xb1, X0, X1
 	VADDPS       X1, X0, X0
-	VMOVSS       X0, 12(R10)
+	VMOVSS       X0, 12(R9)
 	VPERMILPS    $0x4e, X0, X0
-	VMOVSS       X0, 16(R10)
+	VMOVSS       X0, 16(R9)
 	VEXTRACTI128 $0x01, Y7, X0
 	VPMAXUD      X0, X7, X7
 	VPSHUFD      $0x4e, X7, X0
 	VPMAXUD      X0, X7, X7
 	VPSHUFD      $0xb1, X7, X0
 	VPMAXUD      X0, X7, X7
-	VMOVD        X7, 20(R10)
-	MOVL         R13, 28(R10)
+	VMOVD        X7, 20(R9)
+	MOVL         R13, 28(R9)
 	ADDQ         $0x04, DI
-	ADDQ         $0x04, R8
-	ADDQ         $0x38, R10
+	ADDQ         R10, R9
 	DECQ         R11
 	JNZ          block
 	VZEROUPPER
@@ -4105,7 +4107,7 @@ DATA high<>+56(SB)/4, $0xf0f0f0f0
 DATA high<>+60(SB)/4, $0xf0f0f0f0
 GLOBL high<>(SB), RODATA|NOPTR, $64
 
-// func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+// func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, POPCNT
 TEXT ·codeFP4AVX2(SB), NOSPLIT, $0-88
 	MOVQ codes+0(FP), AX
@@ -4114,9 +4116,9 @@ TEXT ·codeFP4AVX2(SB), NOSPLIT, $0-88
 	MOVQ w+24(FP), BX
 	MOVQ d+32(FP), SI
 	MOVQ absmax+40(FP), DI
-	MOVQ scales+48(FP), R8
-	MOVQ tables+56(FP), R9
-	MOVQ sums+64(FP), R10
+	MOVQ tables+48(FP), R8
+	MOVQ sums+56(FP), R9
+	MOVQ step+64(FP), R10
 	MOVQ blocks+72(FP), R11
 	MOVQ chunks+80(FP), R12
 
@@ -4126,9 +4128,9 @@ block:
 	VMOVSS       unit<>+0(SB), X1
 	VDIVSS       X0, X1, X0
 	VBROADCASTSS X0, Y0
-	VBROADCASTSS (R8), Y1
-	VMULPS       424(R9), Y1, Y2
-	VMULPS       456(R9), Y1, Y1
+	VBROADCASTSS (DI), Y1
+	VMULPS       424(R8), Y1, Y2
+	VMULPS       456(R8), Y1, Y1
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
@@ -4139,243 +4141,243 @@ block:
 
 chunk:
 	VMULPS       (DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y9
+	VCMPPS       $0x1e, 264(R8), Y8, Y9
 	VPSRLD       $0x1f, Y9, Y9
-	VPERMPS      296(R9), Y9, Y10
+	VPERMPS      296(R8), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
-	VPERMPS      328(R9), Y9, Y10
+	VPERMPS      328(R8), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
-	VPERMPS      360(R9), Y9, Y10
+	VPERMPS      360(R8), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
-	VPERMPS      Y2, Y9, Y8
-	VPERMPS      Y1, Y9, Y10
-	VPSLLD       $0x1c, Y9, Y11
-	VBLENDVPS    Y11, Y10, Y8, Y8
-	VSUBPS       (BX), Y8, Y8
-	VMOVUPS      (SI), Y10
-	VMULPS       Y8, Y10, Y11
+	VMOVUPS      (SI), Y8
+	VPERMPS      Y2, Y9, Y10
+	VPERMPS      Y1, Y9, Y11
+	VPSLLD       $0x1c, Y9, Y12
+	VBLENDVPS    Y12, Y11, Y10, Y10
+	VSUBPS       (BX), Y10, Y10
+	VMULPS       Y10, Y8, Y11
 	VADDPS       Y11, Y3, Y3
-	VSUBPS       Y10, Y8, Y8
-	VMULPS       Y8, Y8, Y10
-	VADDPS       Y10, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y10, Y10
+	VMULPS       Y10, Y10, Y8
+	VADDPS       Y8, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y10, Y10
+	VPMAXUD      Y10, Y7, Y7
 	VMULPS       32(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VCMPPS       $0x1e, 264(R8), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
+	VPERMPS      296(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
+	VPERMPS      328(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
+	VPERMPS      360(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      Y2, Y10, Y8
-	VPERMPS      Y1, Y10, Y11
-	VPSLLD       $0x1c, Y10, Y12
-	VBLENDVPS    Y12, Y11, Y8, Y8
-	VSUBPS       32(BX), Y8, Y8
-	VMOVUPS      32(SI), Y11
-	VMULPS       Y8, Y11, Y12
+	VMOVUPS      32(SI), Y8
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y13
+	VBLENDVPS    Y13, Y12, Y11, Y11
+	VSUBPS       32(BX), Y11, Y11
+	VMULPS       Y11, Y8, Y12
 	VADDPS       Y12, Y4, Y4
-	VSUBPS       Y11, Y8, Y8
-	VMULPS       Y8, Y8, Y11
-	VADDPS       Y11, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y11, Y11
+	VMULPS       Y11, Y11, Y8
+	VADDPS       Y8, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y7, Y7
 	VPACKUSDW    Y10, Y9, Y9
 	VMULPS       64(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VCMPPS       $0x1e, 264(R8), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
+	VPERMPS      296(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
+	VPERMPS      328(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
+	VPERMPS      360(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      Y2, Y10, Y8
-	VPERMPS      Y1, Y10, Y11
-	VPSLLD       $0x1c, Y10, Y12
-	VBLENDVPS    Y12, Y11, Y8, Y8
-	VSUBPS       64(BX), Y8, Y8
-	VMOVUPS      64(SI), Y11
-	VMULPS       Y8, Y11, Y12
+	VMOVUPS      64(SI), Y8
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y13
+	VBLENDVPS    Y13, Y12, Y11, Y11
+	VSUBPS       64(BX), Y11, Y11
+	VMULPS       Y11, Y8, Y12
 	VADDPS       Y12, Y3, Y3
-	VSUBPS       Y11, Y8, Y8
-	VMULPS       Y8, Y8, Y11
-	VADDPS       Y11, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y11, Y11
+	VMULPS       Y11, Y11, Y8
+	VADDPS       Y8, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y7, Y7
 	VMULPS       96(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VCMPPS       $0x1e, 264(R8), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
+	VPERMPS      296(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
+	VPERMPS      328(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
+	VPERMPS      360(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      Y2, Y11, Y8
-	VPERMPS      Y1, Y11, Y12
-	VPSLLD       $0x1c, Y11, Y13
-	VBLENDVPS    Y13, Y12, Y8, Y8
-	VSUBPS       96(BX), Y8, Y8
-	VMOVUPS      96(SI), Y12
-	VMULPS       Y8, Y12, Y13
+	VMOVUPS      96(SI), Y8
+	VPERMPS      Y2, Y11, Y12
+	VPERMPS      Y1, Y11, Y13
+	VPSLLD       $0x1c, Y11, Y14
+	VBLENDVPS    Y14, Y13, Y12, Y12
+	VSUBPS       96(BX), Y12, Y12
+	VMULPS       Y12, Y8, Y13
 	VADDPS       Y13, Y4, Y4
-	VSUBPS       Y12, Y8, Y8
-	VMULPS       Y8, Y8, Y12
-	VADDPS       Y12, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y12, Y12
+	VMULPS       Y12, Y12, Y8
+	VADDPS       Y8, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y12, Y12
+	VPMAXUD      Y12, Y7, Y7
 	VPACKUSDW    Y11, Y10, Y10
 	VPACKUSWB    Y10, Y9, Y9
 	VMOVUPS      order<>+0(SB), Y8
 	VPERMD       Y9, Y8, Y9
-	VMOVDQU      392(R9), Y8
+	VMOVDQU      392(R8), Y8
 	VPSHUFB      Y9, Y8, Y9
 	VPMADDUBSW   pair<>+0(SB), Y9, Y9
 	VMULPS       128(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
+	VCMPPS       $0x1e, 264(R8), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
+	VPERMPS      296(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
+	VPERMPS      328(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
+	VPERMPS      360(R8), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      Y2, Y10, Y8
-	VPERMPS      Y1, Y10, Y11
-	VPSLLD       $0x1c, Y10, Y12
-	VBLENDVPS    Y12, Y11, Y8, Y8
-	VSUBPS       128(BX), Y8, Y8
-	VMOVUPS      128(SI), Y11
-	VMULPS       Y8, Y11, Y12
+	VMOVUPS      128(SI), Y8
+	VPERMPS      Y2, Y10, Y11
+	VPERMPS      Y1, Y10, Y12
+	VPSLLD       $0x1c, Y10, Y13
+	VBLENDVPS    Y13, Y12, Y11, Y11
+	VSUBPS       128(BX), Y11, Y11
+	VMULPS       Y11, Y8, Y12
 	VADDPS       Y12, Y3, Y3
-	VSUBPS       Y11, Y8, Y8
-	VMULPS       Y8, Y8, Y11
-	VADDPS       Y11, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y11, Y11
+	VMULPS       Y11, Y11, Y8
+	VADDPS       Y8, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y7, Y7
 	VMULPS       160(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VCMPPS       $0x1e, 264(R8), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
+	VPERMPS      296(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
+	VPERMPS      328(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
+	VPERMPS      360(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      Y2, Y11, Y8
-	VPERMPS      Y1, Y11, Y12
-	VPSLLD       $0x1c, Y11, Y13
-	VBLENDVPS    Y13, Y12, Y8, Y8
-	VSUBPS       160(BX), Y8, Y8
-	VMOVUPS      160(SI), Y12
-	VMULPS       Y8, Y12, Y13
+	VMOVUPS      160(SI), Y8
+	VPERMPS      Y2, Y11, Y12
+	VPERMPS      Y1, Y11, Y13
+	VPSLLD       $0x1c, Y11, Y14
+	VBLENDVPS    Y14, Y13, Y12, Y12
+	VSUBPS       160(BX), Y12, Y12
+	VMULPS       Y12, Y8, Y13
 	VADDPS       Y13, Y4, Y4
-	VSUBPS       Y12, Y8, Y8
-	VMULPS       Y8, Y8, Y12
-	VADDPS       Y12, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y12, Y12
+	VMULPS       Y12, Y12, Y8
+	VADDPS       Y8, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y12, Y12
+	VPMAXUD      Y12, Y7, Y7
 	VPACKUSDW    Y11, Y10, Y10
 	VMULPS       192(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
+	VCMPPS       $0x1e, 264(R8), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
+	VPERMPS      296(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
+	VPERMPS      328(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
+	VPERMPS      360(R8), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      Y2, Y11, Y8
-	VPERMPS      Y1, Y11, Y12
-	VPSLLD       $0x1c, Y11, Y13
-	VBLENDVPS    Y13, Y12, Y8, Y8
-	VSUBPS       192(BX), Y8, Y8
-	VMOVUPS      192(SI), Y12
-	VMULPS       Y8, Y12, Y13
+	VMOVUPS      192(SI), Y8
+	VPERMPS      Y2, Y11, Y12
+	VPERMPS      Y1, Y11, Y13
+	VPSLLD       $0x1c, Y11, Y14
+	VBLENDVPS    Y14, Y13, Y12, Y12
+	VSUBPS       192(BX), Y12, Y12
+	VMULPS       Y12, Y8, Y13
 	VADDPS       Y13, Y3, Y3
-	VSUBPS       Y12, Y8, Y8
-	VMULPS       Y8, Y8, Y12
-	VADDPS       Y12, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y12, Y12
+	VMULPS       Y12, Y12, Y8
+	VADDPS       Y8, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y12, Y12
+	VPMAXUD      Y12, Y7, Y7
 	VMULPS       224(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y12
+	VCMPPS       $0x1e, 264(R8), Y8, Y12
 	VPSRLD       $0x1f, Y12, Y12
-	VPERMPS      296(R9), Y12, Y13
+	VPERMPS      296(R8), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
-	VPERMPS      328(R9), Y12, Y13
+	VPERMPS      328(R8), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
-	VPERMPS      360(R9), Y12, Y13
+	VPERMPS      360(R8), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
-	VPERMPS      Y2, Y12, Y8
-	VPERMPS      Y1, Y12, Y13
-	VPSLLD       $0x1c, Y12, Y14
-	VBLENDVPS    Y14, Y13, Y8, Y8
-	VSUBPS       224(BX), Y8, Y8
-	VMOVUPS      224(SI), Y13
-	VMULPS       Y8, Y13, Y14
+	VMOVUPS      224(SI), Y8
+	VPERMPS      Y2, Y12, Y13
+	VPERMPS      Y1, Y12, Y14
+	VPSLLD       $0x1c, Y12, Y15
+	VBLENDVPS    Y15, Y14, Y13, Y13
+	VSUBPS       224(BX), Y13, Y13
+	VMULPS       Y13, Y8, Y14
 	VADDPS       Y14, Y4, Y4
-	VSUBPS       Y13, Y8, Y8
-	VMULPS       Y8, Y8, Y13
-	VADDPS       Y13, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y8, Y8
-	VPMAXUD      Y8, Y7, Y7
+	VSUBPS       Y8, Y13, Y13
+	VMULPS       Y13, Y13, Y8
+	VADDPS       Y8, Y6, Y6
+	VPAND        magnitude<>+0(SB), Y13, Y13
+	VPMAXUD      Y13, Y7, Y7
 	VPACKUSDW    Y12, Y11, Y11
 	VPACKUSWB    Y11, Y10, Y10
 	VMOVUPS      order<>+0(SB), Y8
 	VPERMD       Y10, Y8, Y10
-	VMOVDQU      392(R9), Y8
+	VMOVDQU      392(R8), Y8
 	VPSHUFB      Y10, Y8, Y10
 	VPMADDUBSW   pair<>+0(SB), Y10, Y10
 	VPACKUSWB    Y10, Y9, Y9
@@ -4413,21 +4415,257 @@ chunk:
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0xb1, X0, X1
 	VADDPS       X1, X0, X0
-	VMOVSS       X0, 12(R10)
+	VMOVSS       X0, 12(R9)
 	VPERMILPS    $0x4e, X0, X0
-	VMOVSS       X0, 16(R10)
+	VMOVSS       X0, 16(R9)
 	VEXTRACTI128 $0x01, Y7, X0
 	VPMAXUD      X0, X7, X7
 	VPSHUFD      $0x4e, X7, X0
 	VPMAXUD      X0, X7, X7
 	VPSHUFD      $0xb1, X7, X0
 	VPMAXUD      X0, X7, X7
-	VMOVD        X7, 20(R10)
-	MOVL         R13, 28(R10)
+	VMOVD        X7, 20(R9)
+	MOVL         R13, 28(R9)
 	ADDQ         $0x04, DI
-	ADDQ         $0x04, R8
-	ADDQ         $0x38, R10
+	ADDQ         R10, R9
 	DECQ         R11
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func drift4AVX2(drifts *float32, step int, w *float32, d *float32, codes *byte, absmax *float32, scales *float32, table *[16]float32, blocks int, chunks int)
+// Requires: AVX, AVX2
+TEXT ·drift4AVX2(SB), NOSPLIT, $0-80
+	MOVQ    drifts+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    d+24(FP), DX
+	MOVQ    codes+32(FP), BX
+	MOVQ    absmax+40(FP), SI
+	MOVQ    scales+48(FP), DI
+	VMOVUPS nibbles<>+0(SB), Y0
+	MOVQ    table+56(FP), R8
+	VMOVUPS (R8), Y1
+	VMOVUPS 32(R8), Y2
+	MOVQ    step+8(FP), R8
+	MOVQ    blocks+64(FP), R9
+	MOVQ    chunks+72(FP), R10
+
+block:
+	VBROADCASTSS (SI), Y3
+	VBROADCASTSS (DI), Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
+	VPXOR        Y11, Y11, Y11
+	MOVQ         R10, R11
+
+chunk:
+	VPBROADCASTD (BX), Y12
+	VPSRLVD      Y0, Y12, Y12
+	VPERMPS      Y1, Y12, Y13
+	VPERMPS      Y2, Y12, Y14
+	VPSLLD       $0x1c, Y12, Y12
+	VBLENDVPS    Y12, Y14, Y13, Y13
+	VMOVUPS      (DX), Y12
+	VMULPS       Y13, Y12, Y14
+	VADDPS       Y14, Y5, Y5
+	VMULPS       Y3, Y13, Y14
+	VSUBPS       (CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       Y14, Y7, Y7
+	VMULPS       Y4, Y13, Y14
+	VSUBPS       (CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VPAND        magnitude<>+0(SB), Y14, Y14
+	VPMAXUD      Y14, Y11, Y11
+	VMULPS       Y13, Y13, Y12
+	VADDPS       Y12, Y9, Y9
+	VPBROADCASTD 4(BX), Y12
+	VPSRLVD      Y0, Y12, Y12
+	VPERMPS      Y1, Y12, Y13
+	VPERMPS      Y2, Y12, Y14
+	VPSLLD       $0x1c, Y12, Y12
+	VBLENDVPS    Y12, Y14, Y13, Y13
+	VMOVUPS      32(DX), Y12
+	VMULPS       Y13, Y12, Y14
+	VADDPS       Y14, Y6, Y6
+	VMULPS       Y3, Y13, Y14
+	VSUBPS       32(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       Y14, Y8, Y8
+	VMULPS       Y4, Y13, Y14
+	VSUBPS       32(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VPAND        magnitude<>+0(SB), Y14, Y14
+	VPMAXUD      Y14, Y11, Y11
+	VMULPS       Y13, Y13, Y12
+	VADDPS       Y12, Y10, Y10
+	VPBROADCASTD 8(BX), Y12
+	VPSRLVD      Y0, Y12, Y12
+	VPERMPS      Y1, Y12, Y13
+	VPERMPS      Y2, Y12, Y14
+	VPSLLD       $0x1c, Y12, Y12
+	VBLENDVPS    Y12, Y14, Y13, Y13
+	VMOVUPS      64(DX), Y12
+	VMULPS       Y13, Y12, Y14
+	VADDPS       Y14, Y5, Y5
+	VMULPS       Y3, Y13, Y14
+	VSUBPS       64(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       Y14, Y7, Y7
+	VMULPS       Y4, Y13, Y14
+	VSUBPS       64(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VPAND        magnitude<>+0(SB), Y14, Y14
+	VPMAXUD      Y14, Y11, Y11
+	VMULPS       Y13, Y13, Y12
+	VADDPS       Y12, Y9, Y9
+	VPBROADCASTD 12(BX), Y12
+	VPSRLVD      Y0, Y12, Y12
+	VPERMPS      Y1, Y12, Y13
+	VPERMPS      Y2, Y12, Y14
+	VPSLLD       $0x1c, Y12, Y12
+	VBLENDVPS    Y12, Y14, Y13, Y13
+	VMOVUPS      96(DX), Y12
+	VMULPS       Y13, Y12, Y14
+	VADDPS       Y14, Y6, Y6
+	VMULPS       Y3, Y13, Y14
+	VSUBPS       96(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       Y14, Y8, Y8
+	VMULPS       Y4, Y13, Y14
+	VSUBPS       96(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VPAND        magnitude<>+0(SB), Y14, Y14
+	VPMAXUD      Y14, Y11, Y11
+	VMULPS       Y13, Y13, Y12
+	VADDPS       Y12, Y10, Y10
+	VPBROADCASTD 16(BX), Y12
+	VPSRLVD      Y0, Y12, Y12
+	VPERMPS      Y1, Y12, Y13
+	VPERMPS      Y2, Y12, Y14
+	VPSLLD       $0x1c, Y12, Y12
+	VBLENDVPS    Y12, Y14, Y13, Y13
+	VMOVUPS      128(DX), Y12
+	VMULPS       Y13, Y12, Y14
+	VADDPS       Y14, Y5, Y5
+	VMULPS       Y3, Y13, Y14
+	VSUBPS       128(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       Y14, Y7, Y7
+	VMULPS       Y4, Y13, Y14
+	VSUBPS       128(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VPAND        magnitude<>+0(SB), Y14, Y14
+	VPMAXUD      Y14, Y11, Y11
+	VMULPS       Y13, Y13, Y12
+	VADDPS       Y12, Y9, Y9
+	VPBROADCASTD 20(BX), Y12
+	VPSRLVD      Y0, Y12, Y12
+	VPERMPS      Y1, Y12, Y13
+	VPERMPS      Y2, Y12, Y14
+	VPSLLD       $0x1c, Y12, Y12
+	VBLENDVPS    Y12, Y14, Y13, Y13
+	VMOVUPS      160(DX), Y12
+	VMULPS       Y13, Y12, Y14
+	VADDPS       Y14, Y6, Y6
+	VMULPS       Y3, Y13, Y14
+	VSUBPS       160(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       Y14, Y8, Y8
+	VMULPS       Y4, Y13, Y14
+	VSUBPS       160(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VPAND        magnitude<>+0(SB), Y14, Y14
+	VPMAXUD      Y14, Y11, Y11
+	VMULPS       Y13, Y13, Y12
+	VADDPS       Y12, Y10, Y10
+	VPBROADCASTD 24(BX), Y12
+	VPSRLVD      Y0, Y12, Y12
+	VPERMPS      Y1, Y12, Y13
+	VPERMPS      Y2, Y12, Y14
+	VPSLLD       $0x1c, Y12, Y12
+	VBLENDVPS    Y12, Y14, Y13, Y13
+	VMOVUPS      192(DX), Y12
+	VMULPS       Y13, Y12, Y14
+	VADDPS       Y14, Y5, Y5
+	VMULPS       Y3, Y13, Y14
+	VSUBPS       192(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       Y14, Y7, Y7
+	VMULPS       Y4, Y13, Y14
+	VSUBPS       192(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VPAND        magnitude<>+0(SB), Y14, Y14
+	VPMAXUD      Y14, Y11, Y11
+	VMULPS       Y13, Y13, Y12
+	VADDPS       Y12, Y9, Y9
+	VPBROADCASTD 28(BX), Y12
+	VPSRLVD      Y0, Y12, Y12
+	VPERMPS      Y1, Y12, Y13
+	VPERMPS      Y2, Y12, Y14
+	VPSLLD       $0x1c, Y12, Y12
+	VBLENDVPS    Y12, Y14, Y13, Y13
+	VMOVUPS      224(DX), Y12
+	VMULPS       Y13, Y12, Y14
+	VADDPS       Y14, Y6, Y6
+	VMULPS       Y3, Y13, Y14
+	VSUBPS       224(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VMULPS       Y14, Y13, Y14
+	VADDPS       Y14, Y8, Y8
+	VMULPS       Y4, Y13, Y14
+	VSUBPS       224(CX), Y14, Y14
+	VSUBPS       Y12, Y14, Y14
+	VPAND        magnitude<>+0(SB), Y14, Y14
+	VPMAXUD      Y14, Y11, Y11
+	VMULPS       Y13, Y13, Y12
+	VADDPS       Y12, Y10, Y10
+	ADDQ         $0x20, BX
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	DECQ         R11
+	JNZ          chunk
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X3
+	VADDPS       X3, X5, X5
+	VADDPS       Y8, Y7, Y7
+	VEXTRACTF128 $0x01, Y7, X3
+	VADDPS       X3, X7, X7
+	VADDPS       Y10, Y9, Y9
+	VEXTRACTF128 $0x01, Y9, X3
+	VADDPS       X3, X9, X9
+	VUNPCKLPD    X7, X5, X3
+	VUNPCKHPD    X7, X5, X4
+	VADDPS       X4, X3, X3
+	VUNPCKLPD    X9, X9, X4
+	VUNPCKHPD    X9, X9, X5
+	VADDPS       X5, X4, X4
+	VSHUFPS      $0x88, X4, X3, X5
+	VSHUFPS      $0xdd, X4, X3, X3
+	VADDPS       X3, X5, X5
+	VMOVUPS      X5, (AX)
+	VEXTRACTI128 $0x01, Y11, X3
+	VPMAXUD      X3, X11, X11
+	VPSHUFD      $0x4e, X11, X3
+	VPMAXUD      X3, X11, X11
+	VPSHUFD      $0xb1, X11, X3
+	VPMAXUD      X3, X11, X11
+	VMOVD        X11, 12(AX)
+	ADDQ         $0x04, SI
+	ADDQ         $0x04, DI
+	ADDQ         R8, AX
+	DECQ         R9
 	JNZ          block
 	VZEROUPPER
 	RET
@@ -6129,9 +6367,9 @@ block:
 	VZEROUPPER
 	RET
 
-// func target4F32AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// func target4F32AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
-TEXT ·target4F32AVX512(SB), NOSPLIT, $0-80
+TEXT ·target4F32AVX512(SB), NOSPLIT, $0-88
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
@@ -6142,8 +6380,9 @@ TEXT ·target4F32AVX512(SB), NOSPLIT, $0-80
 	VMOVUPS halves<>+0(SB), Z0
 	VMOVUPS spread<>+0(SB), Z1
 	MOVQ    table+40(FP), R9
-	MOVQ    blocks+64(FP), R10
-	MOVQ    chunks+72(FP), R11
+	MOVQ    step+64(FP), R10
+	MOVQ    blocks+72(FP), R11
+	MOVQ    chunks+80(FP), R12
 
 block:
 	VBROADCASTSS (SI), Z2
@@ -6152,7 +6391,7 @@ block:
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
 	VPXORD       Z6, Z6, Z6
-	MOVQ         R11, R12
+	MOVQ         R12, R13
 
 chunk:
 	VPBROADCASTQ  (BX), Z7
@@ -6219,7 +6458,7 @@ chunk:
 	ADDQ          $0x00000100, AX
 	ADDQ          $0x00000100, CX
 	ADDQ          $0x00000100, DX
-	DECQ          R12
+	DECQ          R13
 	JNZ           chunk
 	VEXTRACTF64X4 $0x01, Z3, Y2
 	VADDPS        Y2, Y3, Y3
@@ -6254,15 +6493,15 @@ chunk:
 	VMOVD         X6, (DI)
 	ADDQ          $0x04, SI
 	ADDQ          $0x04, DI
-	ADDQ          $0x38, R8
-	DECQ          R10
+	ADDQ          R10, R8
+	DECQ          R11
 	JNZ           block
 	VZEROUPPER
 	RET
 
-// func target4F16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// func target4F16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
-TEXT ·target4F16AVX512(SB), NOSPLIT, $0-80
+TEXT ·target4F16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
@@ -6273,8 +6512,9 @@ TEXT ·target4F16AVX512(SB), NOSPLIT, $0-80
 	VMOVUPS halves<>+0(SB), Z0
 	VMOVUPS spread<>+0(SB), Z1
 	MOVQ    table+40(FP), R9
-	MOVQ    blocks+64(FP), R10
-	MOVQ    chunks+72(FP), R11
+	MOVQ    step+64(FP), R10
+	MOVQ    blocks+72(FP), R11
+	MOVQ    chunks+80(FP), R12
 
 block:
 	VBROADCASTSS (SI), Z2
@@ -6285,7 +6525,7 @@ block:
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
 	VPXORD       Z6, Z6, Z6
-	MOVQ         R11, R12
+	MOVQ         R12, R13
 
 chunk:
 	VPBROADCASTQ  (BX), Z7
@@ -6352,7 +6592,7 @@ chunk:
 	ADDQ          $0x00000100, AX
 	ADDQ          $0x00000100, CX
 	ADDQ          $0x00000100, DX
-	DECQ          R12
+	DECQ          R13
 	JNZ           chunk
 	VEXTRACTF64X4 $0x01, Z3, Y2
 	VADDPS        Y2, Y3, Y3
@@ -6387,15 +6627,15 @@ chunk:
 	VMOVD         X6, (DI)
 	ADDQ          $0x04, SI
 	ADDQ          $0x04, DI
-	ADDQ          $0x38, R8
-	DECQ          R10
+	ADDQ          R10, R8
+	DECQ          R11
 	JNZ           block
 	VZEROUPPER
 	RET
 
-// func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)
+// func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
-TEXT ·target4BF16AVX512(SB), NOSPLIT, $0-80
+TEXT ·target4BF16AVX512(SB), NOSPLIT, $0-88
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
@@ -6406,8 +6646,9 @@ TEXT ·target4BF16AVX512(SB), NOSPLIT, $0-80
 	VMOVUPS halves<>+0(SB), Z0
 	VMOVUPS spread<>+0(SB), Z1
 	MOVQ    table+40(FP), R9
-	MOVQ    blocks+64(FP), R10
-	MOVQ    chunks+72(FP), R11
+	MOVQ    step+64(FP), R10
+	MOVQ    blocks+72(FP), R11
+	MOVQ    chunks+80(FP), R12
 
 block:
 	VBROADCASTSS (SI), Z2
@@ -6421,7 +6662,7 @@ block:
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
 	VPXORD       Z6, Z6, Z6
-	MOVQ         R11, R12
+	MOVQ         R12, R13
 
 chunk:
 	VPBROADCASTQ  (BX), Z7
@@ -6488,7 +6729,7 @@ chunk:
 	ADDQ          $0x00000100, AX
 	ADDQ          $0x00000100, CX
 	ADDQ          $0x00000100, DX
-	DECQ          R12
+	DECQ          R13
 	JNZ           chunk
 	VEXTRACTF64X4 $0x01, Z3, Y2
 	VADDPS        Y2, Y3, Y3
@@ -6523,13 +6764,13 @@ chunk:
 	VMOVD         X6, (DI)
 	ADDQ          $0x04, SI
 	ADDQ          $0x04, DI
-	ADDQ          $0x38, R8
-	DECQ          R10
+	ADDQ          R10, R8
+	DECQ          R11
 	JNZ           block
 	VZEROUPPER
 	RET
 
-// func codeNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+// func codeNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
 TEXT ·codeNF4AVX512(SB), NOSPLIT, $0-88
 	MOVQ    codes+0(FP), AX
@@ -6538,16 +6779,16 @@ TEXT ·codeNF4AVX512(SB), NOSPLIT, $0-88
 	MOVQ    w+24(FP), BX
 	MOVQ    d+32(FP), SI
 	MOVQ    absmax+40(FP), DI
-	MOVQ    scales+48(FP), R8
-	MOVQ    tables+56(FP), R9
+	MOVQ    tables+48(FP), R8
 	VMOVUPS cells<>+0(SB), Z0
 	VMOVUPS middle<>+0(SB), Z1
 	VMOVUPS one<>+0(SB), Z2
-	VMOVUPS (R9), Z3
-	VMOVUPS 128(R9), Z4
-	VMOVUPS 64(R9), Z5
-	VMOVUPS 192(R9), Z6
-	MOVQ    sums+64(FP), R10
+	VMOVUPS (R8), Z3
+	VMOVUPS 128(R8), Z4
+	VMOVUPS 64(R8), Z5
+	VMOVUPS 192(R8), Z6
+	MOVQ    sums+56(FP), R9
+	MOVQ    step+64(FP), R10
 	MOVQ    blocks+72(FP), R11
 	MOVQ    chunks+80(FP), R12
 
@@ -6557,8 +6798,8 @@ block:
 	VMOVSS       unit<>+0(SB), X8
 	VDIVSS       X7, X8, X7
 	VBROADCASTSS X7, Z7
-	VBROADCASTSS (R8), Z8
-	VMULPS       424(R9), Z8, Z8
+	VBROADCASTSS (DI), Z8
+	VMULPS       424(R8), Z8, Z8
 	VPXORD       Z9, Z9, Z9
 	VPXORD       Z10, Z10, Z10
 	VPXORD       Z11, Z11, Z11
@@ -6574,15 +6815,15 @@ chunk:
 	VPERMI2D      Z6, Z4, Z13
 	VCMPPS        $0x1e, Z14, Z12, K1
 	VPADDD        Z2, Z13, K1, Z13
-	VPERMPS       Z8, Z13, Z12
-	VSUBPS        (BX), Z12, Z12
-	VMOVUPS       (SI), Z14
-	VMULPS        Z12, Z14, Z15
+	VMOVUPS       (SI), Z12
+	VPERMPS       Z8, Z13, Z14
+	VSUBPS        (BX), Z14, Z14
+	VMULPS        Z14, Z12, Z15
 	VADDPS        Z15, Z9, Z9
-	VSUBPS        Z14, Z12, Z12
-	VMULPS        Z12, Z12, Z14
-	VADDPS        Z14, Z10, Z10
-	VRANGEPS      $0x0b, Z12, Z11, Z11
+	VSUBPS        Z12, Z14, Z14
+	VMULPS        Z14, Z14, Z12
+	VADDPS        Z12, Z10, Z10
+	VRANGEPS      $0x0b, Z14, Z11, Z11
 	VMULPS        64(DX), Z7, Z12
 	VMOVAPS       Z12, Z14
 	VFMADD213PS   Z1, Z0, Z14
@@ -6591,15 +6832,15 @@ chunk:
 	VPERMI2D      Z6, Z4, Z14
 	VCMPPS        $0x1e, Z15, Z12, K1
 	VPADDD        Z2, Z14, K1, Z14
-	VPERMPS       Z8, Z14, Z12
-	VSUBPS        64(BX), Z12, Z12
-	VMOVUPS       64(SI), Z15
-	VMULPS        Z12, Z15, Z16
+	VMOVUPS       64(SI), Z12
+	VPERMPS       Z8, Z14, Z15
+	VSUBPS        64(BX), Z15, Z15
+	VMULPS        Z15, Z12, Z16
 	VADDPS        Z16, Z9, Z9
-	VSUBPS        Z15, Z12, Z12
-	VMULPS        Z12, Z12, Z15
-	VADDPS        Z15, Z10, Z10
-	VRANGEPS      $0x0b, Z12, Z11, Z11
+	VSUBPS        Z12, Z15, Z15
+	VMULPS        Z15, Z15, Z12
+	VADDPS        Z12, Z10, Z10
+	VRANGEPS      $0x0b, Z15, Z11, Z11
 	VPACKUSDW     Z14, Z13, Z13
 	VMULPS        128(DX), Z7, Z12
 	VMOVAPS       Z12, Z14
@@ -6609,15 +6850,15 @@ chunk:
 	VPERMI2D      Z6, Z4, Z14
 	VCMPPS        $0x1e, Z15, Z12, K1
 	VPADDD        Z2, Z14, K1, Z14
-	VPERMPS       Z8, Z14, Z12
-	VSUBPS        128(BX), Z12, Z12
-	VMOVUPS       128(SI), Z15
-	VMULPS        Z12, Z15, Z16
+	VMOVUPS       128(SI), Z12
+	VPERMPS       Z8, Z14, Z15
+	VSUBPS        128(BX), Z15, Z15
+	VMULPS        Z15, Z12, Z16
 	VADDPS        Z16, Z9, Z9
-	VSUBPS        Z15, Z12, Z12
-	VMULPS        Z12, Z12, Z15
-	VADDPS        Z15, Z10, Z10
-	VRANGEPS      $0x0b, Z12, Z11, Z11
+	VSUBPS        Z12, Z15, Z15
+	VMULPS        Z15, Z15, Z12
+	VADDPS        Z12, Z10, Z10
+	VRANGEPS      $0x0b, Z15, Z11, Z11
 	VMULPS        192(DX), Z7, Z12
 	VMOVAPS       Z12, Z15
 	VFMADD213PS   Z1, Z0, Z15
@@ -6626,15 +6867,15 @@ chunk:
 	VPERMI2D      Z6, Z4, Z15
 	VCMPPS        $0x1e, Z16, Z12, K1
 	VPADDD        Z2, Z15, K1, Z15
-	VPERMPS       Z8, Z15, Z12
-	VSUBPS        192(BX), Z12, Z12
-	VMOVUPS       192(SI), Z16
-	VMULPS        Z12, Z16, Z17
+	VMOVUPS       192(SI), Z12
+	VPERMPS       Z8, Z15, Z16
+	VSUBPS        192(BX), Z16, Z16
+	VMULPS        Z16, Z12, Z17
 	VADDPS        Z17, Z9, Z9
-	VSUBPS        Z16, Z12, Z12
-	VMULPS        Z12, Z12, Z16
-	VADDPS        Z16, Z10, Z10
-	VRANGEPS      $0x0b, Z12, Z11, Z11
+	VSUBPS        Z12, Z16, Z16
+	VMULPS        Z16, Z16, Z12
+	VADDPS        Z12, Z10, Z10
+	VRANGEPS      $0x0b, Z16, Z11, Z11
 	VPACKUSDW     Z15, Z14, Z14
 	VPACKUSWB     Z14, Z13, Z13
 	VMOVUPS       order4<>+0(SB), Z12
@@ -6672,9 +6913,9 @@ chunk:
 	VADDPS        X8, X7, X7
 	VPERMILPS     $0xb1, X7, X8
 	VADDPS        X8, X7, X7
-	VMOVSS        X7, 12(R10)
+	VMOVSS        X7, 12(R9)
 	VPERMILPS     $0x4e, X7, X7
-	VMOVSS        X7, 16(R10)
+	VMOVSS        X7, 16(R9)
 	VEXTRACTI64X4 $0x01, Z11, Y7
 	VPMAXUD       Y7, Y11, Y11
 	VEXTRACTI32X4 $0x01, Y11, X7
@@ -6683,17 +6924,16 @@ chunk:
 	VPMAXUD       X7, X11, X11
 	VPSHUFD       $0xb1, X11, X7
 	VPMAXUD       X7, X11, X11
-	VMOVD         X11, 20(R10)
-	MOVL          R13, 28(R10)
+	VMOVD         X11, 20(R9)
+	MOVL          R13, 28(R9)
 	ADDQ          $0x04, DI
-	ADDQ          $0x04, R8
-	ADDQ          $0x38, R10
+	ADDQ          R10, R9
 	DECQ          R11
 	JNZ           block
 	VZEROUPPER
 	RET
 
-// func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, scales *float32, tables *float32, sums *float32, blocks int, chunks int)
+// func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
 TEXT ·codeFP4AVX512(SB), NOSPLIT, $0-88
 	MOVQ         codes+0(FP), AX
@@ -6702,18 +6942,18 @@ TEXT ·codeFP4AVX512(SB), NOSPLIT, $0-88
 	MOVQ         w+24(FP), BX
 	MOVQ         d+32(FP), SI
 	MOVQ         absmax+40(FP), DI
-	MOVQ         scales+48(FP), R8
-	MOVQ         tables+56(FP), R9
+	MOVQ         tables+48(FP), R8
 	VMOVUPS      cells<>+0(SB), Z0
 	VMOVUPS      middle<>+0(SB), Z1
 	VMOVUPS      one<>+0(SB), Z2
-	VMOVUPS      (R9), Z3
-	VMOVUPS      128(R9), Z4
-	VMOVUPS      64(R9), Z5
-	VMOVUPS      192(R9), Z6
-	VBROADCASTSS 256(R9), Z7
-	VBROADCASTSS 260(R9), Z8
-	MOVQ         sums+64(FP), R10
+	VMOVUPS      (R8), Z3
+	VMOVUPS      128(R8), Z4
+	VMOVUPS      64(R8), Z5
+	VMOVUPS      192(R8), Z6
+	VBROADCASTSS 256(R8), Z7
+	VBROADCASTSS 260(R8), Z8
+	MOVQ         sums+56(FP), R9
+	MOVQ         step+64(FP), R10
 	MOVQ         blocks+72(FP), R11
 	MOVQ         chunks+80(FP), R12
 
@@ -6723,8 +6963,8 @@ block:
 	VMOVSS       unit<>+0(SB), X10
 	VDIVSS       X9, X10, X9
 	VBROADCASTSS X9, Z9
-	VBROADCASTSS (R8), Z10
-	VMULPS       424(R9), Z10, Z10
+	VBROADCASTSS (DI), Z10
+	VMULPS       424(R8), Z10, Z10
 	VPXORD       Z11, Z11, Z11
 	VPXORD       Z12, Z12, Z12
 	VPXORD       Z13, Z13, Z13
@@ -6744,15 +6984,15 @@ chunk:
 	VPADDD          Z2, Z15, K1, Z15
 	VCMPPS          $0x1e, Z8, Z14, K1
 	VPADDD          Z2, Z15, K1, Z15
-	VPERMPS         Z10, Z15, Z14
-	VSUBPS          (BX), Z14, Z14
-	VMOVUPS         (SI), Z16
-	VMULPS          Z14, Z16, Z17
+	VMOVUPS         (SI), Z14
+	VPERMPS         Z10, Z15, Z16
+	VSUBPS          (BX), Z16, Z16
+	VMULPS          Z16, Z14, Z17
 	VADDPS          Z17, Z11, Z11
-	VSUBPS          Z16, Z14, Z14
-	VMULPS          Z14, Z14, Z16
-	VADDPS          Z16, Z12, Z12
-	VRANGEPS        $0x0b, Z14, Z13, Z13
+	VSUBPS          Z14, Z16, Z16
+	VMULPS          Z16, Z16, Z14
+	VADDPS          Z14, Z12, Z12
+	VRANGEPS        $0x0b, Z16, Z13, Z13
 	VMULPS          64(DX), Z9, Z14
 	VMOVAPS         Z14, Z16
 	VFMADD213PS     Z1, Z0, Z16
@@ -6765,15 +7005,15 @@ chunk:
 	VPADDD          Z2, Z16, K1, Z16
 	VCMPPS          $0x1e, Z8, Z14, K1
 	VPADDD          Z2, Z16, K1, Z16
-	VPERMPS         Z10, Z16, Z14
-	VSUBPS          64(BX), Z14, Z14
-	VMOVUPS         64(SI), Z17
-	VMULPS          Z14, Z17, Z18
+	VMOVUPS         64(SI), Z14
+	VPERMPS         Z10, Z16, Z17
+	VSUBPS          64(BX), Z17, Z17
+	VMULPS          Z17, Z14, Z18
 	VADDPS          Z18, Z11, Z11
-	VSUBPS          Z17, Z14, Z14
-	VMULPS          Z14, Z14, Z17
-	VADDPS          Z17, Z12, Z12
-	VRANGEPS        $0x0b, Z14, Z13, Z13
+	VSUBPS          Z14, Z17, Z17
+	VMULPS          Z17, Z17, Z14
+	VADDPS          Z14, Z12, Z12
+	VRANGEPS        $0x0b, Z17, Z13, Z13
 	VPACKUSDW       Z16, Z15, Z15
 	VMULPS          128(DX), Z9, Z14
 	VMOVAPS         Z14, Z16
@@ -6787,15 +7027,15 @@ chunk:
 	VPADDD          Z2, Z16, K1, Z16
 	VCMPPS          $0x1e, Z8, Z14, K1
 	VPADDD          Z2, Z16, K1, Z16
-	VPERMPS         Z10, Z16, Z14
-	VSUBPS          128(BX), Z14, Z14
-	VMOVUPS         128(SI), Z17
-	VMULPS          Z14, Z17, Z18
+	VMOVUPS         128(SI), Z14
+	VPERMPS         Z10, Z16, Z17
+	VSUBPS          128(BX), Z17, Z17
+	VMULPS          Z17, Z14, Z18
 	VADDPS          Z18, Z11, Z11
-	VSUBPS          Z17, Z14, Z14
-	VMULPS          Z14, Z14, Z17
-	VADDPS          Z17, Z12, Z12
-	VRANGEPS        $0x0b, Z14, Z13, Z13
+	VSUBPS          Z14, Z17, Z17
+	VMULPS          Z17, Z17, Z14
+	VADDPS          Z14, Z12, Z12
+	VRANGEPS        $0x0b, Z17, Z13, Z13
 	VMULPS          192(DX), Z9, Z14
 	VMOVAPS         Z14, Z17
 	VFMADD213PS     Z1, Z0, Z17
@@ -6808,20 +7048,20 @@ chunk:
 	VPADDD          Z2, Z17, K1, Z17
 	VCMPPS          $0x1e, Z8, Z14, K1
 	VPADDD          Z2, Z17, K1, Z17
-	VPERMPS         Z10, Z17, Z14
-	VSUBPS          192(BX), Z14, Z14
-	VMOVUPS         192(SI), Z18
-	VMULPS          Z14, Z18, Z19
+	VMOVUPS         192(SI), Z14
+	VPERMPS         Z10, Z17, Z18
+	VSUBPS          192(BX), Z18, Z18
+	VMULPS          Z18, Z14, Z19
 	VADDPS          Z19, Z11, Z11
-	VSUBPS          Z18, Z14, Z14
-	VMULPS          Z14, Z14, Z18
-	VADDPS          Z18, Z12, Z12
-	VRANGEPS        $0x0b, Z14, Z13, Z13
+	VSUBPS          Z14, Z18, Z18
+	VMULPS          Z18, Z18, Z14
+	VADDPS          Z14, Z12, Z12
+	VRANGEPS        $0x0b, Z18, Z13, Z13
 	VPACKUSDW       Z17, Z16, Z16
 	VPACKUSWB       Z16, Z15, Z15
 	VMOVUPS         order4<>+0(SB), Z14
 	VPERMD          Z15, Z14, Z15
-	VBROADCASTI32X4 392(R9), Z14
+	VBROADCASTI32X4 392(R8), Z14
 	VPSHUFB         Z15, Z14, Z15
 	VMOVUPS         pair<>+0(SB), Z14
 	VPMADDUBSW      Z14, Z15, Z15
@@ -6856,9 +7096,9 @@ chunk:
 	VADDPS          X10, X9, X9
 	VPERMILPS       $0xb1, X9, X10
 	VADDPS          X10, X9, X9
-	VMOVSS          X9, 12(R10)
+	VMOVSS          X9, 12(R9)
 	VPERMILPS       $0x4e, X9, X9
-	VMOVSS          X9, 16(R10)
+	VMOVSS          X9, 16(R9)
 	VEXTRACTI64X4   $0x01, Z13, Y9
 	VPMAXUD         Y9, Y13, Y13
 	VEXTRACTI32X4   $0x01, Y13, X9
@@ -6867,12 +7107,610 @@ chunk:
 	VPMAXUD         X9, X13, X13
 	VPSHUFD         $0xb1, X13, X9
 	VPMAXUD         X9, X13, X13
-	VMOVD           X13, 20(R10)
-	MOVL            R13, 28(R10)
+	VMOVD           X13, 20(R9)
+	MOVL            R13, 28(R9)
 	ADDQ            $0x04, DI
-	ADDQ            $0x04, R8
-	ADDQ            $0x38, R10
+	ADDQ            R10, R9
 	DECQ            R11
+	JNZ             block
+	VZEROUPPER
+	RET
+
+// func drift4AVX512(drifts *float32, step int, w *float32, d *float32, codes *byte, absmax *float32, scales *float32, table *[16]float32, blocks int, chunks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
+TEXT ·drift4AVX512(SB), NOSPLIT, $0-80
+	MOVQ    drifts+0(FP), AX
+	MOVQ    w+16(FP), CX
+	MOVQ    d+24(FP), DX
+	MOVQ    codes+32(FP), BX
+	MOVQ    absmax+40(FP), SI
+	MOVQ    scales+48(FP), DI
+	VMOVUPS halves<>+0(SB), Z0
+	VMOVUPS spread<>+0(SB), Z1
+	MOVQ    table+56(FP), R8
+	VMOVUPS (R8), Z2
+	MOVQ    step+8(FP), R8
+	MOVQ    blocks+64(FP), R9
+	MOVQ    chunks+72(FP), R10
+
+block:
+	VBROADCASTSS (SI), Z3
+	VBROADCASTSS (DI), Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	MOVQ         R10, R11
+
+chunk:
+	VPBROADCASTQ  (BX), Z9
+	VPSHUFB       Z1, Z9, Z9
+	VPSRLVD       Z0, Z9, Z9
+	VPERMPS       Z2, Z9, Z9
+	VMOVUPS       (DX), Z10
+	VMULPS        Z9, Z10, Z11
+	VADDPS        Z11, Z5, Z5
+	VMULPS        Z3, Z9, Z11
+	VSUBPS        (CX), Z11, Z11
+	VSUBPS        Z10, Z11, Z11
+	VMULPS        Z11, Z9, Z11
+	VADDPS        Z11, Z6, Z6
+	VMULPS        Z4, Z9, Z11
+	VSUBPS        (CX), Z11, Z11
+	VSUBPS        Z10, Z11, Z11
+	VRANGEPS      $0x0b, Z11, Z8, Z8
+	VMULPS        Z9, Z9, Z9
+	VADDPS        Z9, Z7, Z7
+	VPBROADCASTQ  8(BX), Z9
+	VPSHUFB       Z1, Z9, Z9
+	VPSRLVD       Z0, Z9, Z9
+	VPERMPS       Z2, Z9, Z9
+	VMOVUPS       64(DX), Z10
+	VMULPS        Z9, Z10, Z11
+	VADDPS        Z11, Z5, Z5
+	VMULPS        Z3, Z9, Z11
+	VSUBPS        64(CX), Z11, Z11
+	VSUBPS        Z10, Z11, Z11
+	VMULPS        Z11, Z9, Z11
+	VADDPS        Z11, Z6, Z6
+	VMULPS        Z4, Z9, Z11
+	VSUBPS        64(CX), Z11, Z11
+	VSUBPS        Z10, Z11, Z11
+	VRANGEPS      $0x0b, Z11, Z8, Z8
+	VMULPS        Z9, Z9, Z9
+	VADDPS        Z9, Z7, Z7
+	VPBROADCASTQ  16(BX), Z9
+	VPSHUFB       Z1, Z9, Z9
+	VPSRLVD       Z0, Z9, Z9
+	VPERMPS       Z2, Z9, Z9
+	VMOVUPS       128(DX), Z10
+	VMULPS        Z9, Z10, Z11
+	VADDPS        Z11, Z5, Z5
+	VMULPS        Z3, Z9, Z11
+	VSUBPS        128(CX), Z11, Z11
+	VSUBPS        Z10, Z11, Z11
+	VMULPS        Z11, Z9, Z11
+	VADDPS        Z11, Z6, Z6
+	VMULPS        Z4, Z9, Z11
+	VSUBPS        128(CX), Z11, Z11
+	VSUBPS        Z10, Z11, Z11
+	VRANGEPS      $0x0b, Z11, Z8, Z8
+	VMULPS        Z9, Z9, Z9
+	VADDPS        Z9, Z7, Z7
+	VPBROADCASTQ  24(BX), Z9
+	VPSHUFB       Z1, Z9, Z9
+	VPSRLVD       Z0, Z9, Z9
+	VPERMPS       Z2, Z9, Z9
+	VMOVUPS       192(DX), Z10
+	VMULPS        Z9, Z10, Z11
+	VADDPS        Z11, Z5, Z5
+	VMULPS        Z3, Z9, Z11
+	VSUBPS        192(CX), Z11, Z11
+	VSUBPS        Z10, Z11, Z11
+	VMULPS        Z11, Z9, Z11
+	VADDPS        Z11, Z6, Z6
+	VMULPS        Z4, Z9, Z11
+	VSUBPS        192(CX), Z11, Z11
+	VSUBPS        Z10, Z11, Z11
+	VRANGEPS      $0x0b, Z11, Z8, Z8
+	VMULPS        Z9, Z9, Z9
+	VADDPS        Z9, Z7, Z7
+	ADDQ          $0x20, BX
+	ADDQ          $0x00000100, CX
+	ADDQ          $0x00000100, DX
+	DECQ          R11
+	JNZ           chunk
+	VEXTRACTF64X4 $0x01, Z5, Y3
+	VADDPS        Y3, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X3
+	VADDPS        X3, X5, X5
+	VEXTRACTF64X4 $0x01, Z6, Y3
+	VADDPS        Y3, Y6, Y6
+	VEXTRACTF32X4 $0x01, Y6, X3
+	VADDPS        X3, X6, X6
+	VEXTRACTF64X4 $0x01, Z7, Y3
+	VADDPS        Y3, Y7, Y7
+	VEXTRACTF32X4 $0x01, Y7, X3
+	VADDPS        X3, X7, X7
+	VUNPCKLPD     X6, X5, X3
+	VUNPCKHPD     X6, X5, X4
+	VADDPS        X4, X3, X3
+	VUNPCKLPD     X7, X7, X4
+	VUNPCKHPD     X7, X7, X9
+	VADDPS        X9, X4, X4
+	VSHUFPS       $0x88, X4, X3, X9
+	VSHUFPS       $0xdd, X4, X3, X3
+	VADDPS        X3, X9, X9
+	VMOVUPS       X9, (AX)
+	VEXTRACTI64X4 $0x01, Z8, Y3
+	VPMAXUD       Y3, Y8, Y8
+	VEXTRACTI32X4 $0x01, Y8, X3
+	VPMAXUD       X3, X8, X8
+	VPSHUFD       $0x4e, X8, X3
+	VPMAXUD       X3, X8, X8
+	VPSHUFD       $0xb1, X8, X3
+	VPMAXUD       X3, X8, X8
+	VMOVD         X8, 12(AX)
+	ADDQ          $0x04, SI
+	ADDQ          $0x04, DI
+	ADDQ          R8, AX
+	DECQ          R9
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func codeDriftNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
+TEXT ·codeDriftNF4AVX512(SB), NOSPLIT, $0-96
+	MOVQ    drifts+64(FP), AX
+	MOVQ    codes+0(FP), CX
+	MOVQ    old+8(FP), DX
+	MOVQ    t+16(FP), BX
+	MOVQ    w+24(FP), SI
+	MOVQ    d+32(FP), DI
+	MOVQ    absmax+40(FP), R8
+	MOVQ    tables+48(FP), R9
+	VMOVUPS cells<>+0(SB), Z0
+	VMOVUPS middle<>+0(SB), Z1
+	VMOVUPS one<>+0(SB), Z2
+	VMOVUPS (R9), Z3
+	VMOVUPS 128(R9), Z4
+	VMOVUPS 64(R9), Z5
+	VMOVUPS 192(R9), Z6
+	MOVQ    sums+56(FP), R10
+	MOVQ    step+72(FP), R11
+	MOVQ    blocks+80(FP), R12
+	MOVQ    chunks+88(FP), R13
+	VMOVUPS 424(R9), Z7
+
+block:
+	VMOVSS       least<>+0(SB), X8
+	VMAXSS       (R8), X8, X8
+	VMOVSS       unit<>+0(SB), X9
+	VDIVSS       X8, X9, X8
+	VBROADCASTSS X8, Z8
+	VBROADCASTSS (R8), Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	XORQ         R9, R9
+	MOVQ         R13, R14
+
+chunk:
+	VMULPS        (BX), Z8, Z16
+	VMOVAPS       Z16, Z17
+	VFMADD213PS   Z1, Z0, Z17
+	VMOVDQA32     Z17, Z18
+	VPERMI2PS     Z5, Z3, Z18
+	VPERMI2D      Z6, Z4, Z17
+	VCMPPS        $0x1e, Z18, Z16, K1
+	VPADDD        Z2, Z17, K1, Z17
+	VMOVUPS       (DI), Z16
+	VPERMPS       Z7, Z17, Z19
+	VMULPS        Z19, Z16, Z18
+	VADDPS        Z18, Z10, Z10
+	VMULPS        Z19, Z19, Z18
+	VADDPS        Z18, Z12, Z12
+	VMULPS        Z9, Z19, Z18
+	VSUBPS        (SI), Z18, Z18
+	VMULPS        Z18, Z16, Z20
+	VADDPS        Z20, Z13, Z13
+	VSUBPS        Z16, Z18, Z18
+	VMULPS        Z18, Z18, Z16
+	VADDPS        Z16, Z14, Z14
+	VMULPS        Z18, Z19, Z16
+	VADDPS        Z16, Z11, Z11
+	VRANGEPS      $0x0b, Z18, Z15, Z15
+	VMULPS        64(BX), Z8, Z16
+	VMOVAPS       Z16, Z18
+	VFMADD213PS   Z1, Z0, Z18
+	VMOVDQA32     Z18, Z19
+	VPERMI2PS     Z5, Z3, Z19
+	VPERMI2D      Z6, Z4, Z18
+	VCMPPS        $0x1e, Z19, Z16, K1
+	VPADDD        Z2, Z18, K1, Z18
+	VMOVUPS       64(DI), Z16
+	VPERMPS       Z7, Z18, Z20
+	VMULPS        Z20, Z16, Z19
+	VADDPS        Z19, Z10, Z10
+	VMULPS        Z20, Z20, Z19
+	VADDPS        Z19, Z12, Z12
+	VMULPS        Z9, Z20, Z19
+	VSUBPS        64(SI), Z19, Z19
+	VMULPS        Z19, Z16, Z21
+	VADDPS        Z21, Z13, Z13
+	VSUBPS        Z16, Z19, Z19
+	VMULPS        Z19, Z19, Z16
+	VADDPS        Z16, Z14, Z14
+	VMULPS        Z19, Z20, Z16
+	VADDPS        Z16, Z11, Z11
+	VRANGEPS      $0x0b, Z19, Z15, Z15
+	VPACKUSDW     Z18, Z17, Z17
+	VMULPS        128(BX), Z8, Z16
+	VMOVAPS       Z16, Z18
+	VFMADD213PS   Z1, Z0, Z18
+	VMOVDQA32     Z18, Z19
+	VPERMI2PS     Z5, Z3, Z19
+	VPERMI2D      Z6, Z4, Z18
+	VCMPPS        $0x1e, Z19, Z16, K1
+	VPADDD        Z2, Z18, K1, Z18
+	VMOVUPS       128(DI), Z16
+	VPERMPS       Z7, Z18, Z20
+	VMULPS        Z20, Z16, Z19
+	VADDPS        Z19, Z10, Z10
+	VMULPS        Z20, Z20, Z19
+	VADDPS        Z19, Z12, Z12
+	VMULPS        Z9, Z20, Z19
+	VSUBPS        128(SI), Z19, Z19
+	VMULPS        Z19, Z16, Z21
+	VADDPS        Z21, Z13, Z13
+	VSUBPS        Z16, Z19, Z19
+	VMULPS        Z19, Z19, Z16
+	VADDPS        Z16, Z14, Z14
+	VMULPS        Z19, Z20, Z16
+	VADDPS        Z16, Z11, Z11
+	VRANGEPS      $0x0b, Z19, Z15, Z15
+	VMULPS        192(BX), Z8, Z16
+	VMOVAPS       Z16, Z19
+	VFMADD213PS   Z1, Z0, Z19
+	VMOVDQA32     Z19, Z20
+	VPERMI2PS     Z5, Z3, Z20
+	VPERMI2D      Z6, Z4, Z19
+	VCMPPS        $0x1e, Z20, Z16, K1
+	VPADDD        Z2, Z19, K1, Z19
+	VMOVUPS       192(DI), Z16
+	VPERMPS       Z7, Z19, Z21
+	VMULPS        Z21, Z16, Z20
+	VADDPS        Z20, Z10, Z10
+	VMULPS        Z21, Z21, Z20
+	VADDPS        Z20, Z12, Z12
+	VMULPS        Z9, Z21, Z20
+	VSUBPS        192(SI), Z20, Z20
+	VMULPS        Z20, Z16, Z22
+	VADDPS        Z22, Z13, Z13
+	VSUBPS        Z16, Z20, Z20
+	VMULPS        Z20, Z20, Z16
+	VADDPS        Z16, Z14, Z14
+	VMULPS        Z20, Z21, Z16
+	VADDPS        Z16, Z11, Z11
+	VRANGEPS      $0x0b, Z20, Z15, Z15
+	VPACKUSDW     Z19, Z18, Z18
+	VPACKUSWB     Z18, Z17, Z17
+	VMOVUPS       order4<>+0(SB), Z16
+	VPERMD        Z17, Z16, Z17
+	VMOVUPS       pair<>+0(SB), Z16
+	VPMADDUBSW    Z16, Z17, Z17
+	VPMOVWB       Z17, Y17
+	VMOVUPS       Y17, (CX)
+	VPXORD        (DX), Y17, Y17
+	VPTESTMB      low<>+0(SB), Y17, K1
+	KMOVD         K1, R15
+	POPCNTL       R15, R15
+	ADDQ          R15, R9
+	VPTESTMB      high<>+0(SB), Y17, K1
+	KMOVD         K1, R15
+	POPCNTL       R15, R15
+	ADDQ          R15, R9
+	ADDQ          $0x20, CX
+	ADDQ          $0x20, DX
+	ADDQ          $0x00000100, BX
+	ADDQ          $0x00000100, SI
+	ADDQ          $0x00000100, DI
+	DECQ          R14
+	JNZ           chunk
+	VEXTRACTF64X4 $0x01, Z13, Y8
+	VADDPS        Y8, Y13, Y13
+	VEXTRACTF32X4 $0x01, Y13, X8
+	VADDPS        X8, X13, X13
+	VEXTRACTF64X4 $0x01, Z14, Y8
+	VADDPS        Y8, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X8
+	VADDPS        X8, X14, X14
+	VUNPCKLPD     X14, X13, X8
+	VUNPCKHPD     X14, X13, X9
+	VADDPS        X9, X8, X8
+	VPERMILPS     $0xb1, X8, X9
+	VADDPS        X9, X8, X8
+	VMOVSS        X8, 12(R10)
+	VPERMILPS     $0x4e, X8, X8
+	VMOVSS        X8, 16(R10)
+	VEXTRACTI64X4 $0x01, Z15, Y8
+	VPMAXUD       Y8, Y15, Y15
+	VEXTRACTI32X4 $0x01, Y15, X8
+	VPMAXUD       X8, X15, X15
+	VPSHUFD       $0x4e, X15, X8
+	VPMAXUD       X8, X15, X15
+	VPSHUFD       $0xb1, X15, X8
+	VPMAXUD       X8, X15, X15
+	VMOVD         X15, 20(R10)
+	MOVL          R9, 28(R10)
+	VEXTRACTF64X4 $0x01, Z10, Y8
+	VADDPS        Y8, Y10, Y10
+	VEXTRACTF32X4 $0x01, Y10, X8
+	VADDPS        X8, X10, X10
+	VEXTRACTF64X4 $0x01, Z11, Y8
+	VADDPS        Y8, Y11, Y11
+	VEXTRACTF32X4 $0x01, Y11, X8
+	VADDPS        X8, X11, X11
+	VEXTRACTF64X4 $0x01, Z12, Y8
+	VADDPS        Y8, Y12, Y12
+	VEXTRACTF32X4 $0x01, Y12, X8
+	VADDPS        X8, X12, X12
+	VUNPCKLPD     X11, X10, X8
+	VUNPCKHPD     X11, X10, X9
+	VADDPS        X9, X8, X8
+	VUNPCKLPD     X12, X12, X9
+	VUNPCKHPD     X12, X12, X16
+	VADDPS        X16, X9, X9
+	VSHUFPS       $0x88, X9, X8, X16
+	VSHUFPS       $0xdd, X9, X8, X8
+	VADDPS        X8, X16, X16
+	VMOVUPS       X16, (AX)
+	ADDQ          R11, AX
+	ADDQ          $0x04, R8
+	ADDQ          R11, R10
+	DECQ          R12
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func codeDriftFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
+TEXT ·codeDriftFP4AVX512(SB), NOSPLIT, $8-96
+	MOVQ         drifts+64(FP), AX
+	MOVQ         codes+0(FP), CX
+	MOVQ         old+8(FP), DX
+	MOVQ         t+16(FP), BX
+	MOVQ         w+24(FP), SI
+	MOVQ         d+32(FP), DI
+	MOVQ         absmax+40(FP), R8
+	MOVQ         tables+48(FP), R9
+	VMOVUPS      cells<>+0(SB), Z0
+	VMOVUPS      middle<>+0(SB), Z1
+	VMOVUPS      one<>+0(SB), Z2
+	VMOVUPS      (R9), Z3
+	VMOVUPS      128(R9), Z4
+	VMOVUPS      64(R9), Z5
+	VMOVUPS      192(R9), Z6
+	VBROADCASTSS 256(R9), Z7
+	VBROADCASTSS 260(R9), Z8
+	MOVQ         sums+56(FP), R10
+	MOVQ         step+72(FP), R11
+	MOVQ         blocks+80(FP), R12
+	MOVQ         chunks+88(FP), R13
+	VMOVUPS      424(R9), Z9
+
+block:
+	VMOVSS       least<>+0(SB), X10
+	VMAXSS       (R8), X10, X10
+	VMOVSS       unit<>+0(SB), X11
+	VDIVSS       X10, X11, X10
+	VBROADCASTSS X10, Z10
+	VBROADCASTSS (R8), Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	VPXORD       Z16, Z16, Z16
+	VPXORD       Z17, Z17, Z17
+	XORQ         R14, R14
+	MOVQ         R13, R15
+
+chunk:
+	VMULPS          (BX), Z10, Z18
+	VMOVAPS         Z18, Z19
+	VFMADD213PS     Z1, Z0, Z19
+	VMOVDQA32       Z19, Z20
+	VPERMI2PS       Z5, Z3, Z20
+	VPERMI2D        Z6, Z4, Z19
+	VCMPPS          $0x1e, Z20, Z18, K1
+	VPADDD          Z2, Z19, K1, Z19
+	VCMPPS          $0x1e, Z7, Z18, K1
+	VPADDD          Z2, Z19, K1, Z19
+	VCMPPS          $0x1e, Z8, Z18, K1
+	VPADDD          Z2, Z19, K1, Z19
+	VMOVUPS         (DI), Z18
+	VPERMPS         Z9, Z19, Z21
+	VMULPS          Z21, Z18, Z20
+	VADDPS          Z20, Z12, Z12
+	VMULPS          Z21, Z21, Z20
+	VADDPS          Z20, Z14, Z14
+	VMULPS          Z11, Z21, Z20
+	VSUBPS          (SI), Z20, Z20
+	VMULPS          Z20, Z18, Z22
+	VADDPS          Z22, Z15, Z15
+	VSUBPS          Z18, Z20, Z20
+	VMULPS          Z20, Z20, Z18
+	VADDPS          Z18, Z16, Z16
+	VMULPS          Z20, Z21, Z18
+	VADDPS          Z18, Z13, Z13
+	VRANGEPS        $0x0b, Z20, Z17, Z17
+	VMULPS          64(BX), Z10, Z18
+	VMOVAPS         Z18, Z20
+	VFMADD213PS     Z1, Z0, Z20
+	VMOVDQA32       Z20, Z21
+	VPERMI2PS       Z5, Z3, Z21
+	VPERMI2D        Z6, Z4, Z20
+	VCMPPS          $0x1e, Z21, Z18, K1
+	VPADDD          Z2, Z20, K1, Z20
+	VCMPPS          $0x1e, Z7, Z18, K1
+	VPADDD          Z2, Z20, K1, Z20
+	VCMPPS          $0x1e, Z8, Z18, K1
+	VPADDD          Z2, Z20, K1, Z20
+	VMOVUPS         64(DI), Z18
+	VPERMPS         Z9, Z20, Z22
+	VMULPS          Z22, Z18, Z21
+	VADDPS          Z21, Z12, Z12
+	VMULPS          Z22, Z22, Z21
+	VADDPS          Z21, Z14, Z14
+	VMULPS          Z11, Z22, Z21
+	VSUBPS          64(SI), Z21, Z21
+	VMULPS          Z21, Z18, Z23
+	VADDPS          Z23, Z15, Z15
+	VSUBPS          Z18, Z21, Z21
+	VMULPS          Z21, Z21, Z18
+	VADDPS          Z18, Z16, Z16
+	VMULPS          Z21, Z22, Z18
+	VADDPS          Z18, Z13, Z13
+	VRANGEPS        $0x0b, Z21, Z17, Z17
+	VPACKUSDW       Z20, Z19, Z19
+	VMULPS          128(BX), Z10, Z18
+	VMOVAPS         Z18, Z20
+	VFMADD213PS     Z1, Z0, Z20
+	VMOVDQA32       Z20, Z21
+	VPERMI2PS       Z5, Z3, Z21
+	VPERMI2D        Z6, Z4, Z20
+	VCMPPS          $0x1e, Z21, Z18, K1
+	VPADDD          Z2, Z20, K1, Z20
+	VCMPPS          $0x1e, Z7, Z18, K1
+	VPADDD          Z2, Z20, K1, Z20
+	VCMPPS          $0x1e, Z8, Z18, K1
+	VPADDD          Z2, Z20, K1, Z20
+	VMOVUPS         128(DI), Z18
+	VPERMPS         Z9, Z20, Z22
+	VMULPS          Z22, Z18, Z21
+	VADDPS          Z21, Z12, Z12
+	VMULPS          Z22, Z22, Z21
+	VADDPS          Z21, Z14, Z14
+	VMULPS          Z11, Z22, Z21
+	VSUBPS          128(SI), Z21, Z21
+	VMULPS          Z21, Z18, Z23
+	VADDPS          Z23, Z15, Z15
+	VSUBPS          Z18, Z21, Z21
+	VMULPS          Z21, Z21, Z18
+	VADDPS          Z18, Z16, Z16
+	VMULPS          Z21, Z22, Z18
+	VADDPS          Z18, Z13, Z13
+	VRANGEPS        $0x0b, Z21, Z17, Z17
+	VMULPS          192(BX), Z10, Z18
+	VMOVAPS         Z18, Z21
+	VFMADD213PS     Z1, Z0, Z21
+	VMOVDQA32       Z21, Z22
+	VPERMI2PS       Z5, Z3, Z22
+	VPERMI2D        Z6, Z4, Z21
+	VCMPPS          $0x1e, Z22, Z18, K1
+	VPADDD          Z2, Z21, K1, Z21
+	VCMPPS          $0x1e, Z7, Z18, K1
+	VPADDD          Z2, Z21, K1, Z21
+	VCMPPS          $0x1e, Z8, Z18, K1
+	VPADDD          Z2, Z21, K1, Z21
+	VMOVUPS         192(DI), Z18
+	VPERMPS         Z9, Z21, Z23
+	VMULPS          Z23, Z18, Z22
+	VADDPS          Z22, Z12, Z12
+	VMULPS          Z23, Z23, Z22
+	VADDPS          Z22, Z14, Z14
+	VMULPS          Z11, Z23, Z22
+	VSUBPS          192(SI), Z22, Z22
+	VMULPS          Z22, Z18, Z24
+	VADDPS          Z24, Z15, Z15
+	VSUBPS          Z18, Z22, Z22
+	VMULPS          Z22, Z22, Z18
+	VADDPS          Z18, Z16, Z16
+	VMULPS          Z22, Z23, Z18
+	VADDPS          Z18, Z13, Z13
+	VRANGEPS        $0x0b, Z22, Z17, Z17
+	VPACKUSDW       Z21, Z20, Z20
+	VPACKUSWB       Z20, Z19, Z19
+	VMOVUPS         order4<>+0(SB), Z18
+	VPERMD          Z19, Z18, Z19
+	VBROADCASTI32X4 392(R9), Z18
+	VPSHUFB         Z19, Z18, Z19
+	VMOVUPS         pair<>+0(SB), Z18
+	VPMADDUBSW      Z18, Z19, Z19
+	VPMOVWB         Z19, Y19
+	VMOVUPS         Y19, (CX)
+	VPXORD          (DX), Y19, Y19
+	VPTESTMB        low<>+0(SB), Y19, K1
+	KMOVD           K1, BP
+	POPCNTL         BP, BP
+	ADDQ            BP, R14
+	VPTESTMB        high<>+0(SB), Y19, K1
+	KMOVD           K1, BP
+	POPCNTL         BP, BP
+	ADDQ            BP, R14
+	ADDQ            $0x20, CX
+	ADDQ            $0x20, DX
+	ADDQ            $0x00000100, BX
+	ADDQ            $0x00000100, SI
+	ADDQ            $0x00000100, DI
+	DECQ            R15
+	JNZ             chunk
+	VEXTRACTF64X4   $0x01, Z15, Y10
+	VADDPS          Y10, Y15, Y15
+	VEXTRACTF32X4   $0x01, Y15, X10
+	VADDPS          X10, X15, X15
+	VEXTRACTF64X4   $0x01, Z16, Y10
+	VADDPS          Y10, Y16, Y16
+	VEXTRACTF32X4   $0x01, Y16, X10
+	VADDPS          X10, X16, X16
+	VUNPCKLPD       X16, X15, X10
+	VUNPCKHPD       X16, X15, X11
+	VADDPS          X11, X10, X10
+	VPERMILPS       $0xb1, X10, X11
+	VADDPS          X11, X10, X10
+	VMOVSS          X10, 12(R10)
+	VPERMILPS       $0x4e, X10, X10
+	VMOVSS          X10, 16(R10)
+	VEXTRACTI64X4   $0x01, Z17, Y10
+	VPMAXUD         Y10, Y17, Y17
+	VEXTRACTI32X4   $0x01, Y17, X10
+	VPMAXUD         X10, X17, X17
+	VPSHUFD         $0x4e, X17, X10
+	VPMAXUD         X10, X17, X17
+	VPSHUFD         $0xb1, X17, X10
+	VPMAXUD         X10, X17, X17
+	VMOVD           X17, 20(R10)
+	MOVL            R14, 28(R10)
+	VEXTRACTF64X4   $0x01, Z12, Y10
+	VADDPS          Y10, Y12, Y12
+	VEXTRACTF32X4   $0x01, Y12, X10
+	VADDPS          X10, X12, X12
+	VEXTRACTF64X4   $0x01, Z13, Y10
+	VADDPS          Y10, Y13, Y13
+	VEXTRACTF32X4   $0x01, Y13, X10
+	VADDPS          X10, X13, X13
+	VEXTRACTF64X4   $0x01, Z14, Y10
+	VADDPS          Y10, Y14, Y14
+	VEXTRACTF32X4   $0x01, Y14, X10
+	VADDPS          X10, X14, X14
+	VUNPCKLPD       X13, X12, X10
+	VUNPCKHPD       X13, X12, X11
+	VADDPS          X11, X10, X10
+	VUNPCKLPD       X14, X14, X11
+	VUNPCKHPD       X14, X14, X18
+	VADDPS          X18, X11, X11
+	VSHUFPS         $0x88, X11, X10, X18
+	VSHUFPS         $0xdd, X11, X10, X10
+	VADDPS          X10, X18, X18
+	VMOVUPS         X18, (AX)
+	ADDQ            R11, AX
+	ADDQ            $0x04, R8
+	ADDQ            R11, R10
+	DECQ            R12
 	JNZ             block
 	VZEROUPPER
 	RET

@@ -6,7 +6,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets of package quant's BlockSum.
+// Offsets of package quant's BlockSum and Pending.
 const (
 	sumWW    = 0 // then DD and TT
 	sumRD    = 12
@@ -14,6 +14,10 @@ const (
 	sumMaxE  = 20
 	sumCodes = 28
 )
+
+// driftMaxE is the offset within package quant's drift, which begins with VD, EV
+// and VV.
+const driftMaxE = 12
 
 // lane16 are the 16 partial sums of a figure.
 type lane16 []reg.VecVirtual
@@ -38,13 +42,13 @@ func (u unit) addProduct(l lane16, i int, a, b operand.Op) {
 // before the new absmax is.
 func (u unit) target4(to rounding) {
 	u.text("target4"+string(to),
-		"t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, blocks int, chunks int)",
+		"t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)",
 		"decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest\n"+
 			"magnitudes of t, and WW, DD and TT. absmax must be finite.")
 	t, w, d, codes := load("t"), load("w"), load("d"), load("codes")
 	absmax, next, dst := load("absmax"), load("next"), load("sums")
 	dec, points := u.newDecoder(), load("table")
-	blocks, chunks := load("blocks"), load("chunks")
+	step, blocks, chunks := load("step"), load("blocks"), load("chunks")
 	loop("block", blocks, func() {
 		values := u.newTable(points, 0, at(absmax, 0), to)
 		ww, dd, tt, largest := u.newLanes(), u.newLanes(), u.newLanes(), u.vec()
@@ -69,13 +73,12 @@ func (u unit) target4(to rounding) {
 				ADDQ(operand.U32(4*chunk), p)
 			}
 		})
-		a, b, c := u.foldTo4(ww), u.foldTo4(dd), u.foldTo4(tt)
-		VMOVUPS(u.foldPairs(u.foldPair(a, b), u.foldPair(c, c)), at(dst, sumWW))
+		u.storeThree(ww, dd, tt, dst) // RD is still to come
 		u.foldMax(largest)
 		VMOVD(largest.AsX(), at(next, 0))
 		ADDQ(operand.U8(4), absmax)
 		ADDQ(operand.U8(4), next)
-		ADDQ(operand.U8(blockSum), dst)
+		ADDQ(step, dst)
 	})
 	end()
 }
@@ -109,17 +112,44 @@ func (u unit) round32(to rounding, v reg.VecVirtual) {
 // code4 is the second half: codes and what they leave of the delta.
 func (u unit) code4(format string) {
 	u.text("code"+format,
-		"codes, old *byte, t, w, d, absmax, scales *float32, tables *float32, sums *float32, blocks int, chunks int)",
+		"codes, old *byte, t, w, d, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)",
 		"codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets\n"+
-			"RD, EE, MaxE and Codes of the results, decoded by scales.")
+			"RD, EE, MaxE and Codes of the results, whose sums are step bytes apart.")
+	u.codes(format, nil)
+}
+
+// codeDrift4 is code4 and, for the same scales, drift4. AVX2 has too few registers
+// for it.
+func (u unit) codeDrift4(format string) {
+	u.text("codeDrift"+format,
+		"codes, old *byte, t, w, d, absmax *float32, tables *float32, sums, drifts *float32, step int, blocks int, chunks int)",
+		"does what code"+format+" does and sets VD, EV and VV.")
+	u.codes(format, load("drifts"))
+}
+
+func (u unit) codes(format string, drifts reg.Register) {
 	codes, old := load("codes"), load("old")
 	t, w, d := load("t"), load("w"), load("d")
-	absmax, scales := load("absmax"), load("scales")
+	absmax := load("absmax")
 	c := u.newCoder(load("tables"), format)
-	dst, blocks, chunks := load("sums"), load("blocks"), load("chunks")
+	dst, step := load("sums"), load("step")
+	blocks, chunks := load("blocks"), load("chunks")
+	points := table(u.vecs(16 / u.lanes))
+	if drifts != nil {
+		for i, v := range points {
+			VMOVUPS(at(c.p, values+i*u.bytes()), v)
+		}
+	}
 	loop("block", blocks, func() {
-		inverse := u.inverse(at(absmax, 0))
-		results := u.newTable(c.p, values, at(scales, 0), toF32)
+		inverse, scale := u.inverse(at(absmax, 0)), u.vec()
+		var results table
+		var vd, ev, vv lane16
+		if drifts == nil {
+			results = u.newTable(c.p, values, at(absmax, 0), toF32)
+		} else {
+			VBROADCASTSS(at(absmax, 0), scale)
+			vd, ev, vv = u.newLanes(), u.newLanes(), u.newLanes()
+		}
 		rd, ee, largest := u.newLanes(), u.newLanes(), u.vec()
 		u.zero(largest)
 		changed, n := GP64(), GP64()
@@ -131,13 +161,24 @@ func (u unit) code4(format string) {
 				VMULPS(at(t, i*u.bytes()), inverse, x)
 				return x
 			}, func(i int, rank reg.VecVirtual) {
-				v := u.lookUp(results, rank)
-				VSUBPS(at(w, i*u.bytes()), v, v)
 				x := u.vec()
 				VMOVUPS(at(d, i*u.bytes()), x)
+				var v, point reg.VecVirtual
+				if drifts == nil {
+					v = u.lookUp(results, rank)
+				} else {
+					v, point = u.vec(), u.lookUp(points, rank)
+					u.addProduct(vd, i, point, x)
+					u.addProduct(vv, i, point, point)
+					VMULPS(scale, point, v)
+				}
+				VSUBPS(at(w, i*u.bytes()), v, v)
 				u.addProduct(rd, i, v, x)
 				VSUBPS(x, v, v)
 				u.addProduct(ee, i, v, v)
+				if drifts != nil {
+					u.addProduct(ev, i, v, point)
+				}
 				u.maxMagnitude(v, largest)
 			})
 			VMOVUPS(packed, at(codes, 0))
@@ -158,9 +199,70 @@ func (u unit) code4(format string) {
 		u.foldMax(largest)
 		VMOVD(largest.AsX(), at(dst, sumMaxE))
 		MOVL(changed.As32(), at(dst, sumCodes))
+		if drifts != nil {
+			u.storeThree(vd, ev, vv, drifts)
+			ADDQ(step, drifts)
+		}
+		ADDQ(operand.U8(4), absmax)
+		ADDQ(step, dst)
+	})
+	end()
+}
+
+// storeThree folds three sums and stores them at dst, and the last again behind
+// them.
+func (u unit) storeThree(a, b, c lane16, dst reg.Register) {
+	x, y, z := u.foldTo4(a), u.foldTo4(b), u.foldTo4(c)
+	VMOVUPS(u.foldPairs(u.foldPair(x, y), u.foldPair(z, z)), at(dst, 0))
+}
+
+// drift4 sums what a scale that moves adds to the figures.
+func (u unit) drift4() {
+	u.text("drift4",
+		"drifts *float32, step int, w, d *float32, codes *byte, absmax, scales *float32, table *[16]float32, blocks int, chunks int)",
+		"sets VD, EV, VV and MaxE of blocks of 64*chunks codes with scales absmax that\n"+
+			"become scales, both of them finite.")
+	dst, w, d, codes := load("drifts"), load("w"), load("d"), load("codes")
+	absmax, scales := load("absmax"), load("scales")
+	dec, points := u.newDecoder(), load("table")
+	values := table(u.vecs(16 / u.lanes))
+	for i, v := range values {
+		VMOVUPS(at(points, i*u.bytes()), v)
+	}
+	step, blocks, chunks := load("step"), load("blocks"), load("chunks")
+	loop("block", blocks, func() {
+		before, after := u.vec(), u.vec()
+		VBROADCASTSS(at(absmax, 0), before)
+		VBROADCASTSS(at(scales, 0), after)
+		vd, ev, vv, largest := u.newLanes(), u.newLanes(), u.newLanes(), u.vec()
+		u.zero(largest)
+		n := GP64()
+		MOVQ(chunks, n)
+		loop("chunk", n, func() {
+			for i := range chunk / u.lanes {
+				v, x, e := dec.decode(values, at(codes, i*u.lanes/2)), u.vec(), u.vec()
+				VMOVUPS(at(d, i*u.bytes()), x)
+				u.addProduct(vd, i, v, x)
+				VMULPS(before, v, e)
+				VSUBPS(at(w, i*u.bytes()), e, e)
+				VSUBPS(x, e, e)
+				u.addProduct(ev, i, e, v)
+				VMULPS(after, v, e)
+				VSUBPS(at(w, i*u.bytes()), e, e)
+				VSUBPS(x, e, e)
+				u.maxMagnitude(e, largest)
+				u.addProduct(vv, i, v, v)
+			}
+			ADDQ(operand.U8(chunk/2), codes)
+			ADDQ(operand.U32(4*chunk), w)
+			ADDQ(operand.U32(4*chunk), d)
+		})
+		u.storeThree(vd, ev, vv, dst)
+		u.foldMax(largest)
+		VMOVD(largest.AsX(), at(dst, driftMaxE))
 		ADDQ(operand.U8(4), absmax)
 		ADDQ(operand.U8(4), scales)
-		ADDQ(operand.U8(blockSum), dst)
+		ADDQ(step, dst)
 	})
 	end()
 }

@@ -1,0 +1,128 @@
+package merge
+
+import (
+	"math"
+
+	"mergescope/quant"
+)
+
+// once reports whether a weight with nested scales may be merged in one pass:
+// codes and what the figures follow from at first, the figures when the scales
+// are known.
+func (s *subject) once() bool {
+	return s.plain() != nil && s.profile == quant.CPU && s.cols%s.spec.Blocksize == 0
+}
+
+// mergePending merges the panel and fills dst, one a block. It reports false if
+// the panel must be computed again when the scales are known.
+func (s *subject) mergePending(w *work, r0 int, dst []quant.Pending) bool {
+	l := s.plain()
+	w.p.OutDtype = s.dtype()
+	return w.p.MergePending(dst, l.b[r0*l.a.Rank:(r0+w.p.Rows)*l.a.Rank], l.a, l.scale)
+}
+
+// settle fills the sums of rows [r0, r0+n), which were merged before their scales
+// were known.
+func (f *flight) settle(w *work, r0, n int) error {
+	s, p := f.sub, &w.p
+	s.place(w, r0, n)
+	lo, hi := s.scaleRange(r0, n)
+	old, scales, pending := s.absmax[lo:hi], s.scales[0][lo:hi], f.pending[lo:hi]
+	for _, v := range scales {
+		if !isFinite(v) {
+			if err := s.read(w, r0, n); err != nil {
+				return err
+			}
+			s.process(w, r0)
+			return nil
+		}
+	}
+	p.Sums = resize(p.Sums, len(scales))
+	quant.Settle(p.Sums, pending, s.spec.Blocksize, old, f.raw[lo:hi], scales)
+	w.lap(stageKernels, 0)
+	return f.findLargest(w, r0, scales)
+}
+
+// findLargest replaces bounds of the largest error by its value in so many
+// blocks that the largest of each cell, or of the weight if there are no cells,
+// is right. What is left of the bounds is below it.
+func (f *flight) findLargest(w *work, r0 int, scales []float32) error {
+	p := &w.p
+	cells, cellOf := 1, func(int) int { return 0 }
+	floor := math.Float32frombits(f.largest.Load())
+	if h := f.result.heat; h != nil {
+		floor = 0
+		first := h.rowOf(r0)
+		cells = (h.rowOf(r0+p.Rows-1) - first + 1) * h.cols
+		perRow := p.Cols / p.Spec.Blocksize
+		cellOf = func(b int) int { return (h.rowOf(r0+b/perRow)-first)*h.cols + h.colOf(b%perRow) }
+	}
+	top := make([]int, cells) // 1 + block of the largest bound
+	for b := range p.Sums {
+		if t := &top[cellOf(b)]; *t == 0 || p.Sums[b].MaxE > p.Sums[*t-1].MaxE {
+			*t = b + 1
+		}
+	}
+	x := exact{f: f, w: w, r0: r0, scales: scales}
+	found := make([]float32, cells)
+	for c, t := range top {
+		found[c] = floor
+		if t > 0 {
+			if err := x.raise(&found[c], t-1); err != nil {
+				return err
+			}
+		}
+	}
+	for b := range p.Sums {
+		c := cellOf(b)
+		if b == top[c]-1 {
+			continue
+		}
+		if err := x.raise(&found[c], b); err != nil {
+			return err
+		}
+	}
+	if f.result.heat == nil {
+		f.raiseLargest(found[0])
+	}
+	w.lap(stageKernels, 0)
+	return nil
+}
+
+// exact computes single blocks of a panel, whose codes it reads when the first is
+// asked for.
+type exact struct {
+	f      *flight
+	w      *work
+	r0     int
+	scales []float32
+}
+
+// raise finds the largest error of block b if it may exceed found, which is then
+// the larger of both.
+func (x *exact) raise(found *float32, b int) error {
+	p, s := &x.w.p, x.f.sub
+	if !(p.Sums[b].MaxE > *found) {
+		return nil
+	}
+	if p.Codes == nil {
+		if err := s.read(x.w, x.r0, p.Rows); err != nil {
+			return err
+		}
+		p.OutDtype = s.dtype()
+	}
+	l := s.plain()
+	p.Sums[b].MaxE = p.LargestError(b, l.b[x.r0*l.a.Rank:(x.r0+p.Rows)*l.a.Rank], l.a, l.scale, x.scales[b])
+	*found = max(*found, p.Sums[b].MaxE)
+	return nil
+}
+
+// raiseLargest notes an error; none is negative, so that bits compare as values.
+func (f *flight) raiseLargest(e float32) {
+	for bits := math.Float32bits(e); ; {
+		old := f.largest.Load()
+		if old >= bits || f.largest.CompareAndSwap(old, bits) {
+			return
+		}
+	}
+}
