@@ -108,5 +108,8 @@ func alone(text string, start, end int) bool {
 // wordRune is \w of Rust's regex crate: alphabetic, marks, decimal numbers,
 // connectors and joiners (UTS 18, annex C).
 func wordRune(r rune) bool {
+	if x, ok := lookup(newer, r); ok {
+		return strings.ContainsAny(x.category, "LM") || x.category == "Nd"
+	}
 	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
 }

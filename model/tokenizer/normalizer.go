@@ -113,7 +113,7 @@ func form(f norm.Form) normalizer {
 		var b strings.Builder
 		done := 0
 		for at, r := range s {
-			if _, ok := in(inert, r); ok {
+			if in(inert, r) {
 				b.WriteString(f.String(s[done:at]))
 				b.WriteRune(r)
 				done = at + utf8.RuneLen(r)

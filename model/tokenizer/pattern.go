@@ -87,57 +87,66 @@ const matchTime = 10 * time.Second
 
 // compile translates a regular expression of Oniguruma.
 func compile(pattern string) (matcher, error) {
-	translated, err := translate(pattern)
-	if err != nil {
-		return nil, fmt.Errorf("regular expression %q: %w", pattern, err)
-	}
-	re, err := regexp2.Compile(translated, regexp2.Multiline) // as ^ and $ always are in Ruby's syntax
-	if err != nil {
-		return nil, fmt.Errorf("%w: regular expression %q: %w", ErrUnsupported, pattern, err)
-	}
-	re.MatchTimeout = matchTime
-	return func(text string) ([]span, error) {
-		// regexp2 counts characters; at is where in text it is with them.
-		chars := make([]rune, 0, len(text))
-		for _, r := range text {
-			chars = append(chars, proxy(r))
-		}
-		var spans []span
-		at, seen := 0, 0
-		forward := func(index int) int {
-			for ; seen < index; seen++ {
-				_, n := utf8.DecodeRuneInString(text[at:])
-				at += n
-			}
-			return at
-		}
-		done := 0
-		m, err := re.FindRunesMatch(chars)
-		for ; err == nil && m != nil; m, err = re.FindNextMatch(m) {
-			start := forward(m.Index)
-			end := forward(m.Index + m.Length)
-			if done < start {
-				spans = append(spans, span{done, start, false})
-			}
-			spans = append(spans, span{start, end, true})
-			done = end
-		}
+	var res [2]*regexp2.Regexp // the second one for texts with newer characters
+	for i := range res {
+		translated, err := translate(pattern, i == 1)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrText, err)
+			return nil, fmt.Errorf("regular expression %q: %w", pattern, err)
 		}
-		if done < len(text) {
-			spans = append(spans, span{done, len(text), false})
+		re, err := regexp2.Compile(translated, regexp2.Multiline) // as ^ and $ always are in Ruby's syntax
+		if err != nil {
+			return nil, fmt.Errorf("%w: regular expression %q: %w", ErrUnsupported, pattern, err)
 		}
-		return spans, nil
+		re.MatchTimeout = matchTime
+		res[i] = re
+	}
+	return func(text string) ([]span, error) {
+		re, runes := res[0], make([]rune, 0, len(text))
+		for _, r := range text {
+			if runes = append(runes, r); in(newer, r) {
+				re = res[1]
+			}
+		}
+		return search(re, text, runes)
 	}, nil
+}
+
+// search finds all matches in a text, whose characters are runes.
+func search(re *regexp2.Regexp, text string, runes []rune) (spans []span, err error) {
+	at, seen := 0, 0 // bytes, and characters before them: regexp2 counts characters
+	forward := func(index int) int {
+		for ; seen < index; seen++ {
+			at += utf8.RuneLen(runes[seen])
+		}
+		return at
+	}
+	done := 0
+	m, err := re.FindRunesMatch(runes)
+	for ; err == nil && m != nil; m, err = re.FindNextMatch(m) {
+		start := forward(m.Index)
+		end := forward(m.Index + m.Length)
+		if done < start {
+			spans = append(spans, span{done, start, false})
+		}
+		spans = append(spans, span{start, end, true})
+		done = end
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrText, err)
+	}
+	if done < len(text) {
+		spans = append(spans, span{done, len(text), false})
+	}
+	return spans, nil
 }
 
 var errConstruct = errors.New("it may mean something else here")
 
 // translate checks that a pattern has only constructs that mean the same to
-// Oniguruma and to regexp2, and writes out the groups that ignore case.
-func translate(pattern string) (string, error) {
-	p := &translator{rest: pattern}
+// Oniguruma and to regexp2, and writes out the groups that ignore case. With
+// newer, properties are those of Unicode 16.
+func translate(pattern string, newer bool) (string, error) {
+	p := &translator{rest: pattern, newer: newer}
 	for p.rest != "" {
 		if err := p.next(); err != nil {
 			return "", fmt.Errorf("%w: %q: %w", ErrUnsupported, pattern[len(pattern)-len(p.rest):], err)
@@ -148,6 +157,7 @@ func translate(pattern string) (string, error) {
 
 type translator struct {
 	rest    string
+	newer   bool
 	out     strings.Builder
 	atom    bool // what came last can be repeated
 	counted bool // it is a count: a + behind it would be possessive or a second one
@@ -243,10 +253,33 @@ func (p *translator) anyCase() error {
 	return nil
 }
 
-// classes are the properties that proxy keeps.
-var classes = []string{
-	"L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "N", "Nd", "P", "S", "Z", "Zs", "Cc",
-	"Han", "Hiragana", "Katakana", "Hangul",
+// properties are those that extra makes equal. Of Mn and Mc it does not: a
+// character went from one to the other.
+var properties = []string{
+	"L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "N", "Nd", "Nl", "No", "P", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po",
+	"S", "Sm", "Sc", "Sk", "So", "Z", "Zs", "Cc", "Han", "Hiragana", "Katakana", "Hangul",
+}
+
+// property takes \p{L}, or outside of classes \P{L}.
+func (p *translator) property(class bool) error {
+	n := strings.IndexByte(p.rest, '}')
+	if n < 4 || p.rest[2] != '{' || !slices.Contains(properties, p.rest[3:n]) {
+		return errConstruct
+	}
+	name, not := p.rest[3:n], ""
+	if p.rest[1] == 'P' {
+		not = "^"
+	}
+	p.rest = p.rest[n+1:]
+	text := "\\p{" + name + "}"
+	if p.newer {
+		text += extra(name)
+	}
+	if !class {
+		text = "[" + not + text + "]"
+	}
+	p.out.WriteString(text)
+	return nil
 }
 
 // escape takes an escape, within a class or outside.
@@ -257,15 +290,8 @@ func (p *translator) escape(class bool) error {
 	switch c := p.rest[1]; {
 	case strings.IndexByte("sSdDrntfv", c) >= 0:
 		p.take(2)
-	case c == 'p' || c == 'P':
-		n := strings.IndexByte(p.rest, '}')
-		if n < 4 || p.rest[2] != '{' {
-			return errConstruct
-		}
-		if !slices.Contains(classes, p.rest[3:n]) {
-			return errConstruct
-		}
-		p.take(n + 1)
+	case c == 'p' || c == 'P' && !class:
+		return p.property(class)
 	case c == 'x' && len(p.rest) >= 4 && isHex(p.rest[2:4]):
 		if v := p.rest[2]; v > '7' {
 			return errConstruct // a byte, not a character

@@ -117,22 +117,38 @@ func TestAsTokenizers(t *testing.T) {
 	}
 }
 
-// A stand-in is of the category, in Go's tables, that its range is of in Unicode
-// 16, and no range is known to Go already.
-func TestProxies(t *testing.T) {
-	of := map[rune]*unicode.RangeTable{
-		upper: unicode.Lu, lower: unicode.Ll, modifier: unicode.Lm, letter: unicode.Lo, ideograph: unicode.Lo,
-		mark: unicode.M, digit: unicode.Nd, point: unicode.Po, sign: unicode.So,
-	}
+// What Go's tables lack of Unicode 16 has the property it is said to have, and
+// others have not.
+func TestNewerCharacters(t *testing.T) {
 	for i, x := range newer {
-		if !unicode.Is(of[x.like], x.like) || x.last < x.first || i > 0 && x.first <= newer[i-1].last {
+		if x.last < x.first || i > 0 && x.first <= newer[i-1].last || unicode.In(x.first, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S) {
 			t.Errorf("%+v", x)
 		}
-		if got := proxy(x.first); got != x.like {
-			t.Errorf("%U stands for %U, want %U", got, x.first, x.like)
-		}
 	}
-	if proxy('a') != 'a' || proxy(0x2EE5E) != 0x2EE5E || !unicode.Is(unicode.Han, ideograph) {
-		t.Error("others are themselves")
+	for pattern, want := range map[string]string{
+		`\p{L}`:     "a\u1c89\U0002ebf0\U0002ee5d",
+		`\p{Lu}`:    "\u1c89",
+		`\p{Han}`:   "\U0002ebf0\U0002ee5d",
+		`[^\p{P}a]`: "\u1c89\U0002ebf0\U0002ee5d\u2427\U0002ee5e",
+		`\P{S}`:     "a\u1c89\U0002ebf0\U0002ee5d\u1b4e\U0002ee5e",
+	} {
+		find, err := compile(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const text = "a\u1c89\U0002ebf0\U0002ee5d\u2427\u1b4e\U0002ee5e"
+		spans, err := find(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, s := range spans {
+			if s.match {
+				got += text[s.start:s.end]
+			}
+		}
+		if got != want {
+			t.Errorf("%s finds %+q, want %+q", pattern, got, want)
+		}
 	}
 }

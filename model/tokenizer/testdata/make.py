@@ -114,6 +114,10 @@ def any_chars():
     return "".join(out)
 
 
+def newer():
+    return "".join(chr(rng.choice(NEW)) if rng.random() < 0.6 else rng.choice("aA1 .中é\n+") for _ in range(rng.randint(2, 12)))
+
+
 def special():
     parts = []
     for w in pick(SPECIAL + CONTRACTIONS + ["hello", "World", "x_", "é", "sword", "word2"], 2, 7):
@@ -127,7 +131,7 @@ def spaces():
 
 def make_text():
     plain = natural()
-    kinds = [(mixed_words, 2600), (emoji, 600), (marks, 500), (jamo, 100), (control, 500), (long_word, 200), (any_chars, 500), (special, 1000), (spaces, 700)]
+    kinds = [(mixed_words, 2600), (emoji, 600), (marks, 500), (jamo, 100), (control, 500), (long_word, 200), (any_chars, 500), (newer, 150), (special, 1000), (spaces, 700)]
     lines = ["", " ", "\n", "▁", "  leading", "trailing  ", "a"] + SENTENCES + CODE
     for make, n in kinds:
         lines += [make() for _ in range(n)]
