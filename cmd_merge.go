@@ -130,7 +130,8 @@ func (a *app) merge(c *cobra.Command, model string, f *mergeFlags) error {
 	return printEval(a.out, m.Run)
 }
 
-// merged is `merge --json`: the report, and that of the run under --verify.
+// merged is `merge --json` and `report --json`: the report, and that of the run
+// if there was one.
 type merged struct {
 	*merge.Report
 	Run *merge.EvalReport `json:"run,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ func newReport(a *app) *cobra.Command {
 	var sel selection
 	var job jobFlags
 	var files reportFiles
+	var eval evalFlags
 	c := &cobra.Command{
 		Use:   "report MODEL",
 		Short: "Run the merge without writing and print its figures",
@@ -24,14 +26,15 @@ carry the adapter in full and 0 where requantization erased it.
 
 For CI it writes JUnit and SARIF, for people a page of HTML or a summary in
 Markdown. With --baseline it exits with 3 only for what is worse than in an
-earlier report.`,
+earlier report. With --text or --tokens the model is run as well, before and after
+the merge: docs/running.md.`,
 		Example: `mergescope report demo -a demo:gocode-light
 mergescope report ./model -a ./adapter=0.5 --layer 'q_proj$' --json
 mergescope report ./model -a ./adapter --html report.html
 mergescope report ./model -a ./adapter --fail-on erased --baseline baseline.json --junit junit.xml`,
 		Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.report(c, args[0], sel, &job, &files)
+			return a.report(c, args[0], sel, &job, &files, &eval)
 		},
 	}
 	sel.addPlan(c)
@@ -39,11 +42,12 @@ mergescope report ./model -a ./adapter --fail-on erased --baseline baseline.json
 	sel.addLayer(c)
 	job.add(c)
 	files.add(c)
+	eval.add(c)
 	return c
 }
 
 // report runs the command.
-func (a *app) report(c *cobra.Command, model string, sel selection, job *jobFlags, files *reportFiles) error {
+func (a *app) report(c *cobra.Command, model string, sel selection, job *jobFlags, files *reportFiles, eval *evalFlags) error {
 	opt, err := job.options(c)
 	if err != nil {
 		return err
@@ -52,6 +56,9 @@ func (a *app) report(c *cobra.Command, model string, sel selection, job *jobFlag
 		return err
 	}
 	if err := files.check(c); err != nil {
+		return err
+	}
+	if err := eval.check(c); err != nil {
 		return err
 	}
 	base, err := files.readBaseline(sel.layer != "")
@@ -76,7 +83,23 @@ func (a *app) report(c *cobra.Command, model string, sel selection, job *jobFlag
 	}
 	d := newDossier(report, job.failOn, base)
 	d.plan, d.tiles, d.subject = s.plan, tiles, cmp.Or(sel.plan, model)
+	if eval.wanted(c) {
+		how, err := eval.options(a, s.project.Model)
+		if err != nil {
+			return err
+		}
+		how.Plans, how.Calibrate, how.Unsafe = []merge.NamedPlan{{Name: merge.VariantPlan, Plan: s.plan}}, opt.Calibrate, opt.Unsafe
+		if d.run, err = a.evaluate(c.Context(), s, how, job.progress); err != nil {
+			return err
+		}
+		d.findings = append(d.findings, alertFindings(ofModel(d.run.Alerts), job.failOn)...)
+	}
 	return a.deliver(d, files, job.json)
+}
+
+// ofModel are the alerts about no single layer: a run repeats those of layers.
+func ofModel(alerts []merge.Alert) []merge.Alert {
+	return slices.DeleteFunc(slices.Clone(alerts), func(al merge.Alert) bool { return al.Layer != "" })
 }
 
 // deliver writes the files of a report, prints it and sets the exit code.
@@ -90,10 +113,16 @@ func (a *app) deliver(d *dossier, files *reportFiles, asJSON bool) error {
 		if d.baseline != nil {
 			d.baseline.print(a.err, d.findings)
 		}
-		return printJSON(a.out, d.report)
+		return printJSON(a.out, merged{d.report, d.run})
 	}
 	if err := printReport(a.out, d.report); err != nil {
 		return err
+	}
+	if d.run != nil {
+		fmt.Fprintln(a.out)
+		if err := printEval(a.out, d.run); err != nil {
+			return err
+		}
 	}
 	if d.baseline != nil {
 		d.baseline.print(a.out, d.findings)

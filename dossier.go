@@ -15,8 +15,9 @@ type dossier struct {
 	subject  string                 // what results point at: the plan file if there is one, else the model as named
 	tiles    map[string]*merge.Tile // by layer
 	failOn   []string
-	findings []finding // why the command fails; none if it does not
-	baseline *baseline // nil without --baseline
+	findings []finding         // why the command fails; none if it does not
+	baseline *baseline         // nil without --baseline
+	run      *merge.EvalReport // nil if the model was not run
 	at       time.Time
 }
 

@@ -162,13 +162,5 @@ func printSensitivity(w io.Writer, s *merge.Sensitivity) {
 	if n := len(s.Layers) - most; n > 0 {
 		fmt.Fprintf(w, "and %s more; --json has all\n", plural(n, "layer"))
 	}
-	fmt.Fprintf(w, "\n%s over %s; rank correlation with KL:", plural(len(s.Layers), "layer"), plural(s.Tokens, "token"))
-	for i, c := range s.Correlations {
-		sep := ","
-		if i == 0 {
-			sep = ""
-		}
-		fmt.Fprintf(w, "%s %s %s", sep, c.Figure, number(c.Rank, 2))
-	}
-	fmt.Fprintln(w)
+	fmt.Fprintf(w, "\n%s\n", rankText(s))
 }

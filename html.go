@@ -39,6 +39,7 @@ type page struct {
 
 	Findings   []pageFinding
 	More       []pageFinding // that the page folds away
+	Run        *pageRun      // nil if the model was not run
 	Histograms []histogram
 	Layers     []pageLayer
 	Maps       []pageMap
@@ -113,6 +114,7 @@ func newPage(d *dossier) (*page, error) {
 		Alerts:  pageAlerts(allAlerts(d.report)),
 		Plan:    cleanLines(string(d.plan.Encode())),
 		Summary: d.summary(),
+		Run:     newPageRun(d.run),
 	}
 	for _, f := range d.findings {
 		p.Findings = append(p.Findings, pageFinding{clean(f.where()), f.code, clean(f.message)})

@@ -279,3 +279,48 @@ func TestPageMapsBounded(t *testing.T) {
 		t.Errorf("%d maps, %d left out, anchors %q and %q", len(p.Maps), p.MapsLeft, p.Layers[0].Map, p.Layers[pageMaps].Map)
 	}
 }
+
+// The page of a run is well formed, scrubs names, and places points of one curve
+// from left to right within the chart.
+func TestHTMLRun(t *testing.T) {
+	d := demoDossier(t, "demo:gocode")
+	d.run = &merge.EvalReport{
+		Reference: "separate", Window: 32, Windows: 3, Tokens: 96, Texts: []merge.EvalTextInfo{{Name: "<a>", Tokens: 48}, {Name: "b", Tokens: 48}},
+		Sensitivity: &merge.Sensitivity{Tokens: 64, Layers: []merge.SensitiveLayer{{Name: "<layer>", KL: merge.Uncertain{Value: 0.25}}}},
+	}
+	nan := merge.Figure(math.NaN())
+	for i, name := range []string{"base", "separate", "<plan>"} {
+		f := merge.EvalFigures{Tokens: 96, KL: merge.Uncertain{Value: merge.Figure(i) / 8, Error: 0.01}, KLSequences: merge.Uncertain{Error: nan}}
+		d.run.Variants = append(d.run.Variants, &merge.VariantReport{
+			Name: name, Figures: f, Texts: []merge.TextReport{{Name: "<a>", Figures: f}, {Name: "b", Figures: f}},
+			Positions: []merge.PositionReport{{From: 1, To: 16, Figures: f}, {From: 17, To: 32, Figures: f}},
+			Depth:     []merge.Figure{0.5, nan, 2},
+		})
+	}
+	page, err := htmlPage(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := checkHTML(t, string(page))
+	if count["path"] < 4 || count["circle"] != 2+2*2 { // KL of base is 0 and has no place on a logarithmic axis
+		t.Errorf("%d paths, %d circles", count["path"], count["circle"])
+	}
+	for _, want := range []string{"&lt;plan&gt;", "&lt;layer&gt;", "&lt;a&gt;, 0 of 48 tokens", "0.25"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	c := depthChart(d.run)
+	for _, l := range c.Lines {
+		last := chartLeft
+		for _, p := range l.Points {
+			if p.X <= last || p.X >= chartRight || p.Y < chartTop || p.Y > chartBottom {
+				t.Errorf("%s: point at %v, %v", l.Name, p.X, p.Y)
+			}
+			last = p.X
+		}
+	}
+	if n := len(newChart("", []string{"a"}, []series{{name: "x", values: []float64{0}}}).Lines); n != 0 {
+		t.Errorf("a chart of nothing has %d lines", n)
+	}
+}
