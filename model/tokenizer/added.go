@@ -15,7 +15,7 @@ type addedToken struct {
 	LStrip     bool   `json:"lstrip"`
 	RStrip     bool   `json:"rstrip"`
 	Normalized bool   `json:"normalized"`
-	Special    bool   `json:"special"`
+	Special    bool   `json:"special"` // for skipping in decoded text, which nobody does here
 }
 
 // add puts added tokens into the tables. size is how many tokens the model has.

@@ -173,18 +173,3 @@ func (t *Tokenizer) ID(token string) (id int, ok bool) {
 	id, ok = t.ids[token]
 	return id, ok
 }
-
-// Special reports whether an id is that of a special token such as bos.
-func (t *Tokenizer) Special(id int) bool {
-	a := t.added[id]
-	return a != nil && a.Special
-}
-
-// Size returns one more than the largest id.
-func (t *Tokenizer) Size() int {
-	size := 0
-	for id := range t.tokens {
-		size = max(size, id+1)
-	}
-	return size
-}
