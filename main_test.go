@@ -30,6 +30,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("GOLDEN", golden)
+			e.Setenv("TUNERS", filepath.Join(filepath.Dir(golden), "golden-tuners", "cases"))
 			e.Setenv("NO_COLOR", "yes")
 			e.Setenv("HF_HOME", filepath.Join(e.WorkDir, "hub"))
 			return nil

@@ -23,6 +23,7 @@ type selection struct {
 	layer    string   // RE2 on module paths
 	method   string
 	profile  string
+	defects  bool   // reproduce PEFT's wrong merges
 	combine  string // combination type and its options
 	onto     string // original 16-bit checkpoint
 	quantize string // what a merge onto it is quantized to
@@ -37,6 +38,7 @@ func (s *selection) addPlan(c *cobra.Command) {
 	s.addAdapter(c)
 	c.Flags().StringVar(&s.plan, "plan", "", "plan file that assigns adapters, scales and output forms to layers")
 	c.Flags().StringVar(&s.method, "method", "", "how codes are chosen: peft (default), sum (adapters added up first),\ndithered[,seed=N][,scales=keep|fresh] (right on average) or\ncalibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X] (right on what the layers' inputs see)")
+	c.Flags().BoolVar(&s.defects, "reproduce-defects", false, "with method peft: make the merges that PEFT is known to get wrong, as wrong as it\n(they are refused otherwise)")
 	c.Flags().StringVar(&s.profile, "profile", "", "whose rounding rules: cpu (default) or cuda")
 	c.Flags().StringVar(&s.combine, "combine", "", "make one adapter of all -a NAME=WEIGHT first, as PEFT's add_weighted_adapter:\nTYPE[,density=D][,majority=total|frequency][,rank=R][,seed=N]")
 }
@@ -182,6 +184,13 @@ func assemble(model string, refs []adapterRef, file merge.Plan, all merge.Output
 func (s *selection) apply(p *merge.Plan) error {
 	if s.method != "" {
 		p.Method = s.method
+	}
+	if s.defects {
+		m, err := merge.ParseMethod(p.Method)
+		if err == nil && m.Kind != merge.MethodPeft {
+			return usagef("use it with --method peft", "--reproduce-defects: method %s is not PEFT's", p.Method)
+		}
+		p.Method = merge.Method{Kind: merge.MethodPeft, Defects: true}.String()
 	}
 	if s.profile != "" {
 		p.Profile = s.profile

@@ -23,19 +23,29 @@ type tuner struct {
 }
 
 var tuners = map[string]tuner{
-	"HIRA":     {roles: []string{"hira_A", "hira_B", "hira_embedding_A", "hira_embedding_B"}, rank: 32},
-	"VERA":     {roles: []string{"vera_lambda_b", "vera_lambda_d"}, shared: []string{"vera_A", "vera_B"}, needs: []string{"vera_lambda_b", "vera_lambda_d", "vera_A", "vera_B"}, rank: 256},
-	"PVERA":    {roles: []string{"pvera_lambda_b", "pvera_lambda_d"}, shared: []string{"pvera_A", "pvera_B"}, needs: []string{"pvera_lambda_b", "pvera_lambda_d", "pvera_A", "pvera_B"}, rank: 256},
-	"RANDLORA": {roles: []string{"randlora_lambda", "randlora_gamma"}, shared: []string{"randlora_A", "randlora_B"}, needs: []string{"randlora_lambda", "randlora_gamma", "randlora_A", "randlora_B"}, rank: 32, alpha: 640, field: "randlora_alpha"},
-	"LOHA":     {roles: []string{"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"}, needs: []string{"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}, rank: 8, alpha: 8, field: "alpha"},
-	"LOKR":     {roles: []string{"lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"}, rank: 8, alpha: 8, field: "alpha"},
-	"IA3":      {roles: []string{"ia3_l"}, needs: []string{"ia3_l"}},
-	"BOFT":     {roles: []string{"boft_R", "boft_s"}, needs: []string{"boft_R", "boft_s"}},
-	"OFT":      {roles: []string{"oft_R", "oft_embedding_R"}, needs: []string{"oft_R"}},
-	"ROAD":     {roles: []string{"road_theta", "road_alpha"}, needs: []string{"road_theta", "road_alpha"}},
-	"MISS":     {roles: []string{"miss_block"}, needs: []string{"miss_block"}, rank: 64},
-	"SHIRA":    {roles: []string{"shira_weight", "shira_indices"}, needs: []string{"shira_weight", "shira_indices"}, rank: 32},
-	"ADALORA":  {roles: []string{"lora_A", "lora_B", "lora_E", "lora_embedding_A", "lora_embedding_B"}, needs: []string{"lora_E"}, rank: 12, alpha: 8, field: "lora_alpha"},
+	"HIRA":        {roles: []string{"hira_A", "hira_B", "hira_embedding_A", "hira_embedding_B"}, rank: 32},
+	"VERA":        {roles: []string{"vera_lambda_b", "vera_lambda_d"}, shared: []string{"vera_A", "vera_B"}, needs: []string{"vera_lambda_b", "vera_lambda_d", "vera_A", "vera_B"}, rank: 256},
+	"PVERA":       {roles: []string{"pvera_lambda_b", "pvera_lambda_d"}, shared: []string{"pvera_A", "pvera_B"}, needs: []string{"pvera_lambda_b", "pvera_lambda_d", "pvera_A", "pvera_B"}, rank: 256},
+	"RANDLORA":    {roles: []string{"randlora_lambda", "randlora_gamma"}, shared: []string{"randlora_A", "randlora_B"}, needs: []string{"randlora_lambda", "randlora_gamma", "randlora_A", "randlora_B"}, rank: 32, alpha: 640, field: "randlora_alpha"},
+	"LOHA":        {roles: []string{"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"}, needs: []string{"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}, rank: 8, alpha: 8, field: "alpha"},
+	"LOKR":        {roles: []string{"lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2"}, rank: 8, alpha: 8, field: "alpha"},
+	"IA3":         {roles: []string{"ia3_l"}, needs: []string{"ia3_l"}},
+	"BOFT":        {roles: []string{"boft_R", "boft_s"}, needs: []string{"boft_R", "boft_s"}},
+	"OFT":         {roles: []string{"oft_R", "oft_embedding_R"}, needs: []string{"oft_R"}},
+	"ROAD":        {roles: []string{"road_theta", "road_alpha"}, needs: []string{"road_theta", "road_alpha"}},
+	"MISS":        {roles: []string{"miss_block"}, needs: []string{"miss_block"}, rank: 64},
+	"SHIRA":       {roles: []string{"shira_weight", "shira_indices"}, needs: []string{"shira_weight", "shira_indices"}, rank: 32},
+	"FOURIERFT":   {roles: []string{"fourierft_spectrum"}, needs: []string{"fourierft_spectrum"}, alpha: 150, field: "scaling"},
+	"WAVEFT":      {roles: []string{"waveft_spectrum"}, needs: []string{"waveft_spectrum"}, alpha: 25, field: "scaling"},
+	"VBLORA":      {roles: []string{"vblora_logits_A", "vblora_logits_B", "vblora_logits_A_topk_indices", "vblora_logits_A_topk_weights", "vblora_logits_B_topk_indices", "vblora_logits_B_topk_weights"}, shared: []string{"vblora_vector_bank"}, needs: []string{"vblora_logits_A", "vblora_logits_B", "vblora_vector_bank"}, rank: 4},
+	"GRALORA":     {roles: []string{"gralora_A", "gralora_B", "gralora_A_general", "gralora_B_general"}, needs: []string{"gralora_A", "gralora_B"}, rank: 32, alpha: 64, field: "alpha"},
+	"C3A":         {roles: []string{"c3a_kernel"}, needs: []string{"c3a_kernel"}},
+	"HRA":         {roles: []string{"hra_u"}, needs: []string{"hra_u"}, rank: 8},
+	"DELORA":      {roles: []string{"delora_A", "delora_B", "delora_lambda", "delora_w_norm"}, needs: []string{"delora_A", "delora_B", "delora_lambda", "delora_w_norm"}, rank: 8},
+	"DEFT":        {roles: []string{"deft_P", "deft_R"}, needs: []string{"deft_P"}, rank: 8, field: "alpha"},
+	"SUPERTUNING": {roles: []string{"supertuning_values", "supertuning_indices", "supertuning_lora_A", "supertuning_lora_B"}, needs: []string{"supertuning_values", "supertuning_indices"}},
+	"PEANUT":      {roles: []string{"peanut_A", "peanut_B"}, needs: []string{"peanut_A", "peanut_B"}, rank: 32, alpha: 1, field: "scaling"},
+	"ADALORA":     {roles: []string{"lora_A", "lora_B", "lora_E", "lora_embedding_A", "lora_embedding_B"}, needs: []string{"lora_E"}, rank: 12, alpha: 8, field: "lora_alpha"},
 }
 
 // TunerConfig holds the fields of tuners other than LoRA that decide a merge. A
@@ -49,10 +59,23 @@ type TunerConfig struct {
 	BlockShare  bool   // OFT
 	Cayley      bool   // use_cayley_neumann (OFT)
 	CayleyTerms int    // num_cayley_neumann_terms (OFT)
+	LocSeed     int64  // random_loc_seed (FourierFT, WaveFT)
+	Wavelet     string // wavelet_family (WaveFT)
+	IDWT        bool   // use_idwt (WaveFT)
+	TopK        int    // topk (VB-LoRA)
+	Blocks      int    // gralora_k (GraLoRA)
+	GramSchmidt bool   // apply_GS (HRA)
+	Decompose   string // decomposition_method: "relu" or "qr" (DEFT)
+	Removal     bool   // para: nothing is injected (DEFT)
+	Activation  string // act_fn (PEANuT)
+	Depth       int64  // hidden layers on either side (PEANuT)
 }
 
 func defaultTuner() TunerConfig {
-	return TunerConfig{Init: "true", Saved: true, Variant: "road_1", GroupSize: 64, Cayley: true, CayleyTerms: 5}
+	return TunerConfig{
+		Init: "true", Saved: true, Variant: "road_1", GroupSize: 64, Cayley: true, CayleyTerms: 5, LocSeed: 777, Wavelet: "db1", IDWT: true,
+		TopK: 2, Blocks: 2, Decompose: "relu", Activation: "relu",
+	}
 }
 
 // tunerField returns the reader of a field that a tuner other than LoRA has, or
@@ -97,6 +120,33 @@ func (c *AdapterConfig) tunerField(key string) (read func(*scanner) error, speci
 	case "num_cayley_neumann_terms":
 		return readSize(&t.CayleyTerms), true
 	}
+	return t.field(key)
+}
+
+// field is the rest of tunerField.
+func (t *TunerConfig) field(key string) (read func(*scanner) error, special bool) {
+	switch key {
+	case "random_loc_seed":
+		return readInteger(&t.LocSeed), true
+	case "wavelet_family":
+		return readText(&t.Wavelet), true
+	case "use_idwt":
+		return readBool(&t.IDWT), true
+	case "topk":
+		return readSize(&t.TopK), true
+	case "gralora_k":
+		return readSize(&t.Blocks), true
+	case "apply_GS":
+		return readBool(&t.GramSchmidt), true
+	case "decomposition_method":
+		return readText(&t.Decompose), true
+	case "para":
+		return readBool(&t.Removal), true
+	case "act_fn":
+		return readText(&t.Activation), true
+	case "depth":
+		return readInteger(&t.Depth), true
+	}
 	return nil, false
 }
 
@@ -108,6 +158,13 @@ func readTruth(dst *string) func(*scanner) error {
 		}
 		v, err := s.boolean()
 		*dst = fmt.Sprint(v)
+		return err
+	}
+}
+
+func readInteger(dst *int64) func(*scanner) error {
+	return func(s *scanner) (err error) {
+		*dst, err = s.integer()
 		return err
 	}
 }
@@ -214,7 +271,7 @@ func (m *Module) checkTuner(c *AdapterConfig, known tuner) error {
 		m.problem(m.first(), "the factor A or B is missing")
 	}
 	for _, t := range m.tensors() {
-		if formatOf(t.DType) == quant.Unknown && (m.Tuner != "SHIRA" || t.DType != "I32" && t.DType != "I64") {
+		if formatOf(t.DType) == quant.Unknown && (m.Tuner != "SHIRA" && m.Tuner != "SUPERTUNING" || t.DType != "I32" && t.DType != "I64") {
 			m.problem(t, "dtype %s, want F32, F16 or BF16", t.DType)
 		}
 	}
@@ -229,8 +286,24 @@ func (m *Module) checkTuner(c *AdapterConfig, known tuner) error {
 		}
 	case "LOHA", "LOKR", "RANDLORA":
 		return m.ratio(c)
+	case "FOURIERFT", "WAVEFT", "PEANUT":
+		m.Scale = m.Alpha // the field is named scaling
+	case "GRALORA":
+		m.Scale = m.Alpha / float64(c.R+m.rows("gralora_A_general"))
+	case "DEFT":
+		if r := m.rows("deft_R"); c.HasAlpha && r > 0 && m.Alpha != 0 {
+			m.Scale = m.Alpha / float64(r)
+		}
 	}
 	return nil
+}
+
+// rows is the first dimension of a parameter, 0 if it has none.
+func (m *Module) rows(role string) int {
+	if t := m.Params[role]; t != nil && len(t.Shape) > 0 {
+		return int(t.Shape[0])
+	}
+	return 0
 }
 
 // ratio sets alpha/r after the patterns.

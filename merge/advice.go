@@ -57,6 +57,7 @@ var hints = map[Code]string{
 	CodeUnknownTokens: "give a text in the model's language and encoding, or tokens with --tokens",
 	CodeLongWindow:    "choose a shorter --window, or a model that takes it",
 	CodeDiverges:      adviseSeparate + ", or " + adviseFloat + " for the layers that matter most (plan --keep-above --by kl)",
+	CodeDefect:        "merge without reproduce-defects, which refuses these layers; " + adviseSeparate + ", or " + adviseOriginal,
 	CodeDisk:          "choose another output directory or free some space",
 }
 

@@ -69,6 +69,7 @@ const (
 	CodeLongWindow    Code = "long-window"
 	CodeDiverges      Code = "diverges"
 	CodeOtherOriginal Code = "other-original"
+	CodeDefect        Code = "peft-defect"
 )
 
 // Place says where an alert points. Row and Col are -1 where they say nothing.

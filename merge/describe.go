@@ -72,11 +72,17 @@ func changeLayer(changed map[string]outTensor, made map[string][]outTensor, l La
 	data := copyOf(w.Data)
 	data.owner = w.Name
 	float, toFloat := floatTypes[l.Output]
-	if toFloat {
+	if l.unreset() {
+		float = "F32"
+	}
+	if float != "" {
 		data.dtype, data.shape = float, w.Shape
 		data.size = w.Numel() * float.Bits() / 8
 	}
 	changed[data.name] = data
+	if l.unreset() {
+		return // the quant state stays, byte for byte
+	}
 	for _, t := range w.Companions {
 		e := copyOf(t)
 		e.owner = w.Name

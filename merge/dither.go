@@ -21,7 +21,7 @@ func newDither(l *Layer) *dither {
 
 // keepsScales reports whether the scales of the base stay byte for byte.
 func (s *subject) keepsScales() bool {
-	return s.dither != nil && !s.dither.fresh || s.choice != nil && !s.choice.fresh
+	return s.dither != nil && !s.dither.fresh || s.choice != nil && !s.choice.fresh || s.layer.packedDefect()
 }
 
 // requantize fills NewCodes and NewAbsmax of the panel from T. Fresh nested
@@ -30,6 +30,9 @@ func (s *subject) keepsScales() bool {
 func (s *subject) requantize(w *work, r0 int) {
 	p := &w.p
 	p.Requantize()
+	if c, ok := s.updates[0].(*overCodes); ok {
+		c.store(p, r0)
+	}
 	if s.dither == nil && s.choice == nil || s.nested() && len(s.scales) == 0 {
 		return
 	}

@@ -69,6 +69,9 @@ func (d *dora) factor(p *quant.Panel, r0, i int) float32 {
 func (s *subject) prepare() error {
 	var w work
 	for _, u := range s.updates {
+		if err := s.gather(u, &w); err != nil {
+			return err
+		}
 		d, ok := u.(*dora)
 		if !ok {
 			continue
@@ -80,6 +83,27 @@ func (s *subject) prepare() error {
 		}
 		d.minus = minus
 	}
+	return nil
+}
+
+// gather lets an update see the whole base.
+func (s *subject) gather(u update, w *work) error {
+	if c, ok := u.(*overCodes); ok {
+		u = c.update
+	}
+	g, ok := u.(gatherer)
+	if !ok {
+		return nil
+	}
+	step := s.panelRows(panelWeights)
+	for r0 := 0; r0 < s.rows; r0 += step {
+		if err := s.read(w, r0, min(step, s.rows-r0)); err != nil {
+			return err
+		}
+		s.dequantize(&w.p, r0)
+		g.gather(&w.p, r0)
+	}
+	g.gathered()
 	return nil
 }
 
@@ -95,7 +119,7 @@ func (s *subject) factors(d *dora, w *work) error {
 			return err
 		}
 		p := &w.p
-		p.Dequantize()
+		s.dequantize(p, r0)
 		d.unscaled(p, r0)
 		for row := range p.Rows {
 			v := p.T[row*s.cols : (row+1)*s.cols]

@@ -41,7 +41,7 @@ func (s *subject) scaled(w *work, r0, last int) {
 // plain returns the only update if it adds scale*(B@A) in float32, rounded
 // nowhere, to a 4-bit weight that stays one and that the figures compare with.
 func (s *subject) plain() *lora {
-	if len(s.updates) != 1 || s.dither != nil || s.choice != nil || s.sight != nil || s.form != s.spec.Format || !s.form.Is4Bit() || s.inferred || s.dtype() != quant.F32 {
+	if len(s.updates) != 1 || s.dither != nil || s.choice != nil || s.sight != nil || s.form != s.spec.Format || !s.form.Is4Bit() || s.inferred || s.dtype() != quant.F32 || s.layer.misread() {
 		return nil
 	}
 	l, ok := s.updates[0].(*lora)

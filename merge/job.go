@@ -83,6 +83,9 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	if err := p.Validate(plan); err != nil {
 		return nil, err
 	}
+	if opt.Unmerge != NoUnmerge && plan.Method == (Method{Kind: MethodPeft, Defects: true}).String() {
+		return nil, fmt.Errorf("method %s: PEFT's wrong merges are not taken back", plan.Method)
+	}
 	if opt.Unmerge == RoundTrip && plan.Method != MethodPeft {
 		return nil, fmt.Errorf("method %s: only PEFT's own merge can be taken back as PEFT does", plan.Method)
 	}
@@ -354,7 +357,7 @@ func (j *Job) open(ctx context.Context, layer int) (*flight, error) {
 	if j.beside != nil {
 		f.result.codes = newCoded(s)
 	}
-	if j.opt.Tiles {
+	if j.opt.Tiles && !l.packedDefect() {
 		f.result.heat = s.newHeat(0, s.rows, j.tile, TileCols)
 	}
 	j.mu.Lock()

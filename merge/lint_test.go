@@ -98,6 +98,7 @@ func TestEveryCodeHasAHint(t *testing.T) {
 		CodeMissingAlpha, CodeConflict, CodeMutatedBase, CodeUnmergeable, CodeReplaced, CodeTied, CodeRagged, CodeNegAbsmax,
 		CodeCPUMinusOne, CodeConverterDrop, CodeUnsupported, CodeDisk, CodeLoraBias, CodeLowMem, CodeOtherBase, CodeUnknownField,
 		CodeUnknownTokens, CodeLongWindow, CodeDiverges, CodeCalibration,
+		CodeDefect,
 	} {
 		if HintFor(c) == "" {
 			t.Errorf("%s has no hint", c)
@@ -293,14 +294,14 @@ func TestOtherTunerByWidth(t *testing.T) {
 		{"RANDLORA", widths{bits8: true}, CodeUnmergeable, "wrong order"},
 		{"RANDLORA", widths{}, "", ""},
 		{"PVERA", widths{bits8: true}, "", ""},
-		{"FOURIERFT", widths{}, CodeUnsupported, "which PEFT can merge"},
+		{"TINYLORA", widths{}, CodeUnsupported, "which PEFT can merge"},
 		{"IA3", widths{bits8: true}, CodeUnmergeable, "Cannot merge ia3 layers when the model is loaded in 8-bit mode"},
 		{"IA3", widths{bits4: true, bits8: true}, CodeUnmergeable, "loaded in 4-bit mode"},
 		{"IA3", widths{}, "", ""},
 		{"PROMPT_TUNING", widths{}, CodeUnmergeable, "no change of weights"},
 	}
 	for _, tt := range tests {
-		if code, reason := otherTuner(tt.kind, tt.w); code != tt.code || !strings.Contains(reason, tt.says) {
+		if code, reason := otherTuner(tt.kind, tt.w, false); code != tt.code || !strings.Contains(reason, tt.says) {
 			t.Errorf("%s %+v: %s %s", tt.kind, tt.w, code, reason)
 		}
 	}

@@ -17,64 +17,68 @@ type tuner struct {
 
 // Reasons that several tuners share.
 const (
-	noDelta     = "it holds no change of weights, so there is nothing to merge"
-	noMerge     = "PEFT's bitsandbytes layers have no merge for it (NotImplementedError)"
-	packed4     = "PEFT adds a matrix to the packed 4-bit bytes, whose shape or type does not fit"
-	packed8     = `PEFT adds a float matrix in place to int8 codes: "result type Float can't be cast to the desired output type Char"`
-	notReset    = "PEFT stores the float result as if it were quantized: the merged weights are garbage"
-	noGradients = `PEFT cannot create it on packed weights: "Only Tensors of floating point and complex dtype can require gradients"`
-	noFactors   = `PEFT multiplies its factors in the wrong order on bitsandbytes layers: layers that are not square fail ("mat1 and mat2 shapes cannot be multiplied"), square ones get a wrong delta`
-	truncated8  = "PEFT multiplies int8 codes and truncates them: the merge is wrong"
-	cast8       = "PEFT casts the delta to int8, where it is 0: the merge does nothing and says nothing"
-	noNorm      = `PEFT cannot create it on packed weights: "linalg.vector_norm: Expected a floating point or complex tensor as input."`
-	psoftInit   = `PEFT: "PSOFT init requires float32/float16/bfloat16. Re-quantize after init if needed."`
-	ia3Refused  = `PEFT: "Cannot merge ia3 layers when the model is loaded in %d-bit mode"`
-	lilyRefused = `PEFT: "This method is not supported for Lily."`
-	gloraPlain  = `PEFT: "is not a plain torch.nn.Linear (after unwrapping); GLoRA does not support this layer type."`
-	byInput     = "it mixes adapters by input, which no single weight can do"
-	byTask      = "it mixes adapters by task"
-	onlyNorms   = "it trains norms, not matrices"
-	onlyBiases  = "it trains biases, not matrices"
-	onlyTokens  = "it trains rows of an embedding, not quantized layers"
+	noDelta       = "it holds no change of weights, so there is nothing to merge"
+	noMerge       = "PEFT's bitsandbytes layers have no merge for it (NotImplementedError)"
+	packed4       = "PEFT adds a matrix to the packed 4-bit bytes, whose shape or type does not fit (or fits, where bnb_4bit_quant_storage is a float type, and corrupts them)"
+	packed8       = `PEFT adds a float matrix in place to int8 codes: "result type Float can't be cast to the desired output type Char"`
+	notReset      = "PEFT stores the float result as if it were quantized: the merged weights are garbage"
+	noGradients   = `PEFT cannot create it on packed weights: "Only Tensors of floating point and complex dtype can require gradients"`
+	noFactors     = `PEFT multiplies its factors in the wrong order on bitsandbytes layers: layers that are not square fail ("mat1 and mat2 shapes cannot be multiplied"), square ones get a wrong delta`
+	truncated8    = "PEFT multiplies int8 codes and truncates them: the merge is wrong"
+	cast8         = "PEFT takes the int8 codes for weights, and casts the delta it finds from them to int8: the merge is wrong"
+	intoBytes     = "PEFT adds its values, cut to whole numbers, to the codes of bitsandbytes layers: the merge does nothing or is wrong"
+	shadowRefused = `PEFT: "ShadowPEFT cannot be merged into the base model"`
+	noNorm        = `PEFT cannot create it on packed weights: "linalg.vector_norm: Expected a floating point or complex tensor as input."`
+	psoftInit     = `PEFT: "PSOFT init requires float32/float16/bfloat16. Re-quantize after init if needed."`
+	ia3Refused    = `PEFT: "Cannot merge ia3 layers when the model is loaded in %d-bit mode"`
+	lilyRefused   = `PEFT: "This method is not supported for Lily."`
+	gloraPlain    = `PEFT: "is not a plain torch.nn.Linear (after unwrapping); GLoRA does not support this layer type."`
+	byInput       = "it mixes adapters by input, which no single weight can do"
+	byTask        = "it mixes adapters by task"
+	onlyNorms     = "it trains norms, not matrices"
+	onlyBiases    = "it trains biases, not matrices"
+	onlyTokens    = "it trains rows of an embedding, not quantized layers"
 )
 
 // tuners lists PEFT's tuners by peft_type (peft/utils/peft_types.py). What PEFT
 // does with each was tried on a small model of each width.
 var tuners = map[string]tuner{
-	"HIRA":      {"HiRA", "", ""},
-	"VERA":      {"VeRA", "", ""},
-	"OFT":       {"OFT", "", ""},
-	"BOFT":      {"BOFT", "", ""},
-	"ROAD":      {"RoAd", "", ""},
-	"MISS":      {"MiSS", "", ""},
-	"SHIRA":     {"SHiRA", "", ""},
-	"PVERA":     {"PVeRA", notReset, ""},
-	"RANDLORA":  {"RandLoRA", noFactors, noFactors},
-	"ADALORA":   {"AdaLoRA", noMerge, noMerge},
-	"IA3":       {"IA3", fmt.Sprintf(ia3Refused, 4), fmt.Sprintf(ia3Refused, 8)},
-	"LOHA":      {"LoHa", packed4, packed8},
-	"LOKR":      {"LoKr", packed4, packed8},
-	"FOURIERFT": {"FourierFT", packed4, packed8},
-	"VBLORA":    {"VB-LoRA", packed4, packed8},
-	"GRALORA":   {"GraLoRA", packed4, packed8},
-	"WAVEFT":    {"WaveFT", packed4, packed8},
-	"UNILORA":   {"UniLoRA", packed4, packed8},
-	"TINYLORA":  {"TinyLoRA", noGradients, noGradients},
-	"FROD":      {"FRoD", noGradients, noGradients},
-	"OSF":       {"OSF", noGradients, noGradients},
-	"ADAMSS":    {"AdaMSS", packed4, packed8},
-	"C3A":       {"C3A", packed4, "PEFT casts the delta to int8 and divides the codes by in_features: the merge is wrong"},
-	"DELORA":    {"DeLoRA", noNorm, noNorm},
-	"PSOFT":     {"PSOFT", psoftInit, psoftInit},
-	"HRA":       {"HRA", packed4, truncated8},
-	"DEFT":      {"DEFT", packed4, cast8},
-	"PEANUT":    {"PEANUT", packed4, "PEFT multiplies and truncates int8 codes: the merge is wrong"},
-	"GLORA":     {"GLoRA", gloraPlain, gloraPlain},
-	"LILY":      {"Lily", lilyRefused, lilyRefused},
+	"HIRA":        {"HiRA", "", ""},
+	"VERA":        {"VeRA", "", ""},
+	"OFT":         {"OFT", "", ""},
+	"BOFT":        {"BOFT", "", ""},
+	"ROAD":        {"RoAd", "", ""},
+	"MISS":        {"MiSS", "", ""},
+	"SHIRA":       {"SHiRA", "", ""},
+	"PVERA":       {"PVeRA", notReset, ""},
+	"RANDLORA":    {"RandLoRA", noFactors, noFactors},
+	"ADALORA":     {"AdaLoRA", noMerge, noMerge},
+	"IA3":         {"IA3", fmt.Sprintf(ia3Refused, 4), fmt.Sprintf(ia3Refused, 8)},
+	"LOHA":        {"LoHa", packed4, packed8},
+	"LOKR":        {"LoKr", packed4, packed8},
+	"FOURIERFT":   {"FourierFT", packed4, packed8},
+	"VBLORA":      {"VB-LoRA", packed4, packed8},
+	"GRALORA":     {"GraLoRA", packed4, packed8},
+	"WAVEFT":      {"WaveFT", packed4, packed8},
+	"UNILORA":     {"UniLoRA", packed4, packed8},
+	"TINYLORA":    {"TinyLoRA", noGradients, noGradients},
+	"FROD":        {"FRoD", noGradients, noGradients},
+	"OSF":         {"OSF", noGradients, noGradients},
+	"ADAMSS":      {"AdaMSS", packed4, packed8},
+	"SUPERTUNING": {"SuperTuning", intoBytes, intoBytes},
+	"C3A":         {"C3A", packed4, "PEFT casts the delta to int8 and divides the codes by in_features: the merge is wrong"},
+	"DELORA":      {"DeLoRA", noNorm, noNorm},
+	"PSOFT":       {"PSOFT", psoftInit, psoftInit},
+	"HRA":         {"HRA", packed4, truncated8},
+	"DEFT":        {"DEFT", packed4, cast8},
+	"PEANUT":      {"PEANUT", packed4, "PEFT multiplies and truncates int8 codes: the merge is wrong"},
+	"GLORA":       {"GLoRA", gloraPlain, gloraPlain},
+	"LILY":        {"Lily", lilyRefused, lilyRefused},
 
 	"BEFT":             {"BEFT", onlyBiases, onlyBiases},
 	"LN_TUNING":        {"LN tuning", onlyNorms, onlyNorms},
 	"TRAINABLE_TOKENS": {"trainable tokens", onlyTokens, onlyTokens},
+	"SHADOW":           {"ShadowPEFT", shadowRefused, shadowRefused},
 	"XLORA":            {"X-LoRA", byInput, byInput},
 	"POLY":             {"Poly", byTask, byTask},
 
@@ -87,6 +91,18 @@ var tuners = map[string]tuner{
 	"CARTRIDGE":               {"Cartridge", noDelta, noDelta},
 }
 
+// unported says why this program does not merge a tuner that PEFT merges into
+// float layers.
+var unported = map[string]string{
+	"UNILORA":  "its indices are drawn at random and are not in the file unless save_indices was set",
+	"TINYLORA": "the file does not say which module has which of the shared vectors",
+	"FROD":     "PEFT finds part of it anew from a joint decomposition of the model's weights",
+	"PSOFT":    "PEFT finds part of it anew from a singular value decomposition of the weight, whose signs are LAPACK's",
+	"OSF":      "PEFT finds part of it anew from a singular value decomposition of the weight, whose signs are LAPACK's",
+	"ADAMSS":   "PEFT finds part of it anew by clustering singular vectors of the weight at random (scikit-learn)",
+	"GLORA":    "its five parts, each in one of several forms, have not been checked against PEFT",
+}
+
 // reason is why PEFT's merge into layers of a width cannot be used, "" if it can.
 func (t tuner) reason(bits4, bits8 bool) string {
 	switch {
@@ -94,20 +110,20 @@ func (t tuner) reason(bits4, bits8 bool) string {
 		return t.bits4
 	case bits8:
 		return t.bits8
-	case slices.Contains([]string{noDelta, lilyRefused, byInput, byTask, onlyNorms, onlyBiases, onlyTokens}, t.bits4):
+	case slices.Contains([]string{noDelta, lilyRefused, shadowRefused, byInput, byTask, onlyNorms, onlyBiases, onlyTokens}, t.bits4):
 		return t.bits4
 	}
 	return ""
 }
 
 // refusal says why nothing of an adapter is merged: PEFT refuses it, merges it
-// wrongly, or this program does not know its kind. reason is "" for adapters
-// that are merged.
-func refusal(a *loader.Adapter, w widths) (code Code, reason string) {
+// wrongly and that is not to be reproduced, or this program does not know its
+// kind. reason is "" for adapters that are merged.
+func refusal(a *loader.Adapter, w widths, reproduce bool) (code Code, reason string) {
 	c := &a.Config
 	switch {
 	case c.PeftType != "LORA":
-		code, reason = otherTuner(c.PeftType, w)
+		code, reason = otherTuner(c.PeftType, w, reproduce)
 		if reason == "" && len(a.Modules) == 0 {
 			return CodeUnsupported, fmt.Sprintf("this is %s, but the file has none of its tensors", tuners[c.PeftType].name)
 		}
@@ -131,10 +147,13 @@ func refusal(a *loader.Adapter, w widths) (code Code, reason string) {
 }
 
 // otherTuner is refusal for adapters that are no LoRA.
-func otherTuner(kind string, w widths) (Code, string) {
+func otherTuner(kind string, w widths, reproduce bool) (Code, string) {
 	t, known := tuners[kind]
 	if !known {
 		return CodeUnsupported, fmt.Sprintf("peft_type %q is not known", kind)
+	}
+	if reproduce {
+		w.bits4, w.bits8 = w.bits4 && !wrongly[kind].bits4, w.bits8 && !wrongly[kind].bits8
 	}
 	reason := t.reason(w.bits4, false)
 	if reason == "" {
@@ -144,7 +163,7 @@ func otherTuner(kind string, w widths) (Code, string) {
 	case reason != "":
 		return CodeUnmergeable, fmt.Sprintf("this is %s: %s", t.name, reason)
 	case !mergeable:
-		return CodeUnsupported, fmt.Sprintf("this is %s, which PEFT can merge into these layers and this program cannot", t.name)
+		return CodeUnsupported, fmt.Sprintf("this is %s, which PEFT can merge into these layers and this program cannot: %s", t.name, unported[kind])
 	}
 	return "", ""
 }

@@ -17,6 +17,8 @@ type Method struct {
 	// Of calibrated; 0 is the default.
 	Tokens  int     // at most so many are observed
 	Damping float64 // relative to the mean of the inputs' squares
+
+	Defects bool // peft: merges that PEFT is known to get wrong are made as wrong, see defect.go
 }
 
 // MethodPeft requantizes to the nearest code after each adapter, bit for bit as
@@ -43,7 +45,10 @@ const (
 // Methods lists the kinds of methods.
 func Methods() []string { return []string{MethodPeft, MethodSum, MethodDithered, MethodCalibrated} }
 
-// ParseMethod reads "peft", "sum", "dithered[,seed=N][,scales=keep|fresh]" or
+// reproduceDefects is the option of MethodPeft.
+const reproduceDefects = "reproduce-defects"
+
+// ParseMethod reads "peft[,reproduce-defects]", "sum", "dithered[,seed=N][,scales=keep|fresh]" or
 // "calibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X]".
 func ParseMethod(text string) (Method, error) {
 	parts := strings.Split(text, ",")
@@ -51,6 +56,11 @@ func ParseMethod(text string) (Method, error) {
 	switch {
 	case !slices.Contains(Methods(), m.Kind):
 		return m, fmt.Errorf("unknown method %q, known are %s", m.Kind, strings.Join(Methods(), ", "))
+	case text == MethodPeft+","+reproduceDefects:
+		m.Defects = true
+		return m, nil
+	case m.Kind == MethodPeft && len(parts) > 1:
+		return m, fmt.Errorf("method %s: unknown option %q, known is %s", m.Kind, strings.Join(parts[1:], ","), reproduceDefects)
 	case !m.drawn() && len(parts) > 1:
 		return m, fmt.Errorf("method %s has no options", m.Kind)
 	}
@@ -95,6 +105,9 @@ func (m *Method) option(text string) (err error) {
 
 // String is the inverse of ParseMethod.
 func (m Method) String() string {
+	if m.Defects {
+		return m.Kind + "," + reproduceDefects
+	}
 	s := m.Kind
 	if m.Seed != 0 {
 		s += ",seed=" + strconv.FormatUint(m.Seed, 10)

@@ -92,6 +92,8 @@ type Step struct {
 	Transpose bool
 
 	Share *Share // the weight's share of the factors, nil if it has all of them
+
+	Defect string // what PEFT does wrongly in this merge, which the method reproduces; "" for nothing
 }
 
 // Validate reports the first reason why the plan cannot be run on the project:
@@ -140,7 +142,7 @@ func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 			layers[i].Output = Same // output forms concern quantized weights that can be decoded
 		}
 	}
-	widths := widthsOf(p.Model)
+	widths, wrong := widthsOf(p.Model), reproduces(layers)
 	why := make([][]string, len(layers))
 	for _, ref := range plan.Adapters {
 		a := p.Adapter(ref.Name)
@@ -148,7 +150,7 @@ func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 			alerts = append(alerts, newAlert(Error, CodeUnmatched, "", fmt.Sprintf("adapter %s (%s) is not open", ref.Name, ref.Path)))
 			continue
 		}
-		if code, reason := refusal(a, p.reached(a, widths)); reason != "" {
+		if code, reason := refusal(a, p.reached(a, widths), wrong); reason != "" {
 			alerts = append(alerts, finding(a, Error, code, "%s. Nothing of it is merged", reason))
 			for i := range why {
 				why[i] = append(why[i], a.Name+" cannot be merged: "+reason)
@@ -157,6 +159,7 @@ func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 		}
 		hits, found := p.resolve(a)
 		found = append(found, p.lintFactors(a, hits, rules)...)
+		found = append(found, lintDefects(a, hits, layers)...)
 		for _, al := range found {
 			// What is wrong with a layer does not matter where the plan leaves
 			// the adapter off.
@@ -166,7 +169,7 @@ func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 		}
 		for i := range layers {
 			w := layers[i].Weight
-			step, reason := stepFor(a, hits[w], rules.scale(w.Name, a.Name))
+			step, reason := stepFor(a, hits[w], rules.scale(w.Name, a.Name), &layers[i])
 			if reason != "" {
 				why[i] = append(why[i], reason)
 				continue
@@ -177,6 +180,7 @@ func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 	for i := range layers {
 		layers[i].settle(why[i], len(plan.Adapters))
 	}
+	alerts = append(alerts, defects(layers)...)
 	alerts = append(alerts, splitExperts(layers)...)
 	replaced, found := p.replacements(plan, rules, layers)
 	alerts = append(alerts, found...)
@@ -184,7 +188,11 @@ func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 }
 
 // stepFor returns the step of an adapter on a layer, or why there is none.
-func stepFor(a *loader.Adapter, h hit, factor float64) (Step, string) {
+func stepFor(a *loader.Adapter, h hit, factor float64, l *Layer) (Step, string) {
+	defect := ""
+	if h.module != nil {
+		defect = defectOf(h.module.Tuner, l.Weight)
+	}
 	switch {
 	case h.problem != "":
 		return Step{}, a.Name + " cannot be merged: " + h.problem
@@ -194,11 +202,13 @@ func stepFor(a *loader.Adapter, h hit, factor float64) (Step, string) {
 		return Step{}, "not targeted by " + a.Name + ": " + h.miss
 	case factor == 0:
 		return Step{}, "scale of " + a.Name + " is 0"
+	case defect != "" && (!l.Method.Defects || l.Output.Dequantized()):
+		return Step{}, a.Name + " cannot be merged: " + defect
 	case factor != 1 && unscalable(h.module.Tuner) != "":
 		return Step{}, a.Name + " cannot be merged: its scale is not 1. " + unscalable(h.module.Tuner)
 	}
 	return Step{
-		Adapter: a, Module: h.module, Factor: factor, Scale: h.module.Scale * factor, Transpose: h.transpose, Share: h.share,
+		Adapter: a, Module: h.module, Factor: factor, Scale: h.module.Scale * factor, Transpose: h.transpose, Share: h.share, Defect: defect,
 	}, ""
 }
 

@@ -31,6 +31,9 @@ func (p *Project) subject(ctx context.Context, plan Plan, layer string) (*subjec
 		return nil, err
 	}
 	opt := p.arithmetic(plan, Options{})
+	if l.packedDefect() {
+		return nil, layerError(l, errPackedDefect)
+	}
 	if step, why := l.refusal(opt); step != nil {
 		return nil, layerError(l, errors.New(why))
 	}

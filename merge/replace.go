@@ -51,7 +51,7 @@ func (p *Project) replacements(plan Plan, rules ruleSet, layers []Layer) ([]repl
 		byName: map[string]*replacement{}, refused: map[string]bool{},
 	}
 	for _, ref := range plan.Adapters {
-		if a := p.Adapter(ref.Name); a != nil && len(a.Others) > 0 && p.merges(a) {
+		if a := p.Adapter(ref.Name); a != nil && len(a.Others) > 0 && p.merges(a, reproduces(layers)) {
 			c.index(layers)
 			c.adapter(a)
 		}

@@ -56,6 +56,9 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 	if f, ok := outputFormats[l.Output]; ok {
 		s.form = f
 	}
+	if l.unreset() {
+		s.form = quant.F32
+	}
 	if l.base != nil {
 		if err := s.replace(l.base); err != nil {
 			return nil, err
@@ -265,7 +268,7 @@ func (s *subject) join(w *work, r0, last int) {
 // codes and scales.
 func (s *subject) chain(w *work, r0, last int) {
 	p := &w.p
-	p.Dequantize()
+	s.dequantize(p, r0)
 	s.reference(w)
 	if s.form != s.spec.Format || len(s.updates) == 0 {
 		s.applyFloat(w, r0)
@@ -273,6 +276,10 @@ func (s *subject) chain(w *work, r0, last int) {
 	}
 	s.updates[0].add(p, r0)
 	s.requantize(w, r0)
+	if s.layer.misread() { // what was asked for is measured against the base as it is
+		p.Dequantize()
+		p.Add()
+	}
 	if last == 0 {
 		return
 	}
@@ -286,6 +293,14 @@ func (s *subject) chain(w *work, r0, last int) {
 		u.add(p, r0)
 		p.Requantize()
 		addTo(w.sum, p.D)
+	}
+}
+
+// dequantize sets p.W to the base as the merge reads it.
+func (s *subject) dequantize(p *quant.Panel, r0 int) {
+	p.Dequantize()
+	if s.layer.misread() {
+		s.readWrongly(p, r0)
 	}
 }
 

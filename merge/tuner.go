@@ -14,13 +14,19 @@ import (
 type sum struct {
 	fill  func(d []float32, rows, r0 int) // sets the delta of weight rows [r0, r0+rows)
 	minus bool
+	wide  bool         // the sum is float32 where the base is less
 	round quant.Format // what the delta is rounded to before it is added; Unknown: it is not
 	bad   factorFaults
 }
 
 func (s *sum) faults() factorFaults { return s.bad }
 
-func (s *sum) dtype(base quant.Format) quant.Format { return base }
+func (s *sum) dtype(base quant.Format) quant.Format {
+	if s.wide {
+		return promote(base, quant.F32)
+	}
+	return base
+}
 
 func (s *sum) add(p *quant.Panel, r0 int) {
 	p.D = resize(p.D, p.Len())
@@ -34,7 +40,7 @@ func (s *sum) add(p *quant.Panel, r0 int) {
 		}
 	}
 	p.Add()
-	quant.RoundTo(p.T, p.Spec.Dtype)
+	quant.RoundTo(p.T, s.dtype(p.Spec.Dtype))
 }
 
 // rewrite is a tuner that makes a new weight of the old one. Its delta is what
@@ -101,6 +107,18 @@ var tunerUpdates = map[string]func(*tunerStep) (update, error){
 	"OFT":      openOFT,
 	"BOFT":     openBOFT,
 	"ROAD":     openRoAd,
+
+	"FOURIERFT": openFourierFT,
+	"WAVEFT":    openWaveFT,
+	"C3A":       openC3A,
+	"GRALORA":   openGraLoRA,
+	"VBLORA":    openVBLoRA,
+	"DELORA":    openDeLoRA,
+	"HRA":       openHRA,
+	"DEFT":      openDEFT,
+	"PEANUT":    openPEANuT,
+
+	"SUPERTUNING": openSuperTuning,
 }
 
 // openTuner reads what a step of a tuner other than LoRA does to a weight.
@@ -148,7 +166,7 @@ func newTunerStep(step *Step, w *loader.Weight, opt mergeOptions) (*tunerStep, e
 // subtracts reports whether a tuner's merge can be taken back.
 func subtracts(m *loader.Module, w *loader.Weight) bool {
 	switch m.Tuner {
-	case "VERA", "PVERA", "RANDLORA", "LOHA", "LOKR", "ADALORA", "SHIRA":
+	case "VERA", "PVERA", "RANDLORA", "LOHA", "LOKR", "ADALORA", "SHIRA", "FOURIERFT", "WAVEFT", "GRALORA", "VBLORA", "SUPERTUNING":
 		return true
 	case "HIRA":
 		return !w.Format.IsFloat()
@@ -161,7 +179,9 @@ func unscalable(kind string) string {
 	switch kind {
 	case "OFT", "BOFT", "MISS":
 		return fmt.Sprintf("PEFT: \"Scaling operation for %s not supported!\"", tuners[kind].name)
-	case "IA3", "ROAD":
+	case "DEFT", "PEANUT":
+		return fmt.Sprintf("the change of %s is no multiple of its parameters", tuners[kind].name)
+	case "IA3", "ROAD", "HRA":
 		return fmt.Sprintf("%s multiplies the weight, and PEFT has no scaling for it", tuners[kind].name)
 	}
 	return ""
@@ -169,13 +189,14 @@ func unscalable(kind string) string {
 
 // newSum returns the update that adds a delta.
 func (t *tunerStep) newSum(fill func(d []float32, rows, r0 int)) *sum {
-	return &sum{fill: fill, minus: t.opt.unmerge == Subtract, bad: t.bad}
+	return &sum{fill: fill, minus: t.opt.unmerge == Subtract, wide: t.Defect != "", bad: t.bad}
 }
 
 // lowRank is B @ A, or its transpose for a weight stored [in, out].
 type lowRank struct {
-	a *quant.Factor
-	b []float32
+	a       *quant.Factor
+	b       []float32
+	unfused bool // see narrow
 }
 
 // newLowRank takes A [rank, in] and B [out, rank].
@@ -184,12 +205,20 @@ func newLowRank(a, b []float32, rank, in, out int, flip bool) lowRank {
 		a, b = transpose(b, out, rank), transpose(a, rank, in)
 		in = out
 	}
-	return lowRank{quant.NewFactor(a, rank, in), b}
+	return lowRank{a: quant.NewFactor(a, rank, in), b: b}
 }
 
 // fill sets rows [r0, r0+rows) of scale * (B @ A).
 func (l lowRank) fill(d []float32, rows, r0 int, scale float32) {
-	quant.Delta(d, l.b[r0*l.a.Rank:(r0+rows)*l.a.Rank], l.a, rows, scale)
+	b := l.b[r0*l.a.Rank : (r0+rows)*l.a.Rank]
+	if l.unfused {
+		unfused(d, b, l.a.A, l.a.Rank, l.a.Cols)
+		for i := range d {
+			d[i] *= scale
+		}
+		return
+	}
+	quant.Delta(d, b, l.a, rows, scale)
 }
 
 // narrow is the number of columns below which torch's CPU float32 product (MKL
@@ -204,13 +233,21 @@ func multiply(a, b []float32, inner, cols int) []float32 {
 		quant.Delta(c, a, quant.NewFactor(b, inner, cols), rows, 1)
 		return c
 	}
+	unfused(c, a, b, inner, cols)
+	return c
+}
+
+// unfused sets c to A [rows, inner] @ B [inner, cols], products and sums rounded
+// apart.
+func unfused(c, a, b []float32, inner, cols int) {
 	for i := range c {
 		row, col := i/cols, i%cols
+		var acc float32
 		for k := range inner {
-			c[i] += float32(a[row*inner+k] * b[k*cols+col])
+			acc += float32(a[row*inner+k] * b[k*cols+col])
 		}
+		c[i] = acc
 	}
-	return c
 }
 
 // scaleRows multiplies row i of x by s[i].
@@ -280,21 +317,25 @@ func (p *Project) reached(a *loader.Adapter, all widths) widths {
 }
 
 // merges reports whether anything of an adapter is merged.
-func (p *Project) merges(a *loader.Adapter) bool {
-	_, reason := refusal(a, p.reached(a, widthsOf(p.Model)))
+func (p *Project) merges(a *loader.Adapter, reproduce bool) bool {
+	_, reason := refusal(a, p.reached(a, widthsOf(p.Model)), reproduce)
 	return reason == ""
 }
 
-// secondHiRA refuses step i of a float layer if it is a HiRA adapter on top of
-// another: PEFT multiplies each with the weight before the first one
-// (hira/layer.py, _get_base_weight_before_merge), which is not at hand any more.
-func (l *Layer) secondHiRA(i int) error {
-	if !l.Weight.Format.IsFloat() || l.Steps[i].Module.Tuner != "HIRA" {
+// secondOnBase refuses step i of a float layer if its tuner takes its delta from
+// the weight and there was one of its kind before it: PEFT takes those of all
+// from the weight before the first (hira/layer.py and peanut/layer.py,
+// _get_base_weight_before_merge; deft/layer.py, merge), which is not at hand any
+// more.
+func (l *Layer) secondOnBase(i int) error {
+	kind := l.Steps[i].Module.Tuner
+	if !l.Weight.Format.IsFloat() || !slices.Contains([]string{"HIRA", "DEFT", "PEANUT"}, kind) {
 		return nil
 	}
 	for _, s := range l.Steps[:i] {
-		if s.Module.Tuner == "HIRA" {
-			return fmt.Errorf("adapters %s and %s: two HiRA adapters on a float layer are not merged: PEFT multiplies both with the weight before either", s.Adapter.Name, l.Steps[i].Adapter.Name)
+		if s.Module.Tuner == kind {
+			return fmt.Errorf("adapters %s and %s: two %s adapters on a float layer are not merged: PEFT takes the delta of both from the weight before either",
+				s.Adapter.Name, l.Steps[i].Adapter.Name, tuners[kind].name)
 		}
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 // fitTuner is fit for the parameters of a tuner other than LoRA. It leaves the
 // weight's sides to the tuner: all that follows may index without looking.
 func fitTuner(a *loader.Adapter, m *loader.Module, w *loader.Weight, fanIn bool) (flip bool, tensor *loader.Tensor, problem string) {
-	if reason := tuners[m.Tuner].reason(w.Format.Is4Bit(), !w.Format.IsFloat()); reason != "" {
+	if reason := tuners[m.Tuner].reason(w.Format.Is4Bit(), !w.Format.IsFloat()); reason != "" && defectOf(m.Tuner, w) == "" {
 		return false, nil, fmt.Sprintf("%s: %s", tuners[m.Tuner].name, reason)
 	}
 	if len(w.Shape) != 2 {
@@ -57,6 +57,16 @@ func formProblem(a *loader.Adapter, m *loader.Module, w *loader.Weight) string {
 		return "coft: the projection of constrained OFT is not supported"
 	case m.Tuner == "ROAD" && !slices.Contains([]string{"road_1", "road_2", "road_4"}, c.Variant):
 		return fmt.Sprintf("variant %q, want road_1, road_2 or road_4", c.Variant)
+	case m.Tuner == "WAVEFT" && c.IDWT && !slices.Contains([]string{"db1", "haar"}, c.Wavelet):
+		return fmt.Sprintf("wavelet_family %q: only db1 (haar) is supported", c.Wavelet)
+	case m.Tuner == "PEANUT" && (c.Activation != "relu" || c.Depth != 0):
+		return fmt.Sprintf("act_fn %q, depth %d: only relu without hidden layers is supported", c.Activation, c.Depth)
+	case m.Params["supertuning_lora_A"] != nil:
+		return "r: SuperTuning with a low-rank part (Supra) is not supported"
+	case m.Tuner == "DEFT" && !slices.Contains([]string{"relu", "qr"}, c.Decompose):
+		return fmt.Sprintf("decomposition_method %q, want relu or qr", c.Decompose)
+	case m.Params["vblora_logits_A_topk_weights"] != nil:
+		return "save_only_topk_weights: only whole logits are supported"
 	case m.Tuner == "ROAD" && (c.GroupSize%2 != 0 || int(w.Shape[0])%c.GroupSize != 0):
 		return fmt.Sprintf(`PEFT: "The out_features of the base layer must be divisible by group_size (%d) when using RoadLayer."`, c.GroupSize)
 	}
@@ -159,6 +169,90 @@ func (f *fitting) tuner(a *loader.Adapter, out, in int) {
 		f.oft(c.BlockShare, in)
 	case "BOFT":
 		f.boft(out, in)
+	default:
+		f.tunerRare(c, out, in)
+	}
+}
+
+// tunerRare is tuner for those that PEFT merges into float layers only.
+func (f *fitting) tunerRare(c loader.TunerConfig, out, in int) {
+	switch f.m.Tuner {
+	case "FOURIERFT":
+		f.spectrum("fourierft_spectrum", out, in)
+	case "WAVEFT":
+		f.spectrum("waveft_spectrum", out, in)
+	case "C3A":
+		b := f.size("c3a_kernel", 2)
+		f.want("c3a_kernel", -1, -1, -1)
+		if f.problem == "" {
+			f.want("c3a_kernel", out/b, in/b, b)
+			f.divides("c3a_kernel", b, out, in)
+		}
+	case "HRA":
+		f.want("hra_u", in, -1)
+	case "DELORA":
+		r := f.size("delora_A", 0)
+		f.want("delora_A", -1, in)
+		f.want("delora_B", out, r)
+		f.want("delora_lambda", 1)
+		f.want("delora_w_norm", in)
+	case "DEFT":
+		f.want("deft_P", out, -1)
+		if !c.Removal {
+			f.want("deft_R", f.size("deft_P", 1), in)
+		}
+	case "PEANUT":
+		f.want("peanut_A", -1, out)
+		f.want("peanut_B", out, f.size("peanut_A", 0))
+	case "SUPERTUNING":
+		f.want("supertuning_values", -1)
+		f.want("supertuning_indices", f.size("supertuning_values", 0))
+	case "GRALORA":
+		f.gralora(c.Blocks, out, in)
+	case "VBLORA":
+		f.vblora(out, in)
+	}
+}
+
+// spectrum checks values at places that are drawn out of out*in.
+func (f *fitting) spectrum(role string, out, in int) {
+	f.want(role, -1)
+	if n := f.size(role, 0); f.problem == "" && (n > out*in || int64(out)*int64(in) >= 1<<32) {
+		f.at = f.m.Params[role]
+		f.problem = fmt.Sprintf("%s has %d values for a weight of %d by %d: PEFT draws their places among its elements, of which there may be 2^32 at most", f.at.Name, n, out, in)
+	}
+}
+
+// divides checks that sides of a weight are multiples of a block's.
+func (f *fitting) divides(role string, b, out, in int) {
+	if f.problem == "" && (b < 1 || out%b != 0 || in%b != 0) {
+		f.at = f.m.Params[role]
+		f.problem = fmt.Sprintf("%s is %v: the sides of weight %s, %v, are no multiples of %d", f.at.Name, f.at.Shape, f.w.Name, f.w.Shape, b)
+	}
+}
+
+func (f *fitting) gralora(k, out, in int) {
+	r := f.size("gralora_A", 2)
+	f.want("gralora_A", k, in/k, -1)
+	f.want("gralora_B", k, r, out/k)
+	f.divides("gralora_A", k, out, in)
+	if f.problem == "" && r%k != 0 {
+		f.at = f.m.Params["gralora_A"]
+		f.problem = fmt.Sprintf("%s is %v: its rank is no multiple of gralora_k, %d", f.at.Name, f.at.Shape, k)
+	}
+	if f.m.Params["gralora_A_general"] != nil || f.m.Params["gralora_B_general"] != nil {
+		f.want("gralora_A_general", -1, in)
+		f.want("gralora_B_general", out, f.size("gralora_A_general", 0))
+	}
+}
+
+func (f *fitting) vblora(out, in int) {
+	f.want("vblora_vector_bank", -1, -1)
+	n, length := f.size("vblora_vector_bank", 0), f.size("vblora_vector_bank", 1)
+	f.divides("vblora_vector_bank", length, out, in)
+	if f.problem == "" {
+		f.want("vblora_logits_A", -1, in/length, n)
+		f.want("vblora_logits_B", out/length, f.size("vblora_logits_A", 0), n)
 	}
 }
 
@@ -184,6 +278,10 @@ func (f *fitting) randlora(out, in int) {
 	f.atLeast("randlora_A", 2, min(out, in))
 	f.atLeast("randlora_B", 0, max(out, in))
 	f.atLeast("randlora_B", 1, n)
+	if !f.w.Format.IsFloat() && f.problem == "" && (out != in || r*n != out) {
+		f.at = f.m.Params["randlora_lambda"]
+		f.problem = "RandLoRA: " + noFactors
+	}
 	if k := f.size("randlora_A", 1); f.problem == "" && k != 1 && k < n {
 		f.atLeast("randlora_A", 1, n)
 	}

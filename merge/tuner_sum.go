@@ -53,9 +53,12 @@ func openRandLoRA(t *tunerStep) (update, error) {
 		a, b = transpose(b, large, r*n), transpose(a, r*n, small)
 	}
 	l := newLowRank(a, b, r*n, in, out, t.Transpose)
+	if t.Defect != "" { // the factors in the wrong order, which fits if out = in = r*n
+		l = newLowRank(b, a, in, r*n, out, false)
+	}
 	scale := float32(t.Scale)
 	s := t.newSum(func(d []float32, rows, r0 int) { l.fill(d, rows, r0, scale) })
-	if t.opt.unsafe || s.minus {
+	if t.w.Format.IsFloat() && (t.opt.unsafe || s.minus) {
 		s.round = t.w.Format
 	}
 	return s, nil
@@ -139,26 +142,95 @@ func openSHiRA(t *tunerStep) (update, error) {
 	if err != nil {
 		return nil, err
 	}
-	value := t.value["shira_weight"]
-	n := len(value)
-	scale := float32(t.Scale)
+	n := len(t.value["shira_weight"])
+	return t.scatter("shira_weight", "shira_indices", func(i int) (row, col int) { return at[i], at[n+i] })
+}
+
+// openSuperTuning adds single values, rounded to the weight's dtype, at flat
+// places of the weight (supertuning/layer.py).
+func openSuperTuning(t *tunerStep) (update, error) {
+	const role = "supertuning_indices"
+	at, err := readIndices(t.Module.Params[role])
+	if err != nil {
+		return nil, err
+	}
+	if !t.w.Format.IsFloat() {
+		return t.scatterBytes(at)
+	}
+	quant.RoundTo(t.value["supertuning_values"], t.w.Format)
+	return t.scatter("supertuning_values", role, func(i int) (row, col int) {
+		if at[i] < 0 {
+			return at[i], 0
+		}
+		return at[i] / t.cols, at[i] % t.cols
+	})
+}
+
+// scatter adds the values of a parameter at the places that the indices of
+// another give.
+func (t *tunerStep) scatter(values, indices string, place func(i int) (row, col int)) (update, error) {
+	value, scale, cols := t.value[values], float32(t.Scale), t.cols
 	byRow := make([][]int, t.rows) // indices into value
-	for i := range n {
-		row, col := at[i], at[n+i]
-		if row < 0 || row >= t.rows || col < 0 || col >= t.cols {
-			return nil, fmt.Errorf("%s: element %d names weight %d, %d of a layer of %d by %d", t.Module.Params["shira_indices"].Name, i, row, col, t.rows, t.cols)
+	column := make([]int, len(value))
+	for i := range value {
+		row, col := place(i)
+		if row < 0 || row >= t.rows || col < 0 || col >= cols {
+			return nil, fmt.Errorf("%s: element %d names weight %d, %d of a layer of %d by %d", t.Module.Params[indices].Name, i, row, col, t.rows, cols)
 		}
 		byRow[row] = append(byRow[row], i)
+		column[i] = col
 	}
-	cols := t.cols
 	return t.newSum(func(d []float32, rows, r0 int) {
 		clear(d)
 		for r := range rows {
 			for _, i := range byRow[r0+r] {
-				d[r*cols+at[n+i]] += value[i] * scale
+				d[r*cols+column[i]] += value[i] * scale
 			}
 		}
 	}), nil
+}
+
+// scatterBytes adds values at flat places to what stores the codes: cut to whole
+// numbers to int8 codes and packed bytes, and rounded to packed bytes that are
+// stored as floats (bnb_4bit_quant_storage).
+func (t *tunerStep) scatterBytes(at []int) (update, error) {
+	value := t.value["supertuning_values"]
+	storage, size := tensorFormats[t.w.Data.DType], 1
+	if storage != quant.Unknown {
+		size = int(storage.Bytes(1))
+		quant.RoundTo(value, storage)
+	}
+	n := int(t.w.Format.Bytes(int64(t.rows)*int64(t.cols))) / size
+	for i, a := range at {
+		if a < 0 || a >= n {
+			return nil, fmt.Errorf("%s: element %d names code %d of %d", t.Module.Params["supertuning_indices"].Name, i, a, n)
+		}
+	}
+	asked, err := t.scatter("supertuning_values", "supertuning_indices", func(i int) (row, col int) {
+		a := min(at[i], t.rows*t.cols-1)
+		return a / t.cols, a % t.cols
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &overCodes{asked, func(p *quant.Panel, _ int) {
+		copy(p.NewCodes, p.Codes)
+		first := int(t.w.Format.Bytes(p.First))
+		for i, a := range at {
+			a = a*size - first
+			if a < 0 || a >= len(p.NewCodes) {
+				continue
+			}
+			if storage == quant.Unknown {
+				p.NewCodes[a] += toInt8(value[i])
+				continue
+			}
+			var x [1]float32
+			quant.DecodeFloats(x[:], p.NewCodes[a:a+size], storage)
+			x[0] += value[i]
+			quant.EncodeFloats(p.NewCodes[a:a+size], x[:], storage)
+		}
+	}}, nil
 }
 
 // readIndices reads integers that are stored as I32, I64 or, by PEFT on Windows,

@@ -42,7 +42,7 @@ func openUpdates(l *Layer, opt mergeOptions) ([]update, error) {
 func openSteps(l *Layer, opt mergeOptions) ([]update, error) {
 	var list []update
 	for i := range l.Steps {
-		if err := l.secondHiRA(i); err != nil {
+		if err := l.secondOnBase(i); err != nil {
 			return nil, err
 		}
 		u, err := openUpdate(&l.Steps[i], l.Weight, opt)

@@ -35,6 +35,9 @@ func (f *flight) verdict(opt mergeOptions) *verdict {
 	if stopped {
 		sums = quant.Sums{Delta: sums.Delta, Sum: sums.Sum, Output: sums.Output}
 	}
+	if l.packedDefect() {
+		sums = quant.Sums{Delta: sums.Delta, Sum: sums.Sum}
+	}
 	m := MetricsOf(sums)
 	m.NonFinite = bad
 	seen := f.result.seen
@@ -47,7 +50,7 @@ func (f *flight) verdict(opt mergeOptions) *verdict {
 	}
 	v := newVerdict(l, m, sums)
 	v.Stopped, v.Seen = stopped, seen
-	if w := f.result.worst; w.found && !v.Stopped {
+	if w := f.result.worst; w.found && !v.Stopped && !l.packedDefect() {
 		v.Report.WorstBlock = &WorstBlock{Row: w.row, Col: w.col, Kept: Figure(w.kept)}
 	}
 	if s.nested() && !v.Stopped {
@@ -138,7 +141,7 @@ func (f *flight) place(flat int64) Place {
 
 func newLayerReport(l *Layer, m Metrics) *LayerReport {
 	method := ""
-	if l.Method.Kind != MethodPeft {
+	if l.Method != (Method{Kind: MethodPeft}) {
 		method = l.Method.String()
 	}
 	return &LayerReport{

@@ -370,7 +370,7 @@ func (p *layersPane) details(c canvas) string {
 			s += "  r" + strconv.Itoa(st.Module.Rank) + " scale " + strconv.FormatFloat(st.Scale, 'g', 4, 64)
 		}
 	}
-	if m := l.Method; m.Kind != merge.MethodPeft && m.Kind != "" {
+	if m := l.Method; m != (merge.Method{Kind: merge.MethodPeft}) && m.Kind != "" {
 		s += "  " + m.String()
 	}
 	return c.plain(s)

@@ -33,7 +33,8 @@ import peft
 import torch
 
 SCALE = {"hira_B": 0.1, "vera_lambda_b": 0.02, "pvera_lambda_b": 0.02, "hada_w2_b": 0.05, "lokr_w1": 0.03, "lokr_w1_a": 0.05, "boft_R": 0.05,
-         "oft_R": 0.03, "miss_block": 0.005, "shira_weight": 0.02, "lora_B": 0.1, "randlora_lambda": 0.02}
+         "oft_R": 0.03, "miss_block": 0.005, "shira_weight": 0.02, "lora_B": 0.1, "randlora_lambda": 0.02,
+         "fourierft_spectrum": 0.05, "waveft_spectrum": 0.01, "gralora_A_general": 0.1, "c3a_kernel": 4.0, "delora_B": 0.2, "deft_R": 0.05, "peanut_B": 0.2, "supertuning_values": 5.0}
 ONES = ("ia3_l", "boft_s", "road_alpha")  # drawn around 1
 
 
@@ -66,7 +67,7 @@ def cases() -> list[Case]:
     def add(name: str, base: str, kind: str, **kw: Any) -> None:
         opts = {k: kw.pop(k) for k in list(kw) if k in Case.__dataclass_fields__}
         config = {"target_modules": QV, "layers_to_transform": [0], **kw}
-        if kind in ("IA3", "Road", "Shira"):  # these have no layers_to_transform
+        if kind in ("IA3", "Road", "Shira", "Supertuning"):  # these have no layers_to_transform
             config.pop("layers_to_transform")
             config["target_modules"] = [f"model.layers.0.{p}.{m}" for p in ("self_attn", "mlp") for m in config["target_modules"]
                                         if (p == "mlp") == m.endswith("down_proj")] if base.startswith("llama") else config["target_modules"]
@@ -115,6 +116,31 @@ def cases() -> list[Case]:
     add("boft-safe", "llama-f16", "BOFT", boft_block_num=4, boft_block_size=0, safe=True, close=True)
     add("loha-patterns", "llama-bf16", "LoHa", r=3, alpha=7, rank_pattern={"v_proj": 2}, alpha_pattern={"v_proj": 9})
     add("lokr-both", "llama-f32", "LoKr", r=2, alpha=5, decompose_both=True, decompose_factor=8)
+    for base in (*BNB, *FLOAT):
+        add("fourierft", base, "FourierFT", n_frequency=40, scaling=20.0, close=True)
+        add("waveft", base, "WaveFT", n_frequency=60, target_modules=MIXED, close=True)
+        add("gralora", base, "Gralora", r=8, gralora_k=2, hybrid_r=2)
+        add("vblora", base, "VBLoRA", r=4, num_vectors=6, vector_length=16, topk=2, close=True)
+        add("c3a", base, "C3A", block_size=16, close=True)
+        add("hra", base, "HRA", r=4, close=True)
+        add("deft", base, "Deft", r=4, target_modules=MIXED)
+        add("peanut", base, "Peanut", r=8, target_modules=MIXED)
+        add("delora", base, "Delora", r=4)
+        add("supertuning", base, "Supertuning", sparsity=0.98)
+    add("waveft-plain", "llama-bf16", "WaveFT", n_frequency=60, use_idwt=False)
+    add("waveft-seed", "llama-f32", "WaveFT", n_frequency=70, random_loc_seed=5, target_modules=["lm_head", "gate_proj"], layers_to_transform=None, close=True)
+    add("fourierft-safe", "llama-bf16", "FourierFT", n_frequency=30, safe=True, target_modules=MIXED, close=True)
+    add("gralora-4", "llama-bf16", "Gralora", r=16, gralora_k=4, safe=True)
+    add("vblora-top-3", "llama-bf16", "VBLoRA", r=3, num_vectors=9, vector_length=8, topk=3, close=True)
+    add("c3a-safe", "llama-int8", "C3A", block_size=32, target_modules=MIXED, safe=True, close=True)
+    add("deft-qr", "llama-f32", "Deft", r=3, decomposition_method="qr", alpha=6, close=True)
+    add("deft-removal", "llama-bf16", "Deft", r=3, para=True)
+    add("delora-safe", "llama-bf16", "Delora", r=3, safe=True, target_modules=MIXED)
+    add("hra-gs", "llama-f32", "HRA", r=4, apply_GS=True, close=True)
+    add("peanut-scaled", "llama-int8", "Peanut", r=4, scaling=0.5, safe=True)
+    add("randlora-square", "llama-nf4", "RandLora", r=16, randlora_alpha=3, target_modules=["q_proj"])
+    add("randlora-square", "llama-int8", "RandLora", r=16, randlora_alpha=3, target_modules=["q_proj"])
+    add("pvera", "llama-nf4-dq", "Pvera", r=4, safe=True)
     add("adalora-pruned", "llama-bf16", "AdaLora", init_r=4, total_step=10, rank_pattern={
         f"model.layers.0.self_attn.{m}.lora_E": [j % 3 != 0 for j in range(4)] for m in QV})
     return c
