@@ -14,11 +14,17 @@ import (
 	"mergescope/merge"
 )
 
+// planFlags are the flags of plan.
+type planFlags struct {
+	sel             selection
+	eval            evalFlags
+	out, budget, by string
+	above           float64
+	force           bool
+}
+
 func newPlan(a *app) *cobra.Command {
-	var sel selection
-	var out, budget string
-	var keepAbove float64
-	var force bool
+	var f planFlags
 	c := &cobra.Command{
 		Use:   "plan MODEL",
 		Short: "Write a plan file to edit",
@@ -29,49 +35,109 @@ same, bf16, f16, f32, keep and separate.
 
 With --keep-above the merge is run without writing, and layers that would keep
 less of the adapter are planned in bf16; --budget limits by how much the
-checkpoint may grow, and takes those first that save most for a byte.`,
+checkpoint may grow, and takes those first that save most for a byte.
+
+With --by kl the model is run over a text with one layer merged at a time. Layers
+with most KL for a byte are planned in bf16, until those left have no more than
+the rest of the KL of all: 1-X of it under --keep-above X.`,
 		Example: `mergescope plan demo -a demo:gocode-light
 mergescope plan ./model -a ./adapter -o mergescope-plan.json
-mergescope plan ./model -a ./adapter --keep-above 0.9 --budget 50MB -o plan.json`,
+mergescope plan ./model -a ./adapter --keep-above 0.9 --budget 50MB -o plan.json
+mergescope plan ./model -a ./adapter --keep-above 0.8 --by kl --text validation.txt -o plan.json`,
 		Args: arguments(1, 1),
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := sel.needAdapter(); err != nil {
-				return err
-			}
-			limit, err := parseBudget(budget)
-			if err != nil {
-				return err
-			}
-			if budget != "" && !c.Flags().Changed("keep-above") {
-				return usagef("add --keep-above 0.9", "--budget needs --keep-above")
-			}
-			if !(keepAbove >= 0 && keepAbove <= 1) {
-				return usagef("1 is all of the adapter", "--keep-above: %v is not between 0 and 1", keepAbove)
-			}
-			s, err := a.open(args[0], sel)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			if c.Flags().Changed("keep-above") {
-				if err := a.keepAbove(c.Context(), s, keepAbove, limit); err != nil {
-					return err
-				}
-			}
-			if out == "" {
-				_, err := a.out.Write(s.plan.Encode())
-				return err
-			}
-			return a.writePlan(out, s.plan.Encode(), force)
-		},
+		RunE: func(c *cobra.Command, args []string) error { return a.plan(c, args[0], &f) },
 	}
-	sel.addPlan(c)
-	sel.addForms(c)
-	c.Flags().StringVarP(&out, "out", "o", "", "write to this file instead of standard output")
-	c.Flags().Float64Var(&keepAbove, "keep-above", 0, "plan layers that keep less than this share of the adapter in bf16")
-	c.Flags().StringVar(&budget, "budget", "", "by how much the checkpoint may grow, for example 50MB (default: no limit)")
-	c.Flags().BoolVar(&force, "force", false, "overwrite the file")
+	f.sel.addPlan(c)
+	f.sel.addForms(c)
+	f.eval.addTexts(c)
+	fl := c.Flags()
+	fl.StringVarP(&f.out, "out", "o", "", "write to this file instead of standard output")
+	fl.Float64Var(&f.above, "keep-above", 0, "plan layers that keep less than this share of the adapter in bf16")
+	fl.StringVar(&f.by, "by", "kept", "what --keep-above goes by: kept, or kl for a run of the model with one layer merged at a time")
+	fl.StringVar(&f.budget, "budget", "", "by how much the checkpoint may grow, for example 50MB (default: no limit)")
+	fl.BoolVar(&f.force, "force", false, "overwrite the file")
 	return c
+}
+
+func (f *planFlags) check(c *cobra.Command) error {
+	if err := f.sel.needAdapter(); err != nil {
+		return err
+	}
+	if err := checkWord("--by", f.by, "kept", "kl"); err != nil {
+		return err
+	}
+	keep := c.Flags().Changed("keep-above")
+	switch {
+	case f.budget != "" && !keep:
+		return usagef("add --keep-above 0.9", "--budget needs --keep-above")
+	case f.by == "kl" && !keep:
+		return usagef("add --keep-above 0.8", "--by needs --keep-above")
+	case f.by != "kl" && f.eval.wanted(c):
+		return usagef("add --by kl", "the text is for --by kl")
+	case !(f.above >= 0 && f.above <= 1):
+		return usagef("1 is all of the adapter", "--keep-above: %v is not between 0 and 1", f.above)
+	}
+	return f.eval.check(c)
+}
+
+// plan runs the command.
+func (a *app) plan(c *cobra.Command, model string, f *planFlags) error {
+	if err := f.check(c); err != nil {
+		return err
+	}
+	limit, err := parseBudget(f.budget)
+	if err != nil {
+		return err
+	}
+	s, err := a.open(model, f.sel)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	switch {
+	case !c.Flags().Changed("keep-above"):
+	case f.by == "kl":
+		err = a.keepSensitive(c.Context(), s, f, limit)
+	default:
+		err = a.keepAbove(c.Context(), s, f.above, limit)
+	}
+	if err != nil {
+		return err
+	}
+	if f.out == "" {
+		_, err := a.out.Write(s.plan.Encode())
+		return err
+	}
+	return a.writePlan(f.out, s.plan.Encode(), f.force)
+}
+
+// keepSensitive replaces the session's plan by one that changes less of what the
+// model predicts, and says on stderr what that takes.
+func (a *app) keepSensitive(ctx context.Context, s *session, f *planFlags, budget int64) error {
+	opt, err := f.eval.options(a, s.project.Model)
+	if err != nil {
+		return err
+	}
+	if opt.MaxTokens == 0 {
+		opt.MaxTokens = sensitivityTokens
+	}
+	opt.Sensitivity = opt.MaxTokens
+	opt.Plans = []merge.NamedPlan{{Name: merge.VariantPlan, Plan: s.plan}}
+	r, err := a.evaluate(ctx, s, opt, "")
+	if err != nil {
+		return err
+	}
+	if code := alertCode(ofModel(r.Alerts), nil); code != exitFine {
+		printAlerts(a.err, r.Alerts)
+		return &failure{what: "rank layers", err: errors.New("the run has no figures"), code: code}
+	}
+	p := s.project.KeepSensitive(s.plan, r.Sensitivity, f.above, budget)
+	s.plan = p.Plan
+	fmt.Fprintf(a.err, "%s in bf16, the checkpoint grows by %s; %s\n", plural(len(p.Layers), "layer"), byteSize(p.Bytes), rankText(r.Sensitivity))
+	if n := len(p.Left); n > 0 {
+		fmt.Fprintf(a.err, "%s left as planned: the budget is used up\n", plural(n, "layer"))
+	}
+	return nil
 }
 
 // keepAbove replaces the session's plan by one that keeps more, and says on

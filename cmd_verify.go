@@ -57,7 +57,7 @@ mergescope verify org/name -a ./adapter --merged ./merged --fail-on erased --jso
 	fl.StringVar(&f.merged, "merged", "", "merged checkpoint: a directory, a file or a name in the cache")
 	fl.StringSliceVar(&f.failOn, "fail-on", nil, "exit with 3 on these verdicts too: erased, weak, undecided")
 	fl.IntVar(&f.sensitivity, "sensitivity", 0, "merge one layer at a time over about so many tokens and rank the layers by KL")
-	fl.Lookup("sensitivity").NoOptDefVal = "2048"
+	fl.Lookup("sensitivity").NoOptDefVal = fmt.Sprint(sensitivityTokens)
 	fl.StringVar(&f.progress, "progress", "", "progress on stderr: bar, json or none (default: a bar on a terminal)")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
 	return c

@@ -25,17 +25,27 @@ type evalFlags struct {
 	maxKL         float64
 }
 
+// sensitivityTokens is over how many tokens layers are merged one at a time
+// unless asked otherwise.
+const sensitivityTokens = 2048
+
 // evalNames are the flags by which a model is run even if nobody asks for it.
 var evalNames = []string{"text", "tokens", "window", "max-tokens", "time", "max-kl"}
 
 func (f *evalFlags) add(c *cobra.Command) {
+	f.addTexts(c)
+	fl := c.Flags()
+	fl.DurationVar(&f.time, "time", 0, "stop after so long, for example 60s (default: no limit)")
+	fl.Float64Var(&f.maxKL, "max-kl", 0, "bound to the mean KL from the separate adapter, in nats per token; beyond it the exit code is 3")
+}
+
+// addTexts adds the flags that say what is run.
+func (f *evalFlags) addTexts(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringArrayVar(&f.texts, "text", nil, "run the model over this text; repeatable; \"builtin\" (the default) is some prose and Go source")
 	fl.StringArrayVar(&f.tokens, "tokens", nil, "the same for a file of token ids, one sequence a line; repeatable")
 	fl.IntVar(&f.window, "window", 0, fmt.Sprintf("tokens of a sequence (default %d, or as many as the model has positions)", merge.DefaultWindow))
 	fl.IntVar(&f.maxTokens, "max-tokens", 0, "predict at most so many tokens, from all over the texts (default: all)")
-	fl.DurationVar(&f.time, "time", 0, "stop after so long, for example 60s (default: no limit)")
-	fl.Float64Var(&f.maxKL, "max-kl", 0, "bound to the mean KL from the separate adapter, in nats per token; beyond it the exit code is 3")
 }
 
 // wanted reports whether a flag asks for the model to be run.

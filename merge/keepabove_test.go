@@ -56,3 +56,35 @@ func TestKeepAbove(t *testing.T) {
 		}
 	}
 }
+
+// k_proj grows by 12288*2 bytes less what it has, down_proj by seven times that:
+// with equal KL the small layer is worth more, and 0.5 is reached with it alone.
+func TestKeepSensitive(t *testing.T) {
+	p := openDemo(t, "base-nf4", "gocode")
+	const small, large, other = "model.layers.0.self_attn.k_proj", "model.layers.0.mlp.down_proj", "model.layers.1.self_attn.v_proj"
+	kl := func(name string, v float64) SensitiveLayer {
+		return SensitiveLayer{Name: name, KL: Uncertain{Value: Figure(v)}}
+	}
+	s := &Sensitivity{Layers: []SensitiveLayer{kl(large, 0.5), kl(small, 0.5), kl(other, 0), {Name: "none", KL: Uncertain{Value: 1}}}}
+	plan := p.NewPlan()
+	for _, x := range []struct {
+		above      float64
+		budget     int64
+		take, left []string
+	}{
+		{0, -1, nil, nil},
+		{0.5, -1, []string{small}, nil},
+		{0.6, -1, []string{small, large}, nil},
+		{1, bf16Growth(p.Model.Weight(small)), []string{small}, []string{large}},
+	} {
+		got := p.KeepSensitive(plan, s, x.above, x.budget)
+		if !slices.Equal(got.Layers, x.take) || !slices.Equal(got.Left, x.left) {
+			t.Errorf("above %v: %v, left %v", x.above, got.Layers, got.Left)
+		}
+	}
+	// What is in bf16 already does not count.
+	got := p.KeepSensitive(plan.SetOutput(AsBF16, small), s, 0.5, -1)
+	if !slices.Equal(got.Layers, []string{large}) {
+		t.Errorf("%v", got.Layers)
+	}
+}

@@ -31,7 +31,8 @@ type SensitiveLayer struct {
 	Kept          Figure    `json:"kept"`
 	ErrorRelative Figure    `json:"error_relative"`
 	ErrorRMS      Figure    `json:"error_rms"`
-	LostRMS       Figure    `json:"lost_rms"` // (1-kept) of the delta's rms
+	LostRMS       Figure    `json:"lost_rms"`       // (1-kept) of the delta's rms
+	KeptOnInputs  Figure    `json:"kept_on_inputs"` // null but for method calibrated
 }
 
 // Correlation is how well a figure that needs no run ranks the layers: Spearman's
@@ -164,10 +165,11 @@ func (e *Eval) tryLayers(ctx context.Context, s *Sensitivity, merged *planWeight
 
 // cheap takes the figures of a dry run.
 func (x *SensitiveLayer) cheap(r *Report) {
-	x.Kept, x.ErrorRelative, x.ErrorRMS, x.LostRMS = noFigure(), noFigure(), noFigure(), noFigure()
+	x.Kept, x.ErrorRelative, x.ErrorRMS, x.LostRMS, x.KeptOnInputs = noFigure(), noFigure(), noFigure(), noFigure(), noFigure()
 	for _, l := range r.Layers {
 		if l.Name == x.Name {
 			x.Kept, x.ErrorRelative, x.ErrorRMS = l.Kept, l.ErrorRelative, l.ErrorRMS
+			x.KeptOnInputs = l.KeptOnInputs
 			x.LostRMS = Figure(math.Abs(1-float64(l.Kept))) * l.DeltaRMS
 		}
 	}
@@ -198,6 +200,7 @@ func correlations(layers []SensitiveLayer) []Correlation {
 		{"error_relative", func(l SensitiveLayer) float64 { return float64(l.ErrorRelative) }},
 		{"error_rms", func(l SensitiveLayer) float64 { return float64(l.ErrorRMS) }},
 		{"lost_rms", func(l SensitiveLayer) float64 { return float64(l.LostRMS) }},
+		{"1-kept_on_inputs", func(l SensitiveLayer) float64 { return 1 - float64(l.KeptOnInputs) }},
 	} {
 		var x, y []float64
 		for _, l := range layers {
@@ -205,7 +208,9 @@ func correlations(layers []SensitiveLayer) []Correlation {
 				x, y = append(x, a), append(y, b)
 			}
 		}
-		list = append(list, Correlation{f.name, Figure(spearman(x, y)), len(x)})
+		if len(x) > 0 {
+			list = append(list, Correlation{f.name, Figure(spearman(x, y)), len(x)})
+		}
 	}
 	return list
 }
