@@ -145,56 +145,85 @@ func (x *textsBox) text(c canvas, i, w int) []string {
 	return newTextLines(c, w).add(d.Before, nil).add(token, &mark).add(v.Text[len(d.Before)+len(token):], &faint).lines()
 }
 
-// textLines breaks text of several colours into lines. It breaks where a line is
-// full: what is generated is often not words.
+// textLines breaks text of several colours into lines, behind spaces where there
+// are some.
 type textLines struct {
 	c    canvas
 	w    int
 	done []string
-	line string
+	line []textCell
 	used int
+}
+
+// textCell is a character of a line; without a role it has no colour.
+type textCell struct {
+	text string
+	role *themes.Role
 }
 
 func newTextLines(c canvas, w int) *textLines { return &textLines{c: c, w: max(1, w)} }
 
-// add appends text in a colour, nil for none. A marked line break is shown.
+// add appends text in a colour, nil for none. A line break in what is marked is
+// shown.
 func (l *textLines) add(text string, role *themes.Role) *textLines {
-	run := ""
-	flush := func() {
-		switch {
-		case role == nil:
-		case *role == themes.Dim:
-			run = l.c.paint.text(*role, run)
-		case run != "":
-			run = l.c.paint.selected(l.c.paint.text(*role, run)) // seen without colour too
-		}
-		l.line += run
-		run = ""
-	}
 	for _, r := range strings.ReplaceAll(text, "\t", "    ") {
-		s := l.c.plain(string(r))
 		if r == '\n' {
 			if role != nil && *role != themes.Dim {
-				run += l.c.plain("↵")
+				l.put(textCell{l.c.plain("↵"), role})
 			}
-			flush()
-			l.feed()
+			l.feed(len(l.line))
 			continue
 		}
-		if l.used+width(s) > l.w {
-			flush()
-			l.feed()
-		}
-		run += s
-		l.used += width(s)
+		l.put(textCell{l.c.plain(string(r)), role})
 	}
-	flush()
 	return l
 }
 
-func (l *textLines) feed() {
-	l.done = append(l.done, l.line)
-	l.line, l.used = "", 0
+func (l *textLines) put(x textCell) {
+	n := width(x.text)
+	if l.used+n > l.w {
+		at := len(l.line)
+		for i := at - 1; i > 0 && at-i < l.w/2; i-- {
+			if l.line[i].text == " " {
+				at = i + 1
+				break
+			}
+		}
+		l.feed(at)
+	}
+	l.line = append(l.line, x)
+	l.used += n
 }
 
-func (l *textLines) lines() []string { return append(l.done, l.line) }
+// feed ends a line behind its first n characters.
+func (l *textLines) feed(n int) {
+	l.done = append(l.done, l.paint(l.line[:n]))
+	l.line = append([]textCell(nil), l.line[n:]...)
+	l.used = 0
+	for _, x := range l.line {
+		l.used += width(x.text)
+	}
+}
+
+func (l *textLines) lines() []string { return append(l.done, l.paint(l.line)) }
+
+// paint joins characters of one colour.
+func (l *textLines) paint(line []textCell) string {
+	text := ""
+	for from := 0; from < len(line); {
+		to, run := from, ""
+		for ; to < len(line) && line[to].role == line[from].role; to++ {
+			run += line[to].text
+		}
+		switch role := line[from].role; {
+		case role == nil:
+		case *role == themes.Dim:
+			run = l.c.paint.text(*role, run)
+		default:
+			run = l.c.paint.selected(l.c.paint.text(*role, run)) // seen without colour too
+		}
+		text += run
+		from = to
+	}
+	return text
+}

@@ -6,11 +6,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
 
 	"mergescope/merge"
 	"mergescope/model"
+	"mergescope/themes"
 )
 
 // textsRig continues a prompt of the demo with its light adapter.
@@ -151,5 +153,37 @@ func TestTextsEnd(t *testing.T) {
 	r.run(cmd) // it begins only now
 	if r.a.texts != nil || x.seen.Report != nil {
 		t.Error("cancelled texts left a result")
+	}
+}
+
+// Lines end behind spaces where they can, and are never wider than asked for.
+func TestTextLines(t *testing.T) {
+	c := plainCanvas()
+	mark := themes.Bad
+	for text, want := range map[string]string{
+		"one two three four": "one two |three four",
+		"abcdefghijklmnopq":  "abcdefghij|klmnopq",
+		"a abcdefghijk":      "a abcdefgh|ijk", // the space is too far back
+		"x\n\ty":             "x|    y",
+		"日本語日本語日本語":          "日本語日本|語日本語",
+		"":                   "",
+		"0123456789":         "0123456789",
+		"0123456789\n":       "0123456789|",
+		"\x1b[31mred":        "?[31mred",
+	} {
+		for cut := range len(text) {
+			if !utf8.RuneStart(text[cut]) {
+				continue
+			}
+			lines := newTextLines(c, 10).add(text[:cut], nil).add(text[cut:], nil).lines()
+			if got := strings.Join(lines, "|"); got != want {
+				t.Errorf("%q cut at %d: %q, want %q", text, cut, got, want)
+			}
+		}
+		for _, l := range newTextLines(c, 10).add(text, &mark).lines() {
+			if width(l) > 10 {
+				t.Errorf("%q is wider than 10", l)
+			}
+		}
 	}
 }
