@@ -21,7 +21,7 @@ func newBench(a *app) *cobra.Command {
 the rate of each stage and its share of what the machine can do at most: bytes
 against a copy in memory, kernels against fused multiply-adds in the first-level
 cache, measured in the same run. Output goes to a temporary directory and is
-removed. MERGESCOPE_KERNELS=go, avx2 or avx512 chooses the kernels.`,
+removed. MERGESCOPE_KERNELS=go, neon, avx2 or avx512 chooses the kernels.`,
 		Example: `mergescope bench
 mergescope bench ./model -a ./adapter --json`,
 		Args: arguments(0, 1),

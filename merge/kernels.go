@@ -6,15 +6,15 @@ import (
 	"mergescope/quant"
 )
 
-// UseKernels chooses the kernels of all later work by name: "go", "avx2" or
-// "avx512"; "" keeps the fastest. All give the same bits.
+// UseKernels chooses the kernels of all later work by name: "go", "neon", "avx2"
+// or "avx512"; "" keeps the fastest. All give the same bits.
 func UseKernels(name string) error {
 	if name == "" {
 		return nil
 	}
 	level, ok := quant.ParseLevel(name)
 	if !ok {
-		return fmt.Errorf("kernels %q: want go, avx2 or avx512", name)
+		return fmt.Errorf("kernels %q: want go, neon, avx2 or avx512", name)
 	}
 	return quant.Use(level)
 }

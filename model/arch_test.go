@@ -133,7 +133,7 @@ func TestNothingElseCounts(t *testing.T) {
 		same("alone", logitsOf(t, a.c, one, a.sequences[:1], Options{})[0])
 		turned := logitsOf(t, a.c, one, [][]int32{a.sequences[1], a.sequences[0]}, Options{})[0]
 		same("second in the batch", turned[archLengths[1]*a.c.Vocab:])
-		for l := quant.Go; l < quant.Best(); l++ {
+		for _, l := range quant.Levels() {
 			at(t, l, func() { same(l.String(), logitsOf(t, a.c, one, a.sequences, Options{})[0]) })
 		}
 	}

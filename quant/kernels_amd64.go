@@ -18,14 +18,18 @@ const (
 	callChunks = 128
 )
 
-func bestLevel() Level {
-	switch x := &cpu.X86; {
-	case x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX2 && x.HasFMA:
-		return AVX512
-	case x.HasAVX2 && x.HasFMA: // both come with F16C on every such processor
-		return AVX2
+func hasLevel(l Level) bool {
+	x := &cpu.X86
+	fma := x.HasAVX2 && x.HasFMA // both come with F16C on every such processor
+	switch l {
+	case Go:
+		return true
+	case AVX2:
+		return fma
+	case AVX512:
+		return fma && x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL
 	}
-	return Go
+	return false
 }
 
 // vectorKernels are the kernels of one instruction set but for the delta, whose

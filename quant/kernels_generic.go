@@ -2,13 +2,9 @@
 
 package quant
 
-func bestLevel() Level { return Go }
-
-// What follows is the vector part of a step, see kernels_amd64.go: each returns
+// What follows is the vector part of a step, see kernels_amd64.go, but for the delta: each returns
 // how much of it is done, and the Go twin does the rest.
 
-func packFactor(*Factor) []float32                                      { return nil }
-func deltaVector(dst, b []float32, f *Factor, rows int, s float32) bool { return false }
 func deltaHalfVector(dst, b []float32, f *Factor, rows int, s float32, dtype Format) bool {
 	return false
 }

@@ -133,7 +133,7 @@ func (l *layer) place(p *Panel, r, n int) {
 // both in the best of the rounds by the time of the thread.
 func BenchmarkNestedLayer(b *testing.B) {
 	for _, size := range []struct{ rows, cols, rank int }{{512, 512, 8}, {4096, 4096, 16}, {4096, 11008, 64}} {
-		for _, level := range levels()[1:] { // the Go twin would take minutes
+		for _, level := range Levels()[1:] { // the Go twin would take minutes
 			b.Run(fmt.Sprintf("%dx%dr%d/%s", size.rows, size.cols, size.rank, level), func(b *testing.B) {
 				at(b, level, func() { newLayer(NF4, size.rows, size.cols, size.rank).benchNested(b) })
 			})
@@ -175,7 +175,7 @@ func (l *layer) digest() uint64 {
 func BenchmarkLayer(b *testing.B) {
 	for _, f := range []Format{NF4, FP4, Int8, BF16} {
 		for _, size := range []struct{ rows, cols, rank int }{{512, 512, 8}, {4096, 4096, 16}, {4096, 11008, 64}} {
-			for _, level := range levels() {
+			for _, level := range Levels() {
 				name := fmt.Sprintf("%s/%dx%dr%d/%s", f, size.rows, size.cols, size.rank, level)
 				b.Run(name, func(b *testing.B) {
 					at(b, level, func() { newLayer(f, size.rows, size.cols, size.rank).bench(b) })
