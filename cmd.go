@@ -1,12 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"mergescope/loader"
 	"mergescope/merge"
@@ -36,11 +39,17 @@ func newRoot(a *app) *cobra.Command {
 		newBench(a),
 		newVersion(a),
 	)
+	root.PersistentFlags().Var(&hubFlag{source: &a.source, getenv: os.Getenv}, "hub",
+		"look for names like org/name[@revision] on the hub at this URL, not in the cache; env takes HF_ENDPOINT.\nOnly the parts that are looked at are fetched; a token in HF_TOKEN is sent there and nowhere else")
 	a.catch(root)
 	for _, c := range root.Commands() {
 		a.catch(c)
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		var bad *pflag.InvalidValueError
+		if errors.As(err, &bad) && bad.GetFlag().Name == "hub" {
+			err = fmt.Errorf("--hub: %w", bad.Unwrap()) // the value may hold a password
+		}
 		return usagef("see "+c.CommandPath()+" --help", "%w", err)
 	})
 	return root

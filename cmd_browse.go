@@ -45,7 +45,7 @@ func newBrowse(a *app) *cobra.Command {
 the merge in the background and watch what requantization keeps of them.
 
 MODEL is a directory in Hugging Face layout, a .safetensors file, org/name in
-the local Hugging Face cache, or demo. Without MODEL the embedded demo opens.
+the local Hugging Face cache or on the hub that --hub names, a URL, or demo. Without MODEL the embedded demo opens.
 Without a terminal the layer table is printed as text.
 
 Exit codes: 0 fine, 1 failed, 2 usage, 3 finished with alerts of level error,

@@ -98,7 +98,7 @@ func TestDocsCommands(t *testing.T) {
 
 func hasFlag(c *cobra.Command, name string) bool {
 	if long, ok := strings.CutPrefix(name, "--"); ok {
-		return long == "help" || c.Flags().Lookup(long) != nil
+		return long == "help" || c.Flags().Lookup(long) != nil || c.InheritedFlags().Lookup(long) != nil
 	}
 	return c.Flags().ShorthandLookup(strings.TrimPrefix(name, "-")) != nil
 }

@@ -14,6 +14,7 @@ import (
 	"charm.land/fang/v2"
 
 	"mergescope/loader"
+	"mergescope/loader/remote"
 	"mergescope/merge"
 )
 
@@ -30,7 +31,7 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	obeyNoColor()
 	a := &app{
-		source: loader.Source{Demo: demoFS(), Cache: loader.HubCache(os.Getenv)},
+		source: loader.Source{Demo: demoFS(), Cache: loader.HubCache(os.Getenv), Web: remote.New(ctx)},
 		config: configDir(),
 		out:    stdout,
 		err:    stderr,

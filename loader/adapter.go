@@ -11,7 +11,7 @@ import (
 // Adapter is an opened PEFT adapter directory.
 type Adapter struct {
 	Name   string // short name for screens and plans; the caller makes it unique in a session
-	Path   string // as the user gave it; "demo:NAME" for the embedded demo
+	Path   string // as the user gave it, a directory in the cache, or "demo:NAME"
 	Config AdapterConfig
 	File   *File
 

@@ -16,7 +16,8 @@ import (
 // Checkpoint is an opened model: its files, its configuration and its weights.
 type Checkpoint struct {
 	Name    string // as the user gave it, shortened for screens
-	Path    string // directory or file, "" for the embedded demo
+	Path    string // directory, file or URL, "" for the embedded demo
+	Remote  bool   // on a server: every look costs a request
 	Files   []*File
 	Sharded bool   // an index names the files
 	Index   string // the index's name inside FS, "" without one
@@ -97,7 +98,10 @@ func closeAll(files []*File) error {
 
 // openCheckpoint opens the checkpoint at a place.
 func openCheckpoint(p place) (*Checkpoint, error) {
-	c := &Checkpoint{Name: p.name, Path: p.path, fsys: p.fsys}
+	c := &Checkpoint{Name: p.name, Path: p.path, Remote: p.remote, fsys: p.fsys}
+	if p.remote {
+		c.Path = p.show(p.file)
+	}
 	if err := c.open(p); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -125,7 +129,7 @@ func (c *Checkpoint) open(p place) error {
 // given config.json, nil for none. The directory need not hold one, nor an
 // index: an output that is not finished has neither.
 func OpenFiles(dir string, names []string, config []byte) (*Checkpoint, error) {
-	p := place{os.DirFS(dir), dir, "", dir, shortName(dir)}
+	p := place{fsys: os.DirFS(dir), dir: dir, path: dir, name: shortName(dir)}
 	c := &Checkpoint{Name: p.name, Path: p.path, fsys: p.fsys}
 	err := c.openFiles(p, names)
 	if err == nil && config != nil {
@@ -141,13 +145,12 @@ func OpenFiles(dir string, names []string, config []byte) (*Checkpoint, error) {
 }
 
 // openFiles opens the files and gathers their tensors.
-func (c *Checkpoint) openFiles(p place, names []string) error {
-	for _, rel := range names {
-		f, err := openFile(p.fsys, rel, p.show(rel))
-		if err != nil {
-			return err
-		}
-		c.Files = append(c.Files, f)
+func (c *Checkpoint) openFiles(p place, names []string) (err error) {
+	if c.Files, err = openFiles(p, names); err != nil {
+		return err
+	}
+	if c.Remote {
+		warm(c.Files)
 	}
 	return c.collect()
 }

@@ -8,6 +8,15 @@ import (
 	"io"
 )
 
+// Declared returns the SHA-256 that a hub gives for the file, "" if there is
+// none.
+func (f *File) Declared() string {
+	if r, ok := f.r.(interface{ SHA256() string }); ok {
+		return r.SHA256()
+	}
+	return ""
+}
+
 // SHA256 reads the whole file and returns its digest in hexadecimal. It stops
 // with ctx's error when ctx ends.
 func (f *File) SHA256(ctx context.Context) (string, error) {

@@ -58,6 +58,15 @@ func NewFile(r io.ReaderAt, size int64, name string) (*File, error) {
 // Tensor returns the tensor with that name, or nil.
 func (f *File) Tensor(name string) *Tensor { return f.byName[name] }
 
+// Stamp identifies the content of a file on a server, as far as that says
+// something; "" for files on disk.
+func (f *File) Stamp() string {
+	if r, ok := f.r.(interface{ Stamp() string }); ok {
+		return r.Stamp()
+	}
+	return ""
+}
+
 // HeaderOrder returns the tensors in the order of the header, which a writer
 // keeps. It usually is the order of the data too.
 func (f *File) HeaderOrder() []*Tensor { return slices.Clone(f.order) }

@@ -13,31 +13,48 @@ import (
 // HubCache returns the Hugging Face cache directory that the environment asks
 // for, "" if it cannot be told (huggingface_hub/constants.py).
 func HubCache(getenv func(string) string) string {
-	home := getenv("HOME")
-	if home == "" {
-		home = getenv("USERPROFILE")
-	}
-	expand := func(p string) string {
-		if rest, ok := strings.CutPrefix(p, "~"); ok && (rest == "" || os.IsPathSeparator(rest[0])) && home != "" {
-			return home + rest
-		}
-		return p
-	}
 	for _, key := range [...]string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"} {
 		if v := getenv(key); v != "" {
-			return expand(v)
+			return expandHome(v, getenv)
 		}
 	}
-	if v := getenv("HF_HOME"); v != "" {
-		return filepath.Join(expand(v), "hub")
-	}
-	if v := getenv("XDG_CACHE_HOME"); v != "" {
-		return filepath.Join(expand(v), "huggingface", "hub")
-	}
+	home := hubHome(getenv)
 	if home == "" {
 		return ""
 	}
-	return filepath.Join(home, ".cache", "huggingface", "hub")
+	return filepath.Join(home, "hub")
+}
+
+// hubHome returns the directory of everything Hugging Face keeps for a user, ""
+// if it cannot be told.
+func hubHome(getenv func(string) string) string {
+	if v := getenv("HF_HOME"); v != "" {
+		return expandHome(v, getenv)
+	}
+	if v := getenv("XDG_CACHE_HOME"); v != "" {
+		return filepath.Join(expandHome(v, getenv), "huggingface")
+	}
+	home := userHome(getenv)
+	if home == "" {
+		return ""
+	}
+	return filepath.Join(home, ".cache", "huggingface")
+}
+
+func userHome(getenv func(string) string) string {
+	if home := getenv("HOME"); home != "" {
+		return home
+	}
+	return getenv("USERPROFILE")
+}
+
+// expandHome replaces a "~" at the beginning of a path.
+func expandHome(p string, getenv func(string) string) string {
+	home := userHome(getenv)
+	if rest, ok := strings.CutPrefix(p, "~"); ok && (rest == "" || os.IsPathSeparator(rest[0])) && home != "" {
+		return home + rest
+	}
+	return p
 }
 
 // hubName is "org/name" or the bare name of an old model, with "@revision".
@@ -71,7 +88,7 @@ func (s Source) locateHub(name string) (place, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return place{}, fmt.Errorf("%s: %w: the download of %s is not complete", dir, cause(err), name)
 	}
-	return place{os.DirFS(dir), dir, "", dir, model}, nil
+	return place{fsys: os.DirFS(dir), dir: dir, path: dir, name: model}, nil
 }
 
 // notCached explains a name that is neither a path nor in the cache.

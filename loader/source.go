@@ -8,14 +8,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"mergescope/loader/remote"
 )
 
-// Source resolves the names a user types: directories, files, names in the
-// local Hugging Face cache, "demo" and "demo:NAME". The zero value knows
-// directories and files only.
+// Source resolves the names a user types: directories, files, URLs, names on a
+// hub or in the local Hugging Face cache, "demo" and "demo:NAME". The zero value
+// knows directories and files only.
 type Source struct {
-	Demo  fs.FS  // embedded demo, base-nf4/ and adapter-*/ at its root; nil if none
-	Cache string // hub cache directory, see HubCache; "" disables cache names
+	Demo  fs.FS          // embedded demo, base-nf4/ and adapter-*/ at its root; nil if none
+	Cache string         // hub cache directory, see HubCache; "" disables cache names
+	Web   *remote.Client // for URLs and a hub; nil disables them
+	Hub   string         // address of the hub that Web trusts, where names are looked for; "" if none
 }
 
 // place is where a name leads: a directory and perhaps one file in it. All
@@ -24,8 +28,10 @@ type place struct {
 	fsys fs.FS
 	dir  string // put before file names in messages
 	file string // the one file asked for, "" for the directory
-	path string // on disk, "" if it is not there
+	path string // on disk, or as the user gave it if it is on a server; "" in the demo
 	name string // short name
+
+	remote bool
 }
 
 // show returns a file name for messages.
@@ -33,16 +39,17 @@ func (p place) show(file string) string {
 	switch {
 	case file == "" || file == ".":
 		return p.dir
-	case p.path == "":
+	case p.path == "" || p.remote:
 		return p.dir + "/" + file
 	}
 	return filepath.Join(p.dir, filepath.FromSlash(file))
 }
 
 // Checkpoint opens a model: a directory in Hugging Face layout, one
-// .safetensors file, "org/name[@revision]" in the cache, "demo" (the NF4 base)
-// or "demo:base-int8" and the like. A path that exists comes before a name in
-// the cache. The caller must Close the checkpoint.
+// .safetensors file, a URL of either, "org/name[@revision]" on the hub or, if no
+// hub is named, in the cache, "demo" (the NF4 base) or "demo:base-int8" and the
+// like. A path that exists comes before a name elsewhere. The caller must Close
+// the checkpoint.
 func (s Source) Checkpoint(name string) (*Checkpoint, error) {
 	p, err := s.locate(name, "base-")
 	if err != nil {
@@ -111,15 +118,21 @@ func (s Source) locate(name, prefix string) (place, error) {
 	if name == "" {
 		return place{}, errors.New("empty name")
 	}
+	if isURL(name) {
+		return s.locateURL(name)
+	}
 	info, err := os.Stat(name)
 	switch {
 	case err == nil && info.IsDir():
-		return place{os.DirFS(name), name, "", name, shortName(name)}, nil
+		return place{fsys: os.DirFS(name), dir: name, path: name, name: shortName(name)}, nil
 	case err == nil:
 		dir := filepath.Dir(name)
-		return place{os.DirFS(dir), dir, filepath.Base(name), name, shortName(name)}, nil
+		return place{fsys: os.DirFS(dir), dir: dir, file: filepath.Base(name), path: name, name: shortName(name)}, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return place{}, fmt.Errorf("%s: %w", name, cause(err))
+	}
+	if s.Hub != "" {
+		return s.locateRepo(name)
 	}
 	return s.locateHub(name)
 }
@@ -145,7 +158,7 @@ func (s Source) locateDemo(name, prefix string) (place, error) {
 	if prefix == "base-" {
 		short = "demo:" + short
 	}
-	return place{fsys, "demo/" + prefix + strings.TrimPrefix(short, "demo:"), "", "", short}, nil
+	return place{fsys: fsys, dir: "demo/" + prefix + strings.TrimPrefix(short, "demo:"), name: short}, nil
 }
 
 // shortName is the last part of a path that says something.

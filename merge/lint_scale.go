@@ -11,12 +11,18 @@ import (
 // 8e9 weights in blocks of 64.
 const maxScales = 128 << 20
 
+// maxRemoteScales is the same for a checkpoint on a server.
+const maxRemoteScales = 4 << 20
+
 // lintScales checks nested scales: those that decode to zero or less, and maps
 // that are not the standard one.
 func (p *Project) lintScales() []Alert {
 	var out []Alert
 	var minusOne, other, failed tally
 	left := int64(maxScales)
+	if p.Model.Remote {
+		left = maxRemoteScales
+	}
 	skipped := 0
 	standard := quant.DynamicMap()
 	for _, w := range p.Model.Weights {

@@ -54,6 +54,8 @@ type AdapterInfo struct {
 type FileDigest struct {
 	Name   string `json:"name"`
 	SHA256 string `json:"sha256"`
+
+	Declared bool `json:"declared,omitempty"` // the hub says so; the file was not read in whole
 }
 
 // LayerReport is one merged layer. It does not change once published.

@@ -213,6 +213,10 @@ func (j *Job) reportText(ctx context.Context) ([]byte, error) {
 	}
 	var inputs []FileDigest
 	for _, f := range files {
+		if sum := f.Declared(); sum != "" {
+			inputs = append(inputs, FileDigest{Name: f.Name, SHA256: sum, Declared: true})
+			continue
+		}
 		sum, err := f.SHA256(ctx)
 		if err != nil {
 			return nil, err
