@@ -33,10 +33,6 @@ func (b *blocksPane) cycleMetric(d int) string {
 }
 
 func (b *blocksPane) cycleMap() string {
-	choice := &b.sequence
-	if b.isSigned() {
-		choice = &b.signed
-	}
 	names := themes.MapNames()
 	for i, name := range names {
 		if name != b.mapName(themes.Theme{}) {
@@ -46,10 +42,19 @@ func (b *blocksPane) cycleMap() string {
 		if m, _ := themes.MapByName(next); m.Diverging && !b.isSigned() {
 			next = names[(i+2)%len(names)]
 		}
-		*choice = next
-		break
+		return b.setMap(next)
 	}
-	return "colour map: " + *choice
+	return ""
+}
+
+// setMap uses a colour map for metrics of the kind that is shown.
+func (b *blocksPane) setMap(name string) string {
+	if b.isSigned() {
+		b.signed = name
+	} else {
+		b.sequence = name
+	}
+	return "colour map: " + name
 }
 
 func (b *blocksPane) toggleLog() string {
@@ -72,8 +77,12 @@ func (b *blocksPane) toggleLock() string {
 }
 
 func (b *blocksPane) cycleAggregate() string {
-	b.aggregate = merge.Aggregate((int(b.aggregate) + 1) % len(aggregates))
-	switch b.aggregate {
+	return b.setAggregate((b.aggregate + 1) % merge.NumAggregates)
+}
+
+func (b *blocksPane) setAggregate(to merge.Aggregate) string {
+	b.aggregate = to
+	switch to {
 	case merge.Worst:
 		return "a cell shows its worst block"
 	case merge.P99:

@@ -127,7 +127,7 @@ func (a *app) openPalette() tea.Cmd {
 		if why == "" && x.scope&here == 0 {
 			why = "in " + where(x.scope)
 		}
-		items = append(items, item{text: x.title, note: keyNames(x, &unicodeGlyphs), reason: why, run: x.run})
+		items = append(items, item{text: x.title, note: keyNames(x, &unicodeGlyphs), help: x.help, reason: why, run: x.run})
 	}
 	for _, name := range a.demo {
 		items = append(items, item{text: "Demo: use adapter " + name, run: func(a *app) tea.Cmd { return a.useDemo(name) }})

@@ -76,7 +76,7 @@ func (a *app) announce() tea.Cmd {
 			return nil
 		}
 		if j.opt.Out != "" {
-			return a.say(themes.Warn, "cancelled; merging into "+j.opt.Out+" again goes on where it stopped")
+			return a.say(themes.Warn, "stopped; m goes on where it was, into "+clean(j.opt.Out))
 		}
 		return a.say(themes.Warn, "dry run cancelled")
 	case j.err != nil && j.quiet:
@@ -104,7 +104,10 @@ func (a *app) mergedLine() string {
 
 // mergedFacts tells what a merge left: kept, alerts, and what to do next.
 func (a *app) mergedFacts() []string {
-	lines := []string{a.verdict()}
+	var lines []string
+	if v := a.verdict(); v != "" {
+		lines = append(lines, v)
+	}
 	if o := a.wrote; o.errors+o.warnings > 0 {
 		lines = append(lines, o.alerts())
 	}

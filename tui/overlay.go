@@ -60,6 +60,7 @@ type picker struct {
 // item is one line of a picker. A reason disables it.
 type item struct {
 	text, note string
+	help       string // searched too, not shown
 	reason     string
 	run        func(*app) tea.Cmd
 	also       func(*app) tea.Cmd // on space; nil is the same as run
@@ -82,15 +83,15 @@ func newPicker(name, foot string, typed bool, items []item) *picker {
 	return p
 }
 
-// search keeps the items that match what is typed, those that contain it as a
-// word before those that only have its characters.
+// search keeps the items that match what is typed: those that contain it before
+// those that only have its characters, and those before what is said of them.
 func (p *picker) search() {
 	typed := ""
 	if p.input != nil {
 		typed = strings.ToLower(strings.TrimSpace(p.input.value()))
 	}
 	p.matches = p.matches[:0]
-	var loose []int
+	var loose, said []int
 	for i, it := range p.items {
 		text := strings.ToLower(it.text)
 		switch {
@@ -98,9 +99,11 @@ func (p *picker) search() {
 			p.matches = append(p.matches, i)
 		case fuzzy(text, strings.ReplaceAll(typed, " ", "")):
 			loose = append(loose, i)
+		case len(typed) > 2 && strings.Contains(strings.ToLower(it.note+" "+it.help), typed):
+			said = append(said, i)
 		}
 	}
-	p.matches = append(p.matches, loose...)
+	p.matches = append(append(p.matches, loose...), said...)
 	p.cur = between(p.cur, 0, max(0, len(p.matches)-1))
 }
 

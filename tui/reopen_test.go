@@ -225,7 +225,7 @@ func TestTabCompletes(t *testing.T) {
 	}
 	r.typed("demo-8")
 	r.press("tab", "tab")
-	if got := r.text(); !strings.Contains(got, "demo-80x24.style") || !strings.Contains(got, "demo-80x24-block.txt") {
+	if got := r.text(); !strings.Contains(got, "demo-80x24.style") || !strings.Contains(got, "demo-80x24.txt") {
 		t.Errorf("the choice is not shown:\n%s", got)
 	}
 	r.typed("?")

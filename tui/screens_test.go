@@ -1,6 +1,9 @@
 package tui
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -11,39 +14,54 @@ import (
 	"mergescope/themes"
 )
 
-// The screens of the demo at the three sizes, as characters and styles.
+// screenSizes are one size of each form of the screen.
+var screenSizes = [][2]int{{120, 36}, {80, 24}, {60, 16}}
+
+// sized names a screen of a size.
+func sized(name string, size [2]int) string { return fmt.Sprintf("%s-%dx%d", name, size[0], size[1]) }
+
+// The screens of the demo at the three sizes, as characters and styles. Those of
+// tours, insight, comparisons, audits and evaluations are tested beside them.
 func TestScreens(t *testing.T) {
 	for _, s := range []struct {
 		name string
-		w, h int
 		keys []string
 	}{
-		{"demo-120x36", 120, 36, nil},
-		{"demo-80x24", 80, 24, nil},
-		{"demo-80x24-block", 80, 24, []string{"3"}},
-		{"demo-60x16-layers", 60, 16, nil},
-		{"demo-60x16-blocks", 60, 16, []string{"2"}},
-		{"demo-60x16-alerts", 60, 16, []string{"4"}},
-		{"broken-120x36", 120, 36, []string{"B"}},
-		{"alerts-open-120x36", 120, 36, []string{"4", "enter", "j", "U"}},
-		{"filter-80x24", 80, 24, []string{"/", "k", "e", "p", "t", "<", "2", "%"}},
-		{"filter-hint-120x36", 120, 36, []string{"/", "f", "o", "o", ":", "b", "a", "r"}},
-		{"filter-hint-60x16", 60, 16, []string{"/", "f", "o", "o", ":", "b", "a", "r"}},
-		{"sort-80x24", 80, 24, []string{":", "s", "o", "r", "t", " ", "l", "enter"}},
-		{"marks-80x24", 80, 24, []string{"V", "j", "j", "V", "o"}},
-		{"merge-120x36", 120, 36, []string{"m"}},
-		{"merge-60x16", 60, 16, []string{"m"}},
-		{"adapters-80x24", 80, 24, []string{"a"}},
-		{"output-80x24", 80, 24, []string{"O"}},
-		{"help-120x36", 120, 36, []string{"?"}},
-		{"palette-80x24", 80, 24, []string{":", "m", "e", "r"}},
-		{"explain-120x36", 120, 36, []string{"e", "right", "right", "right", "right", "right"}},
+		{"demo", nil},
+		{"blocks", []string{"2"}},
+		{"blocks-mean", []string{"2", "b", "b"}},
+		{"blocks-rows", []string{"2", "+"}},
+		{"blocks-growth", []string{"2", "v", "v", "v", "v"}},
+		{"block", []string{"3"}},
+		{"block-list", []string{"3", "i"}},
+		{"block-bytes", []string{"3", "i", "i"}},
+		{"alerts", []string{"4"}},
+		{"alerts-open", []string{"4", "enter", "j", "U"}},
+		{"alerts-errors", []string{"4", "f", "f"}},
+		{"alert", []string{"4", "e"}},
+		{"broken", []string{"B"}},
+		{"filter", []string{"/", "k", "e", "p", "t", "<", "2", "%"}},
+		{"filter-hint", []string{"/", "f", "o", "o", ":", "b", "a", "r"}},
+		{"filter-nothing", []string{"/", "z", "z", "z", "enter"}},
+		{"sort", []string{":", "s", "o", "r", "t", " ", "l", "enter"}},
+		{"marks", []string{"V", "j", "j", "V", "o"}},
+		{"merge", []string{"m"}},
+		{"adapters", []string{"a"}},
+		{"scale", []string{"="}},
+		{"output", []string{"O"}},
+		{"method", []string{"R"}},
+		{"help", []string{"?"}},
+		{"palette", []string{":", "m", "e", "r"}},
+		{"explain", []string{"e", "right", "right", "right", "right", "right"}},
+		{"elsewhere", []string{"v"}},
 	} {
-		t.Run(s.name, func(t *testing.T) {
-			r := demoRig(t, s.w, s.h, nil)
-			r.press(s.keys...)
-			r.golden(s.name)
-		})
+		for _, size := range screenSizes {
+			t.Run(sized(s.name, size), func(t *testing.T) {
+				r := demoRig(t, size[0], size[1], nil)
+				r.press(s.keys...)
+				r.golden(sized(s.name, size))
+			})
+		}
 	}
 }
 
@@ -60,36 +78,81 @@ func TestScreenTooSmall(t *testing.T) {
 }
 
 func TestScreensOfARunningMerge(t *testing.T) {
-	for _, s := range []struct {
-		name string
-		w, h int
-	}{{"merging-120x36", 120, 36}, {"merging-80x24", 80, 24}, {"merging-60x16", 60, 16}} {
-		r, run := runningRig(t, s.w, s.h)
-		r.golden(s.name)
+	for _, size := range screenSizes {
+		r, run := runningRig(t, size[0], size[1])
+		r.golden(sized("merging", size))
 		v := r.a.View()
 		if v.ProgressBar == nil || v.ProgressBar.Value != 51 || !strings.HasSuffix(v.WindowTitle, "merge 51%") {
-			t.Errorf("%s: progress bar %+v, title %q", s.name, v.ProgressBar, v.WindowTitle)
+			t.Errorf("%v: progress bar %+v, title %q", size, v.ProgressBar, v.WindowTitle)
 		}
 		run.snap.Alerts = []merge.Alert{{Level: merge.Error, Code: merge.CodeNonFinite, Layer: "model.layers.0.mlp.up_proj", Message: "1 NaN", Count: 1}}
 		r.a.Update(pollMsg{r.a.job.gen})
 		if got := r.a.View().ProgressBar.State; got != tea.ProgressBarError {
-			t.Errorf("%s: the terminal's bar is %v with an error", s.name, got)
+			t.Errorf("%v: the terminal's bar is %v with an error", size, got)
+		}
+		r.golden(sized("merging-error", size))
+	}
+}
+
+// What a job asks and says: whether to cancel it or to leave, that it is paused,
+// finishing, stopped, failed or done.
+func TestScreensOfAJobsEnd(t *testing.T) {
+	end := func(err error) func(*rig, *fakeRunner) {
+		return func(r *rig, run *fakeRunner) {
+			run.snap.State, run.snap.LayersDone, run.snap.WeightsDone = merge.Done, 28, 100
+			if err != nil {
+				run.snap.State, run.snap.LayersDone, run.snap.WeightsDone = merge.Failed, 14, 51
+			}
+			r.a.Update(jobDoneMsg{gen: r.a.job.gen, report: &merge.Report{}, err: err})
+		}
+	}
+	for name, do := range map[string]func(*rig, *fakeRunner){
+		"cancel": func(r *rig, _ *fakeRunner) { r.a.Update(keyPress("x")) },
+		"quit":   func(r *rig, _ *fakeRunner) { r.a.Update(keyPress("q")) },
+		"paused": func(r *rig, run *fakeRunner) {
+			run.snap.State = merge.Paused
+			r.a.Update(pollMsg{r.a.job.gen})
+		},
+		"finishing": func(r *rig, run *fakeRunner) {
+			run.snap.WeightsDone, run.snap.LayersDone = 100, 27
+			r.a.Update(pollMsg{r.a.job.gen})
+		},
+		"stopped": end(context.Canceled),
+		"failed":  end(errors.New("output demo-nf4-merged: no space left on device")),
+		"merged":  end(nil),
+	} {
+		for _, size := range screenSizes {
+			r, run := runningRig(t, size[0], size[1])
+			do(r, run)
+			r.golden(sized(name, size))
 		}
 	}
 }
 
+// An adapter of which nothing is computed, as on a large model.
+func TestScreensBeforeTheFirstRun(t *testing.T) {
+	for _, size := range screenSizes {
+		opt := lightOptions(t)
+		r := newRig(t, opt, &fakeEngine{engine: projectEngine{opt.Project}, run: &fakeRunner{}}, size[0], size[1])
+		r.golden(sized("before", size))
+	}
+}
+
 func TestScreenWithoutAdapter(t *testing.T) {
-	opt := demoOptions(t)
-	opt.Demo = false
-	newRig(t, opt, nil, 120, 36).golden("bare-120x36")
-	newRig(t, opt, nil, 60, 16).golden("bare-60x16")
+	for _, size := range screenSizes {
+		opt := demoOptions(t)
+		opt.Demo = false
+		newRig(t, opt, nil, size[0], size[1]).golden(sized("bare", size))
+	}
 }
 
 func TestScreenOfAnEmptyCheckpoint(t *testing.T) {
 	opt := demoOptions(t)
 	opt.Demo = false
 	opt.Project = merge.NewProject(&loader.Checkpoint{Name: "nothing"})
-	newRig(t, opt, nil, 80, 24).golden("empty-80x24")
+	for _, size := range screenSizes {
+		newRig(t, opt, nil, size[0], size[1]).golden(sized("empty", size))
+	}
 }
 
 func TestScreenWithoutColour(t *testing.T) {
