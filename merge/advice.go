@@ -55,7 +55,7 @@ var hints = map[Code]string{
 	CodeLoraBias:      adviseFloat + ", where the bias is scaled, or " + adviseSeparate + ", or train without lora_bias; --unsafe merges it as PEFT does without safe_merge",
 	CodeLowMem:        "load the adapter without low_cpu_mem_usage to get the weights merged here",
 	CodeUnknownTokens: "give a text in the model's language and encoding, or tokens with --tokens",
-	CodeLongWindow:    "choose a shorter --window, or a model that takes it",
+	CodeLongWindow:    "choose a shorter --window or --length, or a model that takes it",
 	CodeDiverges:      adviseSeparate + ", or " + adviseFloat + " for the layers that matter most (plan --keep-above --by kl)",
 	CodeDefect:        "merge without reproduce-defects, which refuses these layers; " + adviseSeparate + ", or " + adviseOriginal,
 	CodeDisk:          "choose another output directory or free some space",

@@ -61,23 +61,45 @@ func NewGeneration(p *Project, plan Plan, opt GenerateOptions) (*Generation, err
 		return nil, err
 	}
 	g.tok, err = tokenizerOf(p.Model, e.cfg)
-	if len(opt.IDs) > 0 {
+	switch {
+	case len(opt.IDs) > 0:
 		g.opt.Prompt = newPieces(g.tok, nil).all(g.prompt) // without a tokenizer tokens stay numbers
-		return g, nil
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
+	default:
+		if err := g.encode(opt.Prompt); err != nil {
+			return nil, fmt.Errorf("prompt: %w", err)
+		}
 	}
-	if g.prompt, err = g.tok.Encode(opt.Prompt); err != nil {
-		return nil, fmt.Errorf("prompt: %w", err)
-	}
-	if bos := g.tok.BOS(); bos >= 0 {
-		g.prompt = append([]int32{bos}, g.prompt...)
-	}
-	if len(g.prompt) == 0 {
-		return nil, errors.New("the prompt has no tokens")
+	if n := len(g.prompt) + opt.Tokens; n > e.cfg.MaxPositions {
+		e.log.Add(newAlert(Warning, CodeLongWindow, "", fmt.Sprintf("texts of %d tokens, prompt included, are longer than the %d positions of config.json", n, e.cfg.MaxPositions)))
 	}
 	return g, nil
+}
+
+// encode makes the prompt of a text.
+func (g *Generation) encode(text string) error {
+	ids, err := g.tok.Encode(text)
+	if err != nil {
+		return err
+	}
+	unknown := 0
+	for _, id := range ids {
+		if id == g.tok.Unknown() {
+			unknown++
+		}
+	}
+	if unknown > 0 {
+		g.eval.log.Add(newAlert(Warning, CodeUnknownTokens, "", fmt.Sprintf("prompt: %s of it not in the vocabulary: the texts continue another one", count(unknown, "token"))))
+	}
+	if bos := g.tok.BOS(); bos >= 0 {
+		ids = append([]int32{bos}, ids...)
+	}
+	if len(ids) == 0 {
+		return errors.New("there are no tokens")
+	}
+	g.prompt = ids
+	return nil
 }
 
 // stopTokens are the ids of eos_token_id: those of generation_config.json, else

@@ -32,8 +32,7 @@ func generated(t *testing.T) (g struct {
 
 func generationOf(t *testing.T, p *Project, opt GenerateOptions) *GenerationReport {
 	t.Helper()
-	plan := NewPlan("demo").AssignAll(p.Adapters[0].Name, 1)
-	plan.Adapters = []AdapterRef{{Name: p.Adapters[0].Name}}
+	plan := p.NewPlan()
 	opt.Variants.Plans = []NamedPlan{{VariantPlan, plan}}
 	g, err := NewGeneration(p, plan, opt)
 	if err != nil {
@@ -142,6 +141,22 @@ func TestPieces(t *testing.T) {
 	p := newPieces(nil, []int32{5, 7})
 	if p.add(12); p.list[0] != " 12" {
 		t.Errorf("%q", p.list)
+	}
+}
+
+// What makes texts worth less is told before they are there.
+func TestGenerationAlerts(t *testing.T) {
+	p := lightDemo(t, "base-nf4")
+	r := generationOf(t, p, GenerateOptions{Prompt: "a\x00b", Tokens: 1})
+	if len(r.Alerts) != 1 || r.Alerts[0].Code != CodeUnknownTokens || !strings.Contains(r.Alerts[0].Message, "1 token") {
+		t.Errorf("%+v", r.Alerts)
+	}
+	g, err := NewGeneration(p, p.NewPlan(), GenerateOptions{Prompt: "x", Tokens: 511})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list := g.eval.log.All(); len(list) != 1 || list[0].Code != CodeLongWindow || !strings.Contains(list[0].Message, "513 tokens, prompt included, are longer than the 512 positions") {
+		t.Errorf("%+v", list)
 	}
 }
 
