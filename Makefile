@@ -35,7 +35,7 @@ bench:
 
 # Files under docs/ that come from the code.
 docs:
-	MERGESCOPE_UPDATE=1 go test -run 'TestDocsKeys|TestPicture' . ./tui
+	MERGESCOPE_UPDATE=1 go test -run 'TestDocsKeys|TestDocsScreens|TestPicture' . ./tui
 
 ci:
 	.ci/run

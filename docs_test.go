@@ -38,6 +38,47 @@ func TestDocsKeys(t *testing.T) {
 	}
 }
 
+// screenBlock is a screen in docs/tui.md: its name, and the text that make docs
+// writes below it.
+var screenBlock = regexp.MustCompile("(?s)<!-- screen (\\S+) -->\n.*?<!-- end -->")
+
+// docs/tui.md shows the screens that tests compare, names every one of them and
+// mentions no key that does not exist.
+func TestDocsScreens(t *testing.T) {
+	const file, dir = "docs/tui.md", "tui/testdata/screens"
+	text := readText(t, file)
+	want := screenBlock.ReplaceAllStringFunc(text, func(block string) string {
+		name := screenBlock.FindStringSubmatch(block)[1]
+		return "<!-- screen " + name + " -->\n\n```text\n" + readText(t, filepath.Join(dir, name+".txt")) + "```\n\n<!-- end -->"
+	})
+	if os.Getenv(screentest.UpdateEnv) != "" {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		text = want
+	}
+	if text != want {
+		t.Errorf("%s shows screens that are no more; make docs writes them", file)
+	}
+	prose := screenBlock.ReplaceAllString(text, "")
+	screens, err := filepath.Glob(filepath.Join(dir, "*.txt"))
+	if err != nil || len(screens) < 50 {
+		t.Fatalf("%d screens: %v", len(screens), err)
+	}
+	size := regexp.MustCompile(`-\d+x\d+(-.*)?\.txt$`)
+	for _, s := range screens {
+		if name := size.ReplaceAllString(filepath.Base(s), ""); !strings.Contains(prose, "`"+name+"`") {
+			t.Errorf("%s does not name the screen %s", file, name)
+		}
+	}
+	keys := tui.KeysMarkdown()
+	for _, m := range regexp.MustCompile("`([^\\s`]|ctrl\\+.|tab|enter|esc|space)`").FindAllStringSubmatch(prose, -1) {
+		if !strings.Contains("✓!✕◐·i", m[1]) && !strings.Contains(keys, "`"+m[1]+"`") {
+			t.Errorf("%s mentions the key %s, which does nothing", file, m[1])
+		}
+	}
+}
+
 // documents are the texts people read.
 func documents(t *testing.T) []string {
 	t.Helper()
