@@ -84,6 +84,8 @@ func (l *lora) delta(p *quant.Panel, r0 int) {
 	p.D = resize(p.D, p.Len())
 	b := l.b[r0*rank : (r0+p.Rows)*rank]
 	switch {
+	case rank == 0:
+		clear(p.D)
 	case l.kind == quant.F32:
 		quant.Delta(p.D, b, l.a, p.Rows, l.scale)
 	case l.upper:

@@ -1,6 +1,9 @@
 package merge
 
 import (
+	"slices"
+
+	"mergescope/loader"
 	"mergescope/quant"
 )
 
@@ -11,8 +14,9 @@ import (
 type dora struct {
 	*lora
 	magnitude []float32
-	byColumn  bool      // outputs are the columns of the stored weight (Conv1D, embeddings)
-	factors   []float32 // m/|V| over the base, see prepare
+	own       quant.Format // of a fresh adapter when it is created; Unknown: magnitude is the file's
+	byColumn  bool         // outputs are the columns of the stored weight (Conv1D, embeddings)
+	factors   []float32    // m/|V| over the base, see prepare
 }
 
 // openDoRA reads the magnitudes of a module, held in the given dtype.
@@ -26,6 +30,16 @@ func openDoRA(step *Step, l *lora, stored quant.Format) (*dora, error) {
 		l.bad.B, l.bad.Origin, l.bad.At = n, "lora_magnitude_vector", elementPlace(step.Module.Magnitude, first)
 	}
 	return &dora{lora: l, magnitude: m, byColumn: step.Transpose}, nil
+}
+
+// freshDoRA is what PEFT creates where the file has no tensors: a B of zero and
+// magnitudes that are the norms of the base, in the dtype the adapter is created
+// with (lora/dora.py, update_layer). The norms at the merge can be in a wider
+// one; then W' is not quite W.
+func freshDoRA(step *Step, w *loader.Weight, opt mergeOptions) *dora {
+	_, kind := loadedAs(step, w, opt)
+	none := &lora{a: quant.NewFactor(nil, 0, w.Cols()), kind: kind, minus: opt.unmerge == Subtract, bad: factorFaults{At: Nowhere()}}
+	return &dora{lora: none, own: layerDtype(w, opt.compute)}
 }
 
 func (d *dora) dtype(base quant.Format) quant.Format { return base }
@@ -132,6 +146,10 @@ func (s *subject) factors(d *dora, w *work) error {
 	}
 	if d.byColumn {
 		quant.Sqrt(norms)
+	}
+	if d.own != quant.Unknown {
+		d.magnitude = slices.Clone(norms)
+		quant.RoundTo(d.magnitude, promote(s.spec.Dtype, d.own))
 	}
 	dtype := promote(s.spec.Dtype, d.kind)
 	quant.RoundTo(norms, dtype)

@@ -65,7 +65,8 @@ func (p *Project) resolve(a *loader.Adapter) (map[*loader.Weight]hit, []Alert) {
 
 // absent says why weights have no module, and gives those that the
 // configuration targets a module without tensors. PEFT creates a fresh adapter
-// for them, with a B of zero, and merges it: the weight is stored anew. If no
+// for them, with a B of zero, and merges it: the weight is stored anew. DoRA's
+// fresh magnitudes are the weight's norms. If no
 // module of the file has found its weight the names do not agree, and nothing
 // is made up.
 func (p *Project) absent(a *loader.Adapter, hits map[*loader.Weight]hit, f *resolution) {
@@ -84,8 +85,8 @@ func (p *Project) absent(a *loader.Adapter, hits map[*loader.Weight]hit, f *reso
 			switch {
 			case !found:
 				h.miss = "its file has no tensors for it"
-			case a.Config.UseDoRA:
-				h.miss = "its file has no tensors for it, and a fresh magnitude vector is not made up"
+			case a.Config.UseDoRA && w.Format.IsFloat() && (p.storesInOut(a) || isEmbedding(w.Name)):
+				h.miss = "its file has no tensors for it, and a fresh magnitude vector is made up for Linear layers only"
 			case w.Problem == nil:
 				h.module = fresh(a, w)
 				h.problem = biasProblem(a, h.module, w)

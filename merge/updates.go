@@ -61,6 +61,8 @@ func openUpdate(step *Step, w *loader.Weight, opt mergeOptions) (update, error) 
 		return openTuner(step, w, opt)
 	case step.Share != nil:
 		return openShare(step, w, opt)
+	case step.Module.A == nil && step.Adapter.Config.UseDoRA:
+		return freshDoRA(step, w, opt), nil
 	case step.Module.A == nil: // a fresh adapter
 		_, kind := loadedAs(step, w, opt)
 		return zero(kind), nil
