@@ -174,18 +174,28 @@ func readFloats(t *loader.Tensor) ([]float32, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: tensor %s: dtype %s, want F32, F16 or BF16", t.File().Name, t.Name, t.DType)
 	}
-	const step = 1 << 14 // elements
 	dst := make([]float32, t.Numel())
-	buf := make([]byte, f.Bytes(min(step, int64(len(dst)))))
-	for i := 0; i < len(dst); i += step {
-		part := dst[i:min(i+step, len(dst))]
-		raw := buf[:f.Bytes(int64(len(part)))]
-		if err := t.ReadFull(raw, f.Bytes(int64(i))); err != nil {
+	var buf []byte
+	for i := 0; i < len(dst); i += floatsAtOnce {
+		if err := decodeFrom(t, f, dst[i:min(i+floatsAtOnce, len(dst))], i, &buf); err != nil {
 			return nil, err
 		}
-		quant.DecodeFloats(part, raw, f)
 	}
 	return dst, nil
+}
+
+// floatsAtOnce is how many elements of a tensor are read at a time.
+const floatsAtOnce = 1 << 14
+
+// decodeFrom fills dst with elements of a tensor from the first on; buf is
+// memory to use.
+func decodeFrom(t *loader.Tensor, f quant.Format, dst []float32, first int, buf *[]byte) error {
+	*buf = resize(*buf, int(f.Bytes(int64(len(dst)))))
+	if err := t.ReadFull(*buf, f.Bytes(int64(first))); err != nil {
+		return err
+	}
+	quant.DecodeFloats(dst, *buf, f)
+	return nil
 }
 
 // tensorFormats are the element types arithmetic is done on.

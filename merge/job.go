@@ -34,25 +34,26 @@ const maxWorkers = 256
 
 // Job runs a plan once.
 type Job struct {
-	project *Project           // with the adapters it had
-	model   *loader.Checkpoint // merged into: the original under a plan with Onto
-	against *loader.Checkpoint // then the quantized model, else nil
-	used    []*loader.Adapter  // those of the plan, in merge order
-	plan    Plan
-	opt     Options
-	merge   mergeOptions
-	layers  []Layer
-	extra   []outTensor // written beside the layers
-	untied  bool
-	mine    map[string]bool // tensors of the part; nil: all
-	todo    []int           // indices of the layers that are computed, natural order
-	out     sink            // nil in a dry run; set by Run before any worker starts
-	log     Log
-	pool    pool
-	beside  *calibration // the model that is run beside the job, nil if none is
-	workers int          // goroutines
-	tile    int          // rows of a tile
-	panel   int          // weights of a panel
+	project  *Project           // with the adapters it had
+	model    *loader.Checkpoint // merged into: the original under a plan with Onto
+	against  *loader.Checkpoint // then the quantized model, else nil
+	used     []*loader.Adapter  // those of the plan, in merge order
+	plan     Plan
+	opt      Options
+	merge    mergeOptions
+	layers   []Layer
+	extra    []outTensor // written beside the layers
+	replaced []newcomer  // of adapters, in place of the model's
+	untied   bool
+	mine     map[string]bool // tensors of the part; nil: all
+	todo     []int           // indices of the layers that are computed, natural order
+	out      sink            // nil in a dry run; set by Run before any worker starts
+	log      Log
+	pool     pool
+	beside   *calibration // the model that is run beside the job, nil if none is
+	workers  int          // goroutines
+	tile     int          // rows of a tile
+	panel    int          // weights of a panel
 
 	weights, bytes           atomic.Int64 // done
 	weightsTotal, bytesTotal int64
@@ -168,6 +169,7 @@ func (j *Job) replace(p *Project, list []replacement) error {
 		list = j.unreplaced(list)
 	}
 	j.untied = p.unties(list)
+	j.newcomers(list)
 	for i := range j.layers {
 		if t, ok := j.layers[i].biasTensor(j.merge); ok {
 			j.extra = append(j.extra, t)
@@ -269,6 +271,9 @@ func (j *Job) Run(ctx context.Context) (*Report, error) {
 }
 
 func (j *Job) run(ctx context.Context) (err error) {
+	if err := j.checkReplaced(ctx); err != nil {
+		return err
+	}
 	if j.opt.Out == "" {
 		return j.compute(ctx)
 	}
