@@ -25,6 +25,7 @@ type jobFlags struct {
 	roundTrip bool
 	failOn    []string
 	calibrate []string // texts
+	observed  []string // files of token ids
 	progress  string
 	json      bool
 }
@@ -39,6 +40,7 @@ func (f *jobFlags) add(c *cobra.Command) {
 	fl.BoolVar(&f.unmerge, "unmerge", false, "take the adapters off a model they were merged into")
 	fl.BoolVar(&f.roundTrip, "round-trip", false, "merge and unmerge, to see what is not given back")
 	fl.StringArrayVar(&f.calibrate, "calibration", nil, "text over which method calibrated observes the layers; repeatable; \"builtin\" is some prose\nand Go source (default: what the model writes itself)")
+	fl.StringArrayVar(&f.observed, "calibration-tokens", nil, "the same for a file of token ids, one sequence a line; repeatable")
 	fl.StringSliceVar(&f.failOn, "fail-on", nil, "exit with 3 if these alerts are raised, by code (erased,nonfinite) or by level (warning and above);\nerrors always do; weak includes erased")
 	fl.StringVar(&f.progress, "progress", "", "progress on stderr: bar, json or none (default: a bar on a terminal)")
 	fl.BoolVar(&f.json, "json", false, "print JSON")
@@ -79,10 +81,10 @@ func (f *jobFlags) options(c *cobra.Command) (merge.Options, error) {
 
 // calibration reads the texts that method calibrated observes the model over.
 func (f *jobFlags) calibration(a *app, model *loader.Checkpoint) (c merge.Calibration, err error) {
-	if len(f.calibrate) == 0 {
+	if len(f.calibrate)+len(f.observed) == 0 {
 		return c, nil
 	}
-	if c.Texts, err = merge.OpenTexts(model, a.source.Demo, f.calibrate, nil); err != nil {
+	if c.Texts, err = merge.OpenTexts(model, a.source.Demo, f.calibrate, f.observed); err != nil {
 		return c, &failure{what: "read the calibration text", err: err, hint: "without --calibration the model writes a text itself"}
 	}
 	return c, nil

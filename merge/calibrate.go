@@ -273,9 +273,10 @@ func (c *calibration) look(group []int, in model.Inputs) error {
 	}
 	var cross []float32
 	known := map[float64]*quant.Feedback{}
+	factor := quant.NewFactor(moments, in.Features(), in.Features())
 	for _, i := range group {
 		l := &c.j.layers[i]
-		l.inputs = &layerInputs{moments: moments}
+		l.inputs = &layerInputs{moments: factor}
 		if l.Method.Kind != MethodCalibrated || !l.calibratable() {
 			continue
 		}

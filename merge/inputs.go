@@ -7,7 +7,7 @@ import (
 // layerInputs is what is known of the inputs of a layer. Layers that share an
 // input share it.
 type layerInputs struct {
-	moments  []float32       // E[x x^T], [cols, cols]
+	moments  *quant.Factor   // E[x x^T], [cols, cols]
 	feedback *quant.Feedback // nil if no layer is to be calibrated
 }
 
@@ -107,15 +107,10 @@ func newSight(l *Layer, updates []update) sight {
 			if u.minus {
 				return nil
 			}
-			cols := u.a.Cols
-			a := make([]float32, u.a.Rank*cols)
-			for k := range cols {
-				row := l.inputs.moments[k*cols : (k+1)*cols]
-				for i := range u.a.Rank {
-					quant.Axpy(a[i*cols:(i+1)*cols], row, u.a.A[i*cols+k])
-				}
-			}
-			s = append(s, &lora{a: quant.NewFactor(a, u.a.Rank, cols), b: u.b, scale: u.scale, kind: quant.F32})
+			rank, cols := u.a.Rank, u.a.Cols
+			a := make([]float32, rank*cols)
+			quant.Delta(a, u.a.A, l.inputs.moments, rank, 1)
+			s = append(s, &lora{a: quant.NewFactor(a, rank, cols), b: u.b, scale: u.scale, kind: quant.F32})
 		default:
 			return nil
 		}

@@ -27,26 +27,55 @@ func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32) {
 	clear(c.target)
 	clear(c.pull)
 	c.scales = grow(c.scales, p.Rows*w)
+	c.gather(c.target, p.T, p.W)
 	for r := range p.Rows {
-		tile := c.target[r/ProductRows*ProductRows*w+r%ProductRows:]
-		for at, j := range f.order {
-			from := p.T
-			if f.dead[j] {
-				from = p.W
-			}
-			tile[at*ProductRows] = from[r*p.Cols+j]
-			block := r
-			if p.Spec.Format.Is4Bit() {
-				block = (r*p.Cols + j) / p.Spec.Blocksize
-			}
-			c.scales[r*w+at] = scales[block]
-		}
-		clear(c.scales[r*w+f.cols : (r+1)*w])
+		c.loadScales(c.scales[r*w:(r+1)*w], r, p, scales)
 	}
 	c.sums = grow(c.sums, c.tiles*ProductRows*ProductCols)
 	if f.cross != nil {
 		c.solvePull()
 	}
+}
+
+// gather puts x, row-major, into tiles by places; of dead columns other.
+func (c *Chooser) gather(dst, x, other []float32) {
+	f := c.f
+	for t := range c.tiles {
+		tile := dst[t*ProductRows*f.width():]
+		rows := min(ProductRows, c.rows-t*ProductRows)
+		for at, j := range f.order {
+			from := x
+			if f.dead[j] {
+				from = other
+			}
+			i := t*ProductRows*f.cols + j
+			for r := range rows {
+				tile[at*ProductRows+r] = from[i]
+				i += f.cols
+			}
+		}
+	}
+}
+
+// loadScales fills dst with the scales of a row by places, 0 for padding.
+func (c *Chooser) loadScales(dst []float32, r int, p *Panel, scales []float32) {
+	size := p.Spec.Blocksize
+	switch {
+	case !p.Spec.Format.Is4Bit():
+		for at := range c.f.order {
+			dst[at] = scales[r]
+		}
+	case p.Cols%size == 0:
+		scales = scales[r*(p.Cols/size):]
+		for at, j := range c.f.order {
+			dst[at] = scales[uint32(j)/uint32(size)]
+		}
+	default:
+		for at, j := range c.f.order {
+			dst[at] = scales[(r*p.Cols+j)/size]
+		}
+	}
+	clear(dst[c.f.cols:])
 }
 
 // multiply sets sums to rows [from, to) of w times those places of tiles x, or
@@ -85,7 +114,7 @@ func (c *Chooser) solvePull() {
 			}
 			for i := n - 1; i >= 0; i-- {
 				v := row[i]
-				Axpy(row, f.nearT[b][i*n:(i+1)*n], -v)
+				addScaled(row[:i], f.nearT[b][i*n:], -v)
 				z[at+i*ProductRows] = v
 				if d := f.diag[lo+i]; d > 0 {
 					c.pull[at+i*ProductRows] = v / d
@@ -114,10 +143,11 @@ func (c *Chooser) Choose(codes []byte, s Spec) (losses []float64) {
 
 // Loss returns the sum by row if the result were values, row-major as p.T.
 func (c *Chooser) Loss(values []float32) (losses []float64) {
-	cols := c.f.cols
+	w := c.f.width()
+	c.gather(c.errs, values, values)
 	c.sweep(func(r, at int, _ float32) float32 {
-		if at < cols {
-			return values[r*cols+c.f.order[at]]
+		if at < c.f.cols {
+			return c.errs[(r/ProductRows*w+at)*ProductRows+r%ProductRows]
 		}
 		return 0
 	})
@@ -147,10 +177,18 @@ func (c *Chooser) sweep(value func(r, at int, aim float32) float32) {
 				} else {
 					c.errs[at] = v - t
 				}
-				Axpy(row, f.near[b][i*n:(i+1)*n], c.errs[at])
+				addScaled(row[i+1:], f.near[b][i*n+i+1:], c.errs[at])
 				at += ProductRows
 			}
 		}
+	}
+}
+
+// addScaled adds b times a to acc. The product is rounded.
+func addScaled(acc, a []float32, b float32) {
+	a = a[:len(acc)]
+	for i, v := range a {
+		acc[i] += float32(b * v)
 	}
 }
 

@@ -237,7 +237,7 @@ func (f *Feedback) solveRow(b int, row []float32) {
 	const n = ProductCols
 	for c := n - 1; c >= 0; c-- {
 		v := row[c]
-		Axpy(row, f.nearT[b][c*n:(c+1)*n], -v)
+		addScaled(row[:c], f.nearT[b][c*n:], -v)
 		row[c] = v / f.diag[b*n+c]
 	}
 }
