@@ -230,8 +230,6 @@ func (e *Eval) work(ctx context.Context) error {
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
-	e.tokens = make([][]model.Token, len(e.variants))
-	e.depth = make([][]model.Estimate, len(e.variants))
 	for at := 0; at < len(e.order); {
 		n := e.next(at)
 		if n == 0 {
@@ -294,6 +292,7 @@ func (e *Eval) prepare(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.variants = list
+	e.tokens, e.depth = make([][]model.Token, len(list)), make([][]model.Estimate, len(list))
 	return nil
 }
 

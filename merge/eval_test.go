@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -278,19 +279,22 @@ func TestSpearman(t *testing.T) {
 
 // Cancelling ends an evaluation with what it has, and it runs only once.
 func TestEvalCancelled(t *testing.T) {
+	defer noLeaks(t)
 	p := openDemo(t, "base-nf4", "gocode")
 	e, err := NewEval(p, p.NewPlan(), EvalOptions{Texts: shortText(t, 1280), Window: 64})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
+	var watcher sync.WaitGroup
+	watcher.Go(func() {
 		for e.Snapshot().Report == nil {
 			time.Sleep(time.Millisecond)
 		}
 		cancel()
-	}()
+	})
 	r, err := e.Run(ctx)
+	watcher.Wait()
 	if !errors.Is(err, context.Canceled) || r == nil || r.Complete || r.Windows == 0 || e.Snapshot().State != Cancelled {
 		t.Errorf("%v, %+v", err, r)
 	}
