@@ -10,9 +10,8 @@ import (
 // keys and values between the times. Its logits are those of Forward over the
 // whole sequence, to the last bit. It is not safe for concurrent use.
 type Session struct {
-	r        *runner
-	capacity int
-	tokens   [][]int32 // by variant, all of one length
+	r      *runner
+	tokens [][]int32 // by variant, all of one length
 }
 
 // cache holds what a session keeps. Its capacity is that of a sequence.
@@ -50,7 +49,7 @@ func NewSession(c *Config, variants []Variant, capacity int, opt Options) (*Sess
 		}
 		r.cache.heads = append(r.cache.heads, list)
 	}
-	return &Session{r, capacity, make([][]int32, len(variants))}, nil
+	return &Session{r, make([][]int32, len(variants))}, nil
 }
 
 // Len returns how many tokens the sequences have.
@@ -66,7 +65,7 @@ func (s *Session) Append(ctx context.Context, tokens [][]int32) ([][]float32, er
 		return nil, fmt.Errorf("tokens for %d variants of %d", len(tokens), len(s.tokens))
 	}
 	for _, list := range tokens {
-		if len(list) == 0 || len(list) != len(tokens[0]) || s.Len()+len(list) > s.capacity {
+		if len(list) == 0 || len(list) != len(tokens[0]) || s.Len()+len(list) > r.cache.capacity {
 			return nil, errors.New("tokens are none, differ in number or are more than the session has room for")
 		}
 		if err := r.c.known(list); err != nil {
