@@ -38,11 +38,16 @@ func (p *Project) Examine(ctx context.Context, plan Plan, layer string, r0, r1, 
 	if r0 < 0 || r0 >= r1 {
 		return nil, fmt.Errorf("layer %s has no rows %d to %d, only %d", layer, r0, r1, s.rows)
 	}
+	return s.examine(ctx, r0, r1, rows, cols)
+}
+
+// examine is Examine of a settled subject.
+func (s *subject) examine(ctx context.Context, r0, r1, rows, cols int) (*Examination, error) {
 	h := s.newHeat(r0, r1, rows, cols)
 	start := r0 / s.unit * s.unit
 	per := s.panelRows(panelWeights)
 	results := make([]*panelResult, (r1-start+per-1)/per)
-	err = each(ctx, len(results), func(w *work, i int) error {
+	err := each(ctx, len(results), func(w *work, i int) error {
 		from := start + i*per
 		to := min(from+per, (r1+s.unit-1)/s.unit*s.unit, s.rows)
 		if err := s.read(w, from, to-from); err != nil {
@@ -76,7 +81,11 @@ func (p *Project) Explain(ctx context.Context, plan Plan, layer string, row, col
 	if row < 0 || row >= s.rows || col < 0 || col >= s.cols {
 		return nil, fmt.Errorf("layer %s is %d by %d and has no weight at row %d, column %d", layer, s.rows, s.cols, row, col)
 	}
-	var t *quant.Trace
+	return s.explain(ctx, row, col)
+}
+
+// explain is Explain of a settled subject.
+func (s *subject) explain(ctx context.Context, row, col int) (t *quant.Trace, err error) {
 	err = each(ctx, 1, func(w *work, _ int) error {
 		r0 := row / s.unit * s.unit
 		if err := s.read(w, r0, min(s.unit, s.rows-r0)); err != nil {

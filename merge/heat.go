@@ -121,12 +121,11 @@ type cell struct {
 }
 
 func (c *cell) add(b *quant.BlockSum, nan bool, depth int) {
-	var s quant.Sums
-	s.Add(*b)
 	if c.sums.Blocks == 0 {
 		c.clearWorst()
 	}
-	c.sums.Merge(s)
+	c.sums.Add(*b)
+	orders := ordersOf(b)
 	if !b.Finite() {
 		c.nan, c.inf = c.nan || nan, c.inf || !nan
 	}
@@ -134,7 +133,7 @@ func (c *cell) add(b *quant.BlockSum, nan bool, depth int) {
 		c.tail = &tail{}
 	}
 	for m := range NumMetrics {
-		v := m.order(&s)
+		v := orders[m]
 		c.take(m, v)
 		if c.tail != nil {
 			c.tail.add(m, v, depth)
@@ -150,7 +149,12 @@ func (c *cell) clearWorst() {
 
 // take keeps the worse of v and what is there.
 func (c *cell) take(m Metric, v float64) {
-	if v == v && (c.worst[m] != c.worst[m] || m.worse(v, c.worst[m])) {
+	w := c.worst[m]
+	keep := v <= w // false if w is NaN
+	if metricInfos[m].BadIsLow {
+		keep = v >= w
+	}
+	if !keep && v == v {
 		c.worst[m] = v
 	}
 }

@@ -73,7 +73,7 @@ func MetricsOf(s quant.Sums) Metrics {
 
 // ratio returns a/b, NaN unless b is positive and both are finite.
 func ratio(a, b float64) Figure {
-	if !(b > 0) || math.IsInf(b, 0) || math.IsInf(a, 0) {
+	if !(b > 0) || b > math.MaxFloat64 || a > math.MaxFloat64 || a < -math.MaxFloat64 {
 		return Figure(math.NaN())
 	}
 	return Figure(a / b)
@@ -155,6 +155,34 @@ func (m Metric) order(s *quant.Sums) float64 {
 		return float64(s.Delta + s.Sum + s.Output)
 	}
 	return math.NaN()
+}
+
+// ordersOf is order of every metric over one block.
+func ordersOf(b *quant.BlockSum) (v [NumMetrics]float64) {
+	for m := range v {
+		v[m] = math.NaN()
+	}
+	v[MetricCodes] = float64(ratio(float64(b.Codes), float64(b.N)))
+	if !b.Finite() {
+		v[MetricNonFinite] = float64(b.Delta) + float64(b.Sum) + float64(b.Output)
+		return v
+	}
+	v[MetricNonFinite] = 0
+	dd, ee := float64(b.DD), float64(b.EE)
+	v[MetricKept] = float64(ratio(float64(b.RD), dd))
+	if ee == 0 && dd > 0 {
+		v[MetricSNR] = math.Inf(1)
+	} else {
+		v[MetricSNR] = float64(ratio(dd, ee))
+	}
+	v[MetricError] = float64(ratio(ee, float64(b.TT)))
+	if growth := float64(b.NewAbsmax) / float64(b.OldAbsmax); b.OldAbsmax > 0 && growth > 0 {
+		v[MetricGrowth] = growth
+	}
+	if b.N > 0 {
+		v[MetricErrorMax] = float64(b.MaxE)
+	}
+	return v
 }
 
 func (m Metric) value(order float64) float64 {

@@ -3,6 +3,7 @@ package merge
 import (
 	"encoding/json"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -86,6 +87,31 @@ func TestMetricInfo(t *testing.T) {
 		i := m.Info()
 		if i.Name == "" || !(i.Low < i.High) || i.Log && i.Low <= 0 {
 			t.Errorf("metric %d: %+v", m, i)
+		}
+	}
+}
+
+// What a cell takes of a block is what the metrics of its sums are.
+func TestOrdersOf(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	values := []float32{0, 1, -2, 3e-20, 1e30, inf, -inf, nan, 0.5}
+	rng := rand.New(rand.NewPCG(5, 6))
+	pick := func() float32 { return values[rng.IntN(len(values))] }
+	square := func() float32 { return max(pick(), 0) }
+	for range 20000 {
+		b := quant.BlockSum{
+			WW: square(), DD: square(), TT: square(), RD: pick(), EE: square(), MaxE: square(), N: rng.Uint32N(3), Codes: rng.Uint32N(3),
+			OldAbsmax: pick(), NewAbsmax: pick(),
+		}
+		if rng.IntN(4) == 0 {
+			b.Delta, b.Sum, b.Output = rng.Uint32N(2), rng.Uint32N(2), math.MaxUint32
+		}
+		var s quant.Sums
+		s.Add(b)
+		for m, got := range ordersOf(&b) {
+			if want := Metric(m).order(&s); got != want && (got == got || want == want) {
+				t.Fatalf("%s of %+v: %v, want %v", Metric(m).Info().Name, b, got, want)
+			}
 		}
 	}
 }

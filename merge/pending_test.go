@@ -3,7 +3,6 @@ package merge
 import (
 	"math"
 	"testing"
-	"time"
 
 	"mergescope/quant"
 )
@@ -106,38 +105,5 @@ func TestOnePassLeavesOutWhatIsNotFinite(t *testing.T) {
 		if got.settled[6] || !got.settled[5] {
 			t.Errorf("%v: panels merged in one pass: %v", v, got.settled)
 		}
-	}
-}
-
-// BenchmarkNested compares a weight with nested scales with the kernel for plain
-// NF4, both by the time of the fastest round.
-func BenchmarkNested(b *testing.B) {
-	for _, size := range []struct{ size, rank int }{{4096, 16}, {4096, 64}} {
-		s := nestedCase(b, size.size, size.rank)
-		l := s.plain()
-		var w work
-		plain, nested, tiled := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
-		b.Run("", func(b *testing.B) {
-			for b.Loop() {
-				start := time.Now()
-				n := s.panelRows(panelWeights)
-				for r0 := 0; r0 < s.rows; r0 += n {
-					if err := s.read(&w, r0, min(n, s.rows-r0)); err != nil {
-						b.Fatal(err)
-					}
-					w.p.MergeWith(l.b[r0*l.a.Rank:(r0+w.p.Rows)*l.a.Rank], l.a, l.scale, nil)
-				}
-				plain = min(plain, time.Since(start))
-				start = time.Now()
-				fly(b, s, false, panelWeights, 0, 0)
-				nested = min(nested, time.Since(start))
-				start = time.Now()
-				fly(b, s, false, panelWeights, TileRows, TileCols)
-				tiled = min(tiled, time.Since(start))
-			}
-			b.ReportMetric(nested.Seconds()/plain.Seconds(), "nested/plain")
-			b.ReportMetric(tiled.Seconds()/plain.Seconds(), "tiled/plain")
-			b.ReportMetric(float64(s.rows*s.cols)/plain.Seconds()/1e6, "plain-Mw/s")
-		})
 	}
 }

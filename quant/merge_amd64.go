@@ -55,10 +55,8 @@ func (p *Panel) mergeVector(b []float32, f *Factor, scale float32, scales []floa
 		if len(scales) != len(p.Absmax) {
 			panic(badLength)
 		}
-		for _, v := range scales {
-			if !finite(v) {
-				return false
-			}
+		if !finite(maxAbs(scales)) {
+			return false
 		}
 	}
 	if !m.run() {
@@ -94,10 +92,8 @@ func (p *Panel) newMerge4(b []float32, f *Factor, scale float32) (m merge4, ok b
 		return m, false
 	}
 	check4(p.Len(), p.Codes, p.Absmax, s)
-	for _, v := range p.Absmax {
-		if !finite(v) {
-			return m, false
-		}
+	if !finite(maxAbs(p.Absmax)) {
+		return m, false
 	}
 	m = merge4{p: p, b: b, f: f, scale: scale, level: level, tables: &nf4Tables}
 	if s.Format == FP4 {
@@ -160,6 +156,13 @@ func (m *merge4) run() bool {
 			if d.run(p.tile, n, m.b[o*m.f.Rank:]) {
 				return false
 			}
+			if n == p.Cols && 3*h*n <= len(p.tile) { // short rows, whose blocks are consecutive
+				if !m.row(o*n, p.tile[:h*n], p.tile[h*n:]) {
+					return false
+				}
+				o += h
+				continue
+			}
 			for r := range h {
 				if !m.row((o+r)*p.Cols+lo, p.tile[r*n:(r+1)*n], p.tile[4*width:]) {
 					return false
@@ -172,7 +175,7 @@ func (m *merge4) run() bool {
 }
 
 // row merges d, the delta of weights from flat index at on, by way of scratch
-// memory for W and T.
+// memory for W and T, as long each.
 func (m *merge4) row(at int, d, scratch []float32) bool {
 	p, bs := m.p, m.p.Spec.Blocksize
 	b, n, chunks := at/bs, len(d)/bs, bs/chunk
