@@ -43,7 +43,7 @@ func newLattice(f Format) *lattice {
 	}
 	k := 0
 	for i := range l.ranks {
-		lo, hi := float32(i)/64-1, float32(i+1)/64-1
+		lo, hi := float32(float32(i)/64)-1, float32(float32(i+1)/64)-1
 		for k < g.n-1 && l.bound(k) < lo {
 			k++
 		}
