@@ -124,7 +124,7 @@ func blockActions() []action {
 	)
 	return []action{
 		{"blocks.in", []string{"+"}, inMaps, "zoom", "Zoom in", "From the tensor to a band of rows to one block.", nil, (*app).zoomIn},
-		{"blocks.out", []string{"-"}, inMaps, "", "Zoom out", "Back towards the whole tensor.", nil, (*app).zoomOut},
+		{"blocks.out", []string{"-"}, inMaps, "", "Zoom out", "Back towards the whole tensor, then to what is kept over the depth of the model.", nil, (*app).zoomOut},
 		{"blocks.worst", []string{"w"}, here, "worst", "Go to the worst", "To the layer that keeps least, the worst block of the layer, or the worst weight of the block.", nil, (*app).goWorst},
 		{"blocks.next", []string{"n"}, here, "", "Next hot place", "To the next layer with an alert, the next hot block, or the next block.", nil, func(a *app) tea.Cmd { return a.goNext(1) }},
 		{"blocks.prev", []string{"N"}, here, "", "Previous hot place", "The same backwards.", nil, func(a *app) tea.Cmd { return a.goNext(-1) }},

@@ -148,7 +148,7 @@ func (b *blocksPane) drawRuler(c canvas, g geometry) string {
 	}
 	corner := ""
 	if g.gutter > 0 {
-		corner = fmt.Sprintf("%*s ", g.gutter-1, "col"[:min(3, g.gutter-1)])
+		corner = fmt.Sprintf("%*s ", g.gutter-1, longest([]string{"col", ""}, g.gutter-1))
 	}
 	line := string(labels)
 	return c.paint.text(themes.Dim, corner+line[:from]) + c.paint.text(themes.Accent, line[from:to]) + c.paint.text(themes.Dim, line[to:])

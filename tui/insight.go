@@ -142,6 +142,16 @@ func (a *app) openInsight() tea.Cmd {
 	})
 }
 
+// openModel shows what is kept over the depth of the model, the cursor on the
+// layer it is on.
+func (a *app) openModel() tea.Cmd {
+	cmd := a.openInsight()
+	if x, ok := a.topOverlay().(*insightBox); ok {
+		x.chart = depthChart
+	}
+	return cmd
+}
+
 // curvesFound keeps curves for this insight and later ones.
 func (a *app) curvesFound(msg curvesMsg) {
 	for k, c := range msg.found {

@@ -151,3 +151,22 @@ func TestInsightOfAHugeModel(t *testing.T) {
 		}
 	}
 }
+
+// Zooming out beyond the whole of a layer shows the model, and back in the layer.
+func TestZoomOutToTheModel(t *testing.T) {
+	r := demoRig(t, 120, 36, nil)
+	r.palette("go to layer", "layers.2.self_attn.o")
+	r.press("2", "+", "-")
+	if r.a.topOverlay() != nil {
+		t.Fatal("zooming out of a band leaves the layer")
+	}
+	r.press("-")
+	x, ok := r.a.topOverlay().(*insightBox)
+	if !ok || x.chart != depthChart || x.layer != r.a.tree.current() {
+		t.Fatalf("%T is on top", r.a.topOverlay())
+	}
+	r.press("enter")
+	if r.a.topOverlay() != nil || r.a.tree.node().path != "model.layers.2.self_attn.o_proj" {
+		t.Errorf("the cursor is on %s", r.a.tree.node().path)
+	}
+}

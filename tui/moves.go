@@ -231,7 +231,9 @@ func (a *app) zoomIn() tea.Cmd {
 
 func (a *app) zoomOut() tea.Cmd {
 	b, then := a.maps()
-	b.zoom(-1)
+	if !b.zoom(-1) && b == &a.blocks && a.noFigures() == "" {
+		return a.openModel() // the whole of a layer is part of the model
+	}
 	then()
 	return nil
 }
