@@ -125,6 +125,10 @@ func (la *layerAudit) judgeMerged(ctx context.Context, s auditSums) error {
 	if known, err := la.judgeQuantized(ctx, s); known || err != nil {
 		return err
 	}
+	if la.layer.Method.Kind == MethodCalibrated && s.RR > 0 {
+		la.say(VerdictUndecided, math.NaN(), "calibrated codes follow from inputs of the whole model, which the weights alone do not tell: run it over a text")
+		return nil
+	}
 	if la.noisy {
 		if v, err := la.judgeNoise(ctx, s); err != nil || v && la.out.Verdict == VerdictRight {
 			return err

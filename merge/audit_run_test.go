@@ -73,6 +73,21 @@ func TestAuditEngine(t *testing.T) {
 	}
 }
 
+// Of calibrated codes weights alone cannot tell whether they are right, but that
+// nothing was merged they do.
+func TestAuditCalibrated(t *testing.T) {
+	p := openAudit(t, demo("base-nf4"), demo("adapter-gocode-light"))
+	plan := p.NewPlan()
+	plan.Method = "calibrated,tokens=64"
+	for want, made := range map[merge.Verdict]merge.Plan{
+		merge.VerdictUndecided: plan, merge.VerdictMissing: plan.SetOutputAll(merge.Keep),
+	} {
+		if r := auditPlan(t, p, plan, engineMerge(t, p, made, merge.Options{})); r.Verdict != want {
+			t.Errorf("verdict %s, want %s: %s", r.Verdict, want, r.Summary)
+		}
+	}
+}
+
 // A layer that safe merge stopped lacks its adapter, which is said.
 func TestAuditStoppedLayers(t *testing.T) {
 	p := openAudit(t, demo("base-nf4"), demo("adapter-broken"))
