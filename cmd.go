@@ -42,9 +42,6 @@ func newRoot(a *app) *cobra.Command {
 	root.PersistentFlags().Var(&hubFlag{source: &a.source, getenv: os.Getenv}, "hub",
 		"look for names like org/name[@revision] on the hub at this URL, not in the cache; env takes HF_ENDPOINT.\nOnly the parts that are looked at are fetched; a token in HF_TOKEN is sent there and nowhere else")
 	a.catch(root)
-	for _, c := range root.Commands() {
-		a.catch(c)
-	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		var bad *pflag.InvalidValueError
 		if errors.As(err, &bad) && bad.GetFlag().Name == "hub" {
@@ -55,13 +52,16 @@ func newRoot(a *app) *cobra.Command {
 	return root
 }
 
-// catch keeps the error of a command from fang, which asks the terminal for its
+// catch keeps the errors of a command and those below it from fang, which asks the terminal for its
 // background before it shows one.
 func (a *app) catch(c *cobra.Command) {
 	runE := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		a.failure = runE(c, args)
 		return nil
+	}
+	for _, sub := range c.Commands() {
+		a.catch(sub)
 	}
 }
 

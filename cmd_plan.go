@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"mergescope/loader"
 	"mergescope/merge"
 )
 
@@ -34,12 +36,15 @@ module paths by glob or, after "re:" or "^", by RE2; later rules win. Output for
 same, bf16, f16, f32, keep and separate.
 
 With --keep-above the merge is run without writing, and layers that would keep
-less of the adapter are planned in bf16; --budget limits by how much the
-checkpoint may grow, and takes those first that save most for a byte.
+less of the adapter are planned as floats in the model's dtype, mostly bf16;
+--budget limits by how much the checkpoint may grow, and takes those first that
+save most for a byte. It says how far that is from the best possible choice.
 
 With --by kl the model is run over a text with one layer merged at a time. Layers
-with most KL for a byte are planned in bf16, until those left have no more than
-the rest of the KL of all: 1-X of it under --keep-above X.`,
+with most KL for a byte are planned as floats, until those left have no more than
+the rest of the KL of all: 1-X of it under --keep-above X.
+
+plan diff A B compares two plans.`,
 		Example: `mergescope plan demo -a demo:gocode-light
 mergescope plan ./model -a ./adapter -o mergescope-plan.json
 mergescope plan ./model -a ./adapter --keep-above 0.9 --budget 50MB -o plan.json
@@ -52,10 +57,11 @@ mergescope plan ./model -a ./adapter --keep-above 0.8 --by kl --text validation.
 	f.eval.addTexts(c)
 	fl := c.Flags()
 	fl.StringVarP(&f.out, "out", "o", "", "write to this file instead of standard output")
-	fl.Float64Var(&f.above, "keep-above", 0, "plan layers that keep less than this share of the adapter in bf16")
+	fl.Float64Var(&f.above, "keep-above", 0, "plan layers that keep less than this share of the adapter as floats (1 with --budget alone)")
 	fl.StringVar(&f.by, "by", "kept", "what --keep-above goes by: kept, or kl for a run of the model with one layer merged at a time")
 	fl.StringVar(&f.budget, "budget", "", "by how much the checkpoint may grow, for example 50MB (default: no limit)")
 	fl.BoolVar(&f.force, "force", false, "overwrite the file")
+	c.AddCommand(newPlanDiff(a))
 	return c
 }
 
@@ -66,11 +72,11 @@ func (f *planFlags) check(c *cobra.Command) error {
 	if err := checkWord("--by", f.by, "kept", "kl"); err != nil {
 		return err
 	}
-	keep := c.Flags().Changed("keep-above")
+	if f.budget != "" && !c.Flags().Changed("keep-above") {
+		f.above = 1 // wherever something is lost
+	}
 	switch {
-	case f.budget != "" && !keep:
-		return usagef("add --keep-above 0.9", "--budget needs --keep-above")
-	case f.by == "kl" && !keep:
+	case f.by == "kl" && !f.advises(c):
 		return usagef("add --keep-above 0.8", "--by needs --keep-above")
 	case f.by != "kl" && f.eval.wanted(c):
 		return usagef("add --by kl", "the text is for --by kl")
@@ -78,6 +84,11 @@ func (f *planFlags) check(c *cobra.Command) error {
 		return usagef("1 is all of the adapter", "--keep-above: %v is not between 0 and 1", f.above)
 	}
 	return f.eval.check(c)
+}
+
+// advises reports whether output forms are to be planned.
+func (f *planFlags) advises(c *cobra.Command) bool {
+	return f.budget != "" || c.Flags().Changed("keep-above")
 }
 
 // plan runs the command.
@@ -95,7 +106,9 @@ func (a *app) plan(c *cobra.Command, model string, f *planFlags) error {
 	}
 	defer s.Close()
 	switch {
-	case !c.Flags().Changed("keep-above"):
+	case !f.advises(c):
+	case s.plan.Onto != "":
+		err = usagef("leave out --keep-above and --budget", "a merge onto the original erases no layer: there is nothing to advise")
 	case f.by == "kl":
 		err = a.keepSensitive(c.Context(), s, f, limit)
 	default:
@@ -133,10 +146,11 @@ func (a *app) keepSensitive(ctx context.Context, s *session, f *planFlags, budge
 	}
 	p := s.project.KeepSensitive(s.plan, r.Sensitivity, f.above, budget)
 	s.plan = p.Plan
-	fmt.Fprintf(a.err, "%s in bf16, the checkpoint grows by %s; %s\n", plural(len(p.Layers), "layer"), byteSize(p.Bytes), rankText(r.Sensitivity))
+	fmt.Fprintf(a.err, "%s in %s, the checkpoint grows by %s; %s\n", plural(len(p.Layers), "layer"), p.Form, byteSize(p.Bytes), rankText(r.Sensitivity))
 	if n := len(p.Left); n > 0 {
 		fmt.Fprintf(a.err, "%s left as planned: the budget is used up\n", plural(n, "layer"))
 	}
+	a.sayGap(s, p, budget, "KL")
 	return nil
 }
 
@@ -149,11 +163,26 @@ func (a *app) keepAbove(ctx context.Context, s *session, above float64, budget i
 	}
 	p := s.project.KeepAbove(s.plan, report, above, budget)
 	s.plan = p.Plan
-	fmt.Fprintf(a.err, "%s in bf16, the checkpoint grows by %s\n", plural(len(p.Layers), "layer"), byteSize(p.Bytes))
+	fmt.Fprintf(a.err, "%s in %s, the checkpoint grows by %s\n", plural(len(p.Layers), "layer"), p.Form, byteSize(p.Bytes))
 	if n := len(p.Left); n > 0 {
 		fmt.Fprintf(a.err, "%s below %s left as planned: the budget is used up\n", plural(n, "layer"), percent(above, 0))
 	}
+	a.sayGap(s, p, budget, "energy")
 	return nil
+}
+
+// sayGap says how much of what is lost a proposal within a budget recovers, how
+// far that is from the best, and why int8 does not help.
+func (a *app) sayGap(s *session, p merge.Proposal, budget int64, what string) {
+	if budget < 0 || p.Lost <= 0 {
+		return
+	}
+	share := func(v float64) string { return percent(v/p.Lost, 1) }
+	fmt.Fprintf(a.err, "%s of the %s these layers lose is recovered; no choice within the budget recovers more than %s (gap %s)\n",
+		share(p.Recovered), what, share(p.Bound), share(p.Bound-p.Recovered))
+	if slices.ContainsFunc(s.project.Model.Weights, func(w *loader.Weight) bool { return w.Format.Is4Bit() }) {
+		fmt.Fprintln(a.err, merge.NoInt8)
+	}
 }
 
 // byteUnits are the units --budget knows, longest first.

@@ -166,6 +166,7 @@ func assemble(model string, refs []adapterRef, file merge.Plan, all merge.Output
 	p := merge.NewPlan(model)
 	if file.Version != 0 {
 		p.Method, p.Profile, p.Onto, p.Quantize = file.Method, file.Profile, file.Onto, file.Quantize
+		p.Notes = file.Notes
 	}
 	for _, r := range refs {
 		p.Adapters = append(p.Adapters, merge.AdapterRef{Name: r.name, Path: r.path})

@@ -50,6 +50,8 @@ var hints = map[Code]string{
 	CodeUnsupported:   adviseSeparate + "; these layers are copied unchanged",
 	CodeOtherBase:     "another copy of the same weights is fine; else merge into the base the adapter was trained on",
 	CodeCalibration:   "a model whose architecture is known can be run; --calibration FILE gives it a text, plan rules give layers another method",
+	CodeFusedSplit:    "write q_proj, k_proj and v_proj, or gate_proj and up_proj, in the same form if vLLM is to load the checkpoint",
+	CodeMixedDtypes:   "write those layers in the model's own dtype, or all layers as floats",
 	CodeOtherOriginal: "name the checkpoint that this model was quantized from: the adapter was trained on its weights",
 	CodeUnknownField:  "compare with the PEFT version that wrote it; " + adviseVerify,
 	CodeLoraBias:      adviseFloat + ", where the bias is scaled, or " + adviseSeparate + ", or train without lora_bias; --unsafe merges it as PEFT does without safe_merge",

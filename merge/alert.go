@@ -70,6 +70,8 @@ const (
 	CodeDiverges      Code = "diverges"
 	CodeOtherOriginal Code = "other-original"
 	CodeDefect        Code = "peft-defect"
+	CodeMixedDtypes   Code = "mixed-dtypes"
+	CodeFusedSplit    Code = "fused-split"
 )
 
 // Place says where an alert points. Row and Col are -1 where they say nothing.

@@ -34,7 +34,11 @@ func editConfig(raw []byte, model *loader.Checkpoint, layers []Layer, kept map[s
 		return raw, err // absent, or null
 	}
 	if left := quantized(model, floats); len(left) == 0 {
-		return doc.remove(quantizationKey)
+		doc, err := doc.remove(quantizationKey)
+		if err != nil {
+			return nil, err
+		}
+		return setDtype(doc, layers, floats)
 	}
 	at, ok, err := doc.find(quantizationKey, skipKey)
 	if err != nil {
@@ -63,7 +67,7 @@ func editConfig(raw []byte, model *loader.Checkpoint, layers []Layer, kept map[s
 	if err := checkSkips(skip[before:], quantized(model, floats)); err != nil {
 		return nil, err
 	}
-	value, err := json.Marshal(skip)
+	value, err := json.Marshal(withFused(skip))
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +185,7 @@ func (t jsonText) keyStart(end int) int {
 }
 
 // remove takes a top-level member out, with one comma.
-func (t jsonText) remove(key string) ([]byte, error) {
+func (t jsonText) remove(key string) (jsonText, error) {
 	m, ok, err := t.find(key)
 	if err != nil || !ok {
 		return t, err
@@ -203,7 +207,7 @@ func (t jsonText) remove(key string) ([]byte, error) {
 // set gives the member with that path of keys a new value, in the style of the
 // document: Python's json.dumps with or without indentation. The objects around
 // it must exist, else nothing changes.
-func (t jsonText) set(value []byte, path ...string) ([]byte, error) {
+func (t jsonText) set(value []byte, path ...string) (jsonText, error) {
 	key := path[len(path)-1]
 	obj := member{value: bytes.IndexByte(t, '{'), end: bytes.LastIndexByte(t, '}') + 1}
 	if outer := path[:len(path)-1]; len(outer) > 0 {

@@ -79,6 +79,22 @@ func TestEditConfig(t *testing.T) {
 			want: `{"b": 2}`,
 		},
 		{
+			name: "all floats, dtype", layers: layersOf(c, quantizedAs(AsF32)),
+			raw:  `{"dtype": "bfloat16", "quantization_config": {}, "text_config": {"torch_dtype": "float16", "dtype": null}}`,
+			want: `{"dtype": "float32", "text_config": {"torch_dtype": "float32", "dtype": null}}`,
+		},
+		{
+			name: "a group that vLLM fuses", raw: `{"quantization_config": {"llm_int8_skip_modules": ["lm_head"]}}`,
+			layers: layersOf(c, func(w *loader.Weight) Output {
+				if strings.HasPrefix(w.Name, "model.layers.1.mlp.") && !strings.HasSuffix(w.Name, "down_proj") {
+					return AsBF16
+				}
+				return ""
+			}),
+			want: `{"quantization_config": {"llm_int8_skip_modules": ["lm_head", "model.layers.1.mlp.gate_proj", "model.layers.1.mlp.up_proj", ` +
+				`"model.layers.1.mlp.gate_up_proj"]}}`,
+		},
+		{
 			name: "all floats, alone", layers: layersOf(c, quantizedAs(AsF16)),
 			raw:  `{ "quantization_config": {} }`,
 			want: `{ }`,

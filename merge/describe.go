@@ -77,6 +77,9 @@ func changeLayer(changed map[string]outTensor, made map[string][]outTensor, l La
 	}
 	if float != "" {
 		data.dtype, data.shape = float, w.Shape
+		if l.turned {
+			data.shape = []int64{w.Shape[1], w.Shape[0]}
+		}
 		data.size = w.Numel() * float.Bits() / 8
 	}
 	changed[data.name] = data

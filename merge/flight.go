@@ -293,7 +293,12 @@ func (f *flight) write(w *work, r0 int) error {
 	}
 	p, s, l := &w.p, f.sub, f.sub.layer.target()
 	at, _ := s.codeRange(s.outForm(), r0, 0)
-	err := f.sink.WriteAt(l.Data.Name, p.NewCodes, at)
+	var err error
+	if s.layer.turned {
+		err = writeTurned(f.sink, l.Data.Name, p.NewCodes, p.Rows, r0, s.rows, int(s.form.Bytes(1)), &w.out)
+	} else {
+		err = f.sink.WriteAt(l.Data.Name, p.NewCodes, at)
+	}
 	w.lap(stageWrite, len(p.NewCodes))
 	if err != nil {
 		return err
@@ -311,6 +316,22 @@ func (f *flight) write(w *work, r0 int) error {
 	err = writeFloats(f.sink, name, p.NewAbsmax, 4*int64(first), &w.out)
 	w.lap(stageWrite, 4*len(p.NewAbsmax))
 	return err
+}
+
+// writeTurned stores rows [r0, r0+n) of a matrix of so many rows as columns of
+// its transpose. Elements have size bytes; buf is memory to use.
+func writeTurned(sink layerSink, tensor string, codes []byte, n, r0, rows, size int, buf *[]byte) error {
+	row := len(codes) / n // bytes
+	*buf = resize(*buf, n*size)
+	for at := 0; at < row; at += size {
+		for i := range n {
+			copy((*buf)[i*size:(i+1)*size], codes[i*row+at:])
+		}
+		if err := sink.WriteAt(tensor, *buf, int64(at)*int64(rows)+int64(r0*size)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeFloats stores float32 values at byte off of a tensor; buf is memory to

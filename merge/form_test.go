@@ -1,14 +1,18 @@
 package merge
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mergescope/quant"
 )
 
 // nf4 is the code table of bitsandbytes, written out in decimal.
@@ -157,7 +161,7 @@ func TestDequantizedWithoutAdapter(t *testing.T) {
 	if len(m.tensors) != 1 {
 		t.Errorf("%d tensors", len(m.tensors))
 	}
-	if len(r.Layers) != 0 || len(r.Alerts) != 0 {
+	if len(r.Layers) != 0 || len(r.Alerts) != 1 || r.Alerts[0].Code != CodeFusedSplit { // k_proj without q_proj and v_proj
 		t.Errorf("layers %+v, alerts %+v", r.Layers, r.Alerts)
 	}
 }
@@ -225,6 +229,53 @@ func TestRefused(t *testing.T) {
 		if a.Code != CodeUnmergeable || a.Level != Error || !strings.Contains(a.Message, g.Error.Text) || a.Hint == "" ||
 			a.Place.Tensor != "base_model.model."+l.Name+".lora_B.bias" || !strings.HasSuffix(a.Place.File, "adapter_model.safetensors") {
 			t.Errorf("%+v", a)
+		}
+	}
+}
+
+// TestTurned dequantizes a GPT-2, whose float layers are stored [in, out], by the
+// formula of bitsandbytes' int8_vectorwise_dequant.
+func TestTurned(t *testing.T) {
+	p := NewProject(goldenBase(t, "gpt2-int8"))
+	for _, panel := range []int{1, panelWeights} {
+		job, err := NewJob(p, p.NewPlan().SetOutputAll(AsF32), Options{Out: filepath.Join(t.TempDir(), "out")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		job.panel = panel
+		if _, err := job.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, got, _ := readPlain(t, filepath.Join(job.opt.Out, "model.safetensors"))
+		turned := 0
+		for _, w := range p.Model.Weights {
+			if w.Format != quant.Int8 {
+				continue
+			}
+			turned++
+			codes, err := w.Data.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			scb, err := w.SCB.Float32s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows, cols := w.Rows(), w.Cols()
+			want := make([]byte, 4*rows*cols)
+			for r := range rows {
+				for c := range cols {
+					v := float32(float32(int8(codes[r*cols+c]))*scb[r]) * float32(1.0/127)
+					binary.LittleEndian.PutUint32(want[4*(c*rows+r):], math.Float32bits(v))
+				}
+			}
+			g := got[w.Param]
+			if fmt.Sprint(g.shape) != fmt.Sprint([]int64{int64(cols), int64(rows)}) || !bytes.Equal(g.data, want) {
+				t.Errorf("%s: shape %v, bytes equal %t", w.Param, g.shape, bytes.Equal(g.data, want))
+			}
+		}
+		if turned == 0 {
+			t.Fatal("no int8 weight")
 		}
 	}
 }

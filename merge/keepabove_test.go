@@ -1,10 +1,12 @@
 package merge
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"mergescope/loader"
+	"mergescope/quant"
 )
 
 // Worked out by hand from docs/formats.md: of the demo's base, k_proj [64, 192]
@@ -45,6 +47,9 @@ func TestKeepAbove(t *testing.T) {
 		if !slices.Equal(got.Layers, tc.take) || !slices.Equal(got.Left, tc.left) {
 			t.Errorf("above %v, budget %d: takes %v, leaves %v, want %v and %v", tc.above, tc.budget, got.Layers, got.Left, tc.take, tc.left)
 		}
+		if got.Form != AsBF16 {
+			t.Errorf("form %s", got.Form)
+		}
 		if want := growth(tc.take...); got.Bytes != want {
 			t.Errorf("above %v, budget %d: grows by %d bytes, want %d", tc.above, tc.budget, got.Bytes, want)
 		}
@@ -75,7 +80,7 @@ func TestKeepSensitive(t *testing.T) {
 		{0, -1, nil, nil},
 		{0.5, -1, []string{small}, nil},
 		{0.6, -1, []string{small, large}, nil},
-		{1, bf16Growth(p.Model.Weight(small)), []string{small}, []string{large}},
+		{1, growth(p.Model.Weight(small), quant.BF16), []string{small}, []string{large}},
 	} {
 		got := p.KeepSensitive(plan, s, x.above, x.budget)
 		if !slices.Equal(got.Layers, x.take) || !slices.Equal(got.Left, x.left) {
@@ -87,4 +92,78 @@ func TestKeepSensitive(t *testing.T) {
 	if !slices.Equal(got.Layers, []string{large}) {
 		t.Errorf("%v", got.Layers)
 	}
+}
+
+// TestKeepAboveBound compares with the best of all subsets.
+func TestKeepAboveBound(t *testing.T) {
+	model, err := loader.Source{}.Checkpoint("../testdata/demo/base-nf4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	rng := rand.New(rand.NewPCG(1, 2))
+	var weights []*loader.Weight
+	for _, w := range model.Weights {
+		if w.Format.Is4Bit() && len(weights) < 10 {
+			weights = append(weights, w)
+		}
+	}
+	loose := 0
+	for range 50 {
+		report := &Report{}
+		lost, bytes := make([]float64, len(weights)), make([]int64, len(weights))
+		var all int64
+		for i, w := range weights {
+			kept, rms := rng.Float64(), 1e-3*rng.Float64()
+			report.Layers = append(report.Layers, &LayerReport{Name: w.Name, Output: Same, Metrics: Metrics{Kept: Figure(kept), DeltaRMS: Figure(rms)}})
+			lost[i], bytes[i] = (1-kept)*rms*rms*float64(w.Numel()), 2*w.Numel()-w.Bytes()
+			all += bytes[i]
+		}
+		budget := rng.Int64N(all)
+		best := 0.0
+		for set := range 1 << len(weights) {
+			var sum float64
+			var n int64
+			for i := range weights {
+				if set>>i&1 == 1 {
+					sum, n = sum+lost[i], n+bytes[i]
+				}
+			}
+			if n <= budget {
+				best = max(best, sum)
+			}
+		}
+		p := NewProject(model)
+		got := p.KeepAbove(p.NewPlan(), report, 1, budget)
+		if got.Bytes > budget || got.Recovered > best*(1+1e-12) || got.Bound < best*(1-1e-12) {
+			t.Errorf("budget %d: recovers %v with %d bytes, best is %v, bound %v", budget, got.Recovered, got.Bytes, best, got.Bound)
+		}
+		if got.Bound > best*1.5 {
+			loose++
+		}
+	}
+	if loose > 10 {
+		t.Errorf("the bound is loose in %d of 50 cases", loose)
+	}
+}
+
+// TestKeepAboveForm: among float16 activations only float16 layers can run.
+func TestKeepAboveForm(t *testing.T) {
+	for base, want := range map[string]Output{"llama-nf4": AsBF16, "llama-nf4-f16": AsF16, "llama-nf4-f32": AsF32} {
+		p := NewProject(goldenBase(t, base))
+		report := &Report{Layers: []*LayerReport{{Name: "model.layers.0.self_attn.q_proj", Output: Same, Metrics: Metrics{Kept: 0.1, DeltaRMS: 1}}}}
+		got := p.KeepAbove(p.NewPlan(), report, 0.9, -1)
+		if got.Form != want || len(got.Layers) != 1 {
+			t.Errorf("%s: %s, %v", base, got.Form, got.Layers)
+		}
+		_, alerts := p.Layers(got.Plan)
+		_, wrong := p.Layers(got.Plan.SetOutput(map[Output]Output{AsBF16: AsF32, AsF16: AsBF16, AsF32: AsF16}[want], got.Layers...))
+		if hasCode(alerts, CodeMixedDtypes) || !hasCode(wrong, CodeMixedDtypes) {
+			t.Errorf("%s: %v %v", base, alerts, wrong)
+		}
+	}
+}
+
+func hasCode(alerts []Alert, c Code) bool {
+	return slices.ContainsFunc(alerts, func(a Alert) bool { return a.Code == c })
 }

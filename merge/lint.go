@@ -37,7 +37,8 @@ func (p *Project) findings(plan Plan, layers []Layer) []Alert {
 			out = append(out, lintForms(a, widths)...)
 		}
 	}
-	return append(out, p.lintTied(plan, layers)...)
+	out = append(out, p.lintTied(plan, layers)...)
+	return append(out, p.lintOutput(layers)...)
 }
 
 // planned returns the adapters of a plan that are open, in merge order.

@@ -97,8 +97,7 @@ func TestEveryCodeHasAHint(t *testing.T) {
 		CodeNonFinite, CodeErased, CodeWeak, CodeNoisy, CodeRounding4, CodeRounding8, CodeAbsmaxGrowth, CodeUnmatched, CodeShape,
 		CodeMissingAlpha, CodeConflict, CodeMutatedBase, CodeUnmergeable, CodeReplaced, CodeTied, CodeRagged, CodeNegAbsmax,
 		CodeCPUMinusOne, CodeConverterDrop, CodeUnsupported, CodeDisk, CodeLoraBias, CodeLowMem, CodeOtherBase, CodeUnknownField,
-		CodeUnknownTokens, CodeLongWindow, CodeDiverges, CodeCalibration,
-		CodeDefect,
+		CodeDefect, CodeUnknownTokens, CodeLongWindow, CodeDiverges, CodeCalibration, CodeOtherOriginal, CodeMixedDtypes, CodeFusedSplit,
 	} {
 		if HintFor(c) == "" {
 			t.Errorf("%s has no hint", c)

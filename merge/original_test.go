@@ -212,6 +212,18 @@ func TestOntoForms(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(out, "adapter", "adapter_config.json")); err != nil {
 		t.Error(err)
 	}
+	// What is kept beside the checkpoint is not in it too.
+	kept := filepath.Join(t.TempDir(), "out")
+	runJob(t, p, plan.SetOutputAll(merge.Keep), merge.Options{Out: kept})
+	without, err := readRaw(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"model.layers.0.mlp.down_proj.weight", "model.layers.1.self_attn.v_proj.weight"} {
+		if string(got[name].data) != string(without[name].data) {
+			t.Errorf("%s: the delta was added to a layer that keeps it out", name)
+		}
+	}
 	forms := map[string]merge.Output{}
 	for _, l := range r.Layers {
 		forms[l.Name] = l.Output
@@ -334,6 +346,7 @@ func TestOntoPlans(t *testing.T) {
 		"plan: quantize: int8 has no blocks":          func(p *merge.Plan) { p.Quantize = "int8,double" },
 		"plan: quantize: unknown option \"double=1\"": func(p *merge.Plan) { p.Quantize = "nf4,double=1" },
 		"plan: onto: method dithered":                 func(p *merge.Plan) { p.Method = "dithered,seed=3" },
+		"plan: onto: method calibrated":               func(p *merge.Plan) { p.Rules = []merge.Rule{{Match: "*", Method: "calibrated"}} },
 		"plan: onto: other is not open":               func(p *merge.Plan) { p.Onto = "other" },
 	} {
 		q := plan

@@ -51,6 +51,7 @@ type Plan struct {
 	Onto     string       // original 16-bit checkpoint the deltas are added to, "" for the model itself
 	Quantize string       // what a merge onto the original is quantized to, see ParseQuantization; "" for its own dtype
 	Rules    []Rule       // later rules win
+	Notes    []Note       // comments of the file it was read from; they say nothing to a merge
 }
 
 // AdapterRef is an adapter of a plan.
@@ -74,6 +75,7 @@ type Rule struct {
 	Scale   float64 // multiplies alpha/r; 0 takes the adapter off
 	Output  Output  // "" leaves the form as earlier rules set it
 	Method  string  // "" leaves the method as earlier rules, or the plan, set it
+	Note    string  // comments above it in a plan file
 }
 
 // NewPlan returns the plan that applies every adapter to every layer it
@@ -164,7 +166,7 @@ func (p Plan) checkOnto() error {
 		methods = append(methods, r.Method)
 	}
 	for _, m := range methods {
-		if kind, _, _ := strings.Cut(m, ","); p.Onto != "" && kind == MethodDithered {
+		if kind, _, _ := strings.Cut(m, ","); p.Onto != "" && kind != "" && kind != MethodPeft && kind != MethodSum {
 			return fmt.Errorf("plan: onto: method %s chooses between codes of the quantized base, of which nothing is left in a merge onto the original; use peft or sum", kind)
 		}
 	}

@@ -12,13 +12,14 @@ import (
 // maxPlanFile bounds a plan file: about a rule for each of 100,000 layers.
 const maxPlanFile = 16 << 20
 
-// Encode returns the plan file: indented JSON with a final newline.
+// Encode returns the plan file: indented JSON with a final newline, and the
+// comments it was read with.
 func (p Plan) Encode() []byte {
 	var b bytes.Buffer
 	// Indent fails on invalid JSON only, which compact does not return.
 	_ = json.Indent(&b, p.compact(), "", "  ")
 	b.WriteByte('\n')
-	return b.Bytes()
+	return p.annotate(b.Bytes())
 }
 
 // MarshalJSON returns the plan in the form of the plan file.
@@ -56,20 +57,25 @@ func (p Plan) compact() []byte {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		fmt.Fprintf(&b, `{"match":%s`, quoteJSON(r.Match))
-		if r.Adapter != "" {
-			fmt.Fprintf(&b, `,"adapter":%s,"scale":%s`, quoteJSON(r.Adapter), numberJSON(r.Scale))
-		}
-		if r.Output != "" {
-			fmt.Fprintf(&b, `,"output":%s`, quoteJSON(string(r.Output)))
-		}
-		if r.Method != "" {
-			fmt.Fprintf(&b, `,"method":%s`, quoteJSON(r.Method))
-		}
-		b.WriteByte('}')
+		b.WriteString(r.compact())
 	}
 	b.WriteString(`]}`)
 	return b.Bytes()
+}
+
+// compact is the rule as the plan file has it, without white space.
+func (r Rule) compact() string {
+	s := `{"match":` + quoteJSON(r.Match)
+	if r.Adapter != "" {
+		s += `,"adapter":` + quoteJSON(r.Adapter) + `,"scale":` + numberJSON(r.Scale)
+	}
+	if r.Output != "" {
+		s += `,"output":` + quoteJSON(string(r.Output))
+	}
+	if r.Method != "" {
+		s += `,"method":` + quoteJSON(r.Method)
+	}
+	return s + "}"
 }
 
 // quoteJSON encodes a string without the HTML escapes that would make patterns
@@ -107,17 +113,20 @@ func ReadPlan(r io.Reader, name string) (Plan, error) {
 	return p, nil
 }
 
-// DecodePlan parses and checks a plan. Unknown and repeated fields, wrong types
+// DecodePlan parses and checks a plan, JSON in which // and /* */ comments may
+// stand between tokens. Unknown and repeated fields, wrong types
 // and values Check rejects are errors that name the field and, for what is
 // wrong in the text, line and column. Fields left out get the values of
 // NewPlan, the scale of a rule with an adapter is 1 by default.
 func DecodePlan(data []byte) (Plan, error) {
-	d := planDecoder{data: data, dec: json.NewDecoder(bytes.NewReader(data))}
+	text, comments := blankComments(data)
+	d := planDecoder{raw: data, data: text, comments: comments, dec: json.NewDecoder(bytes.NewReader(text))}
 	d.dec.UseNumber()
 	p := Plan{Method: MethodPeft, Profile: ProfileCPU}
 	if err := d.plan(&p); err != nil {
 		return Plan{}, err
 	}
+	d.annotate(&p)
 	if _, err := d.dec.Token(); !errors.Is(err, io.EOF) {
 		return Plan{}, d.fail("", errors.New("more text after the plan"))
 	}
@@ -130,13 +139,26 @@ func DecodePlan(data []byte) (Plan, error) {
 // planDecoder reads JSON token by token, since encoding/json accepts repeated
 // keys and loses their order.
 type planDecoder struct {
-	data []byte
-	dec  *json.Decoder
+	raw      []byte // with comments
+	data     []byte // what dec reads
+	dec      *json.Decoder
+	comments []comment
+	elements []*element // in the order of the text
+	keyAt    int        // where the last key of an object begins
 }
 
 func (d *planDecoder) plan(p *Plan) error {
 	versioned := false
+	d.begin(d.next(), "")
 	err := d.object("", func(key string) (err error) {
+		e := d.begin(d.keyAt, key)
+		switch key {
+		case "adapters":
+			return d.adapters(p)
+		case "rules":
+			return d.rules(p)
+		}
+		defer d.end(e)
 		switch key {
 		case "version":
 			versioned = true
@@ -151,10 +173,6 @@ func (d *planDecoder) plan(p *Plan) error {
 			return d.text(key, &p.Onto)
 		case "quantize":
 			return d.text(key, &p.Quantize)
-		case "adapters":
-			return d.adapters(p)
-		case "rules":
-			return d.rules(p)
 		}
 		return errUnknownField
 	})
@@ -168,6 +186,7 @@ func (d *planDecoder) adapters(p *Plan) error {
 	return d.object("adapters", func(name string) error {
 		a := AdapterRef{Name: name}
 		at := "adapters." + name
+		defer d.end(d.begin(d.keyAt, at))
 		err := d.object(at, func(key string) error {
 			if key == "path" {
 				return d.text(at+".path", &a.Path)
@@ -187,6 +206,8 @@ func (d *planDecoder) rules(p *Plan) error {
 		at := fmt.Sprintf("rules[%d]", len(p.Rules))
 		var r Rule
 		scaled := false
+		e := d.begin(d.next(), "")
+		e.rule = len(p.Rules)
 		err := d.object(at, func(key string) error {
 			switch key {
 			case "match":
@@ -206,6 +227,7 @@ func (d *planDecoder) rules(p *Plan) error {
 		if err != nil {
 			return err
 		}
+		d.end(e)
 		if r.Adapter != "" && !scaled {
 			r.Scale = 1
 		}

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"math"
@@ -189,6 +190,7 @@ func FuzzDecodePlan(f *testing.F) {
 	f.Add([]byte(`{"version":1,"adapters":{"\u0000":{"path":"<&>"}}}`))
 	f.Add([]byte(`{"version":1,"rules":[{"match":"^a\\.b$","adapter":""}]}`))
 	f.Add([]byte(`[[[[`))
+	f.Add([]byte("// a\n{\"version\": 1, /* b */ \"rules\": [ // c\n{\"match\": \"*\", \"output\": \"keep\"}, // d\n]} // e"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := DecodePlan(data)
 		if err != nil {
@@ -200,6 +202,9 @@ func FuzzDecodePlan(f *testing.F) {
 		}
 		if !p.Equal(q) {
 			t.Fatalf("changed by encoding: %+v, was %+v", q, p)
+		}
+		if a, b := p.Encode(), q.Encode(); !bytes.Equal(a, b) {
+			t.Fatalf("comments changed by encoding:\n%s\nwas\n%s", b, a)
 		}
 		for _, a := range p.Adapters {
 			if got := p.Assign(a.Name, 0.5, q0).Assigned(a.Name, q0); got != 0.5 {

@@ -19,6 +19,7 @@ func (d *planDecoder) object(at string, field func(key string) error) error {
 	}
 	seen := map[string]bool{}
 	for d.dec.More() {
+		d.keyAt = d.next()
 		tok, err := d.dec.Token()
 		if err != nil {
 			return d.fail(at, err)

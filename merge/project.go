@@ -59,6 +59,10 @@ type Layer struct {
 	// before anything is merged; nil if the model's own do.
 	base, bias *loader.Tensor
 
+	// turned says that the layer is written as floats [in, out], the other way
+	// round than its quantized weight.
+	turned bool
+
 	// Under a plan with Onto, Weight is the original's: the quantized model's
 	// weight, which the figures compare with, and what Weight is quantized to, nil
 	// if it stays as it is.
@@ -140,6 +144,8 @@ func (p *Project) layers(plan Plan) ([]Layer, []replacement, []Alert) {
 			layers[i].face(p.against, quantize)
 		} else if layers[i].Output.Dequantized() && (w.Format.IsFloat() || w.Problem != nil) {
 			layers[i].Output = Same // output forms concern quantized weights that can be decoded
+		} else {
+			layers[i].turned = layers[i].Output.Dequantized() && p.transposes(w)
 		}
 	}
 	widths, wrong := widthsOf(p.Model), reproduces(layers)

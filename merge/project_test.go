@@ -152,7 +152,7 @@ func TestReasonsAndOutputs(t *testing.T) {
 	plan := p.NewPlan().Clear(q0).SetOutput(Keep, q1).SetOutput(Separate, v1).SetOutput(AsBF16, "model.layers.2.mlp.up_proj", "lm_head")
 	plan = plan.Clear("model.layers.2.mlp.up_proj")
 	layers, alerts := p.Layers(plan)
-	if len(alerts) != 0 {
+	if len(alerts) != 1 || alerts[0].Code != CodeFusedSplit { // up_proj without gate_proj
 		t.Errorf("alerts %v", alerts)
 	}
 	tests := []struct {

@@ -35,7 +35,7 @@ func quantizedConfig(raw []byte, model, against *loader.Checkpoint, layers []Lay
 		if err := checkSkips(list, quantized); err != nil {
 			return nil, err
 		}
-		skip = list
+		skip = withFused(list)
 	}
 	compute := torchDtype(quantized[0].Format)
 	if v, ok := against.Config.Quantization["bnb_4bit_compute_dtype"].(string); ok {

@@ -100,6 +100,7 @@ func residualConfigOf(a *loader.Adapter, steps []Step, base string) ([]byte, err
 	}
 	targets := []string{}
 	ranks, alphas := map[string]int{}, map[string]float64{}
+	rank, alpha, uniform := 0, 0.0, true
 	for _, s := range steps {
 		m := s.Module
 		if m.Parameter != "" || m.A == nil {
@@ -111,13 +112,28 @@ func residualConfigOf(a *loader.Adapter, steps []Step, base string) ([]byte, err
 		if m.Rank != a.Config.R {
 			ranks[key] = m.Rank
 		}
-		if alpha := m.Alpha * s.Factor; alpha != a.Config.Alpha {
-			alphas[key] = alpha
+		own := m.Alpha * s.Factor
+		if own != a.Config.Alpha {
+			alphas[key] = own
 		}
+		if len(targets) == 1 {
+			rank, alpha = m.Rank, own
+		}
+		uniform = uniform && m.Rank == rank && own == alpha
+	}
+	// Where one rank and alpha will do there are no patterns, which vLLM does not
+	// read (lora/peft_helper.py).
+	if uniform && len(targets) > 0 {
+		clear(ranks)
+		clear(alphas)
+	} else {
+		rank, alpha = a.Config.R, a.Config.Alpha
 	}
 	for key, v := range map[string]any{
 		"base_model_name_or_path": base,
 		"target_modules":          targets,
+		"r":                       rank,
+		"lora_alpha":              alpha,
 		"rank_pattern":            ranks,
 		"alpha_pattern":           alphas,
 		"bias":                    "none", // replaced tensors are in the checkpoint

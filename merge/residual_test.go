@@ -67,6 +67,12 @@ func TestResidualAdapter(t *testing.T) {
 			if got.Config.BaseModel != dir {
 				t.Errorf("base model %q", got.Config.BaseModel)
 			}
+			if patterned := strings.HasPrefix(name, "patterns"); !patterned {
+				text, err := os.ReadFile(filepath.Join(dir, "adapter", "adapter_config.json"))
+				if err != nil || !strings.Contains(string(text), "\"alpha_pattern\": {}") || !strings.Contains(string(text), "\"rank_pattern\": {}") {
+					t.Errorf("one rank and one alpha need no patterns: %v\n%s", err, text)
+				}
+			}
 			for _, m := range got.Modules {
 				w := want[m.Path]
 				if w == nil {

@@ -19,6 +19,17 @@ func (p *Project) storesInOut(a *loader.Adapter) bool {
 	return conv1dModels[kind] || kind == "" && a.Config.FanInFanOut
 }
 
+// transposes reports whether a quantized weight is that of a Conv1D layer, which
+// has been transposed for it: as floats it must be stored [in, out] again.
+func (p *Project) transposes(w *loader.Weight) bool {
+	_, leaf := splitName(w.Name)
+	switch leaf {
+	case "c_attn", "c_proj", "c_fc", "q_attn":
+		return conv1dModels[p.Model.Config.ModelType] && !w.Format.IsFloat() && len(w.Shape) == 2
+	}
+	return false
+}
+
 // fit checks A [r, in] and B [out, r] of a module against the shape of its
 // weight. transpose is true for weights stored [in, out]: embeddings, and float
 // layers where fanIn is set. problem says with numbers what does not fit, and

@@ -85,8 +85,10 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 			return nil, err
 		}
 	}
-	if s.updates, err = openUpdates(l, opt); err != nil {
-		return nil, err
+	if l.Merges() {
+		if s.updates, err = openUpdates(l, opt); err != nil {
+			return nil, err
+		}
 	}
 	if once := l.Method.Kind != MethodCalibrated || s.choice != nil; once && l.Method.Kind != MethodPeft && len(s.updates) > 1 {
 		s.updates = []update{summed(s.updates)}
