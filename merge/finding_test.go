@@ -60,7 +60,7 @@ func TestJudgeLayer(t *testing.T) {
 
 func TestGrowthLevels(t *testing.T) {
 	for growth, want := range map[Figure]Level{1.5: Info, 2: Warning} {
-		got := JudgeLayer(&LayerReport{Metrics: Metrics{Kept: 1, SNR: 9, AbsmaxGrowth: growth}}, quant.NF4, 1)
+		got := JudgeLayer(&LayerReport{Metrics: Metrics{Kept: 1, SNR: 9, AbsmaxGrowth: growth, KeptOnInputs: Figure(math.NaN())}}, quant.NF4, 1)
 		if len(got) != 1 || got[0].Level != want {
 			t.Errorf("×%v: %+v, want %s", growth, got, want)
 		}
