@@ -186,7 +186,7 @@ func (c *benchCase) round(ctx context.Context, peak BenchPeak) (BenchRun, error)
 	r := benchRound{benchCase: c, dir: dir}
 	r.pool.open, r.pool.panel, r.pool.end = r.begin, r.panel, r.end
 	r.pool.place = func(_ int, err error) error { return err }
-	r.pool.numel = func(int) int64 { return 0 } // a benchmark is small
+	r.pool.bytes = func(int) int64 { return 0 } // a benchmark is small
 	layers := make([]int, c.layers)
 	for i := range layers {
 		layers[i] = i

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"mergescope/loader"
 	"mergescope/quant"
 )
 
@@ -107,11 +108,24 @@ func newFlight(s *subject, sink layerSink, weights int) *flight {
 	if s.nested() {
 		f.absmax = make([]float32, s.blocks())
 		if s.once() {
-			f.pending = make([]quant.Pending, len(s.absmax))
+			f.pending = make([]quant.Pending, min(len(s.absmax), maxPending))
 			f.settled = make([]bool, f.panels)
 		}
 	}
 	return f
+}
+
+// flightBytes is about what a weight takes in memory while it is in flight: its
+// scales, under double quantization also the new ones, before and after they are
+// quantized, and what is pending.
+func flightBytes(w *loader.Weight) int64 {
+	switch {
+	case w.State == nil || w.Problem != nil:
+		return 0
+	case !w.State.Nested:
+		return 4 * w.State.Blocks()
+	}
+	return 12*w.State.Blocks() + 48*min(w.State.Blocks(), maxPending)
 }
 
 // fraction is how much of the work is done, 0..1.
@@ -174,7 +188,7 @@ func (f *flight) collectScales(w *work, pass, panel int) error {
 	s := f.sub
 	r0 := panel * f.rows
 	lo, hi := s.scaleRange(r0, w.p.Rows)
-	once := f.pending != nil && f.result.codes == nil && s.mergePending(w, r0, f.pending[lo:hi])
+	once := hi <= len(f.pending) && f.result.codes == nil && s.mergePending(w, r0, f.pending[lo:hi])
 	if !once {
 		s.scaled(w, r0, pass)
 	}

@@ -143,7 +143,7 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	}
 	j.workers = max(2*runtime.GOMAXPROCS(0), j.limit)
 	j.pool.open, j.pool.panel, j.pool.end, j.pool.place = j.open, j.count, j.end, j.place
-	j.pool.numel = func(layer int) int64 { return j.layers[layer].Weight.Numel() }
+	j.pool.bytes = func(layer int) int64 { return flightBytes(j.layers[layer].Weight) }
 	j.pool.init(j.limit, j.sequence())
 	return j, nil
 }
@@ -155,7 +155,7 @@ func (j *Job) sequence() []int {
 	if len(order) == 0 {
 		return order
 	}
-	first := slices.MinFunc(order, func(a, b int) int { return cmp.Compare(j.pool.numel(a), j.pool.numel(b)) })
+	first := slices.MinFunc(order, func(a, b int) int { return cmp.Compare(j.layers[a].Weight.Numel(), j.layers[b].Weight.Numel()) })
 	i := slices.Index(order, first)
 	copy(order[1:i+1], order[:i])
 	order[0] = first

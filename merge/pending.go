@@ -6,6 +6,11 @@ import (
 	"mergescope/quant"
 )
 
+// maxPending bounds the blocks of a weight that are merged in one pass, which
+// take 48 bytes each until the scales are known. It is enough for the largest
+// matrices of a model with 7e9 weights; what is beyond is merged in two passes.
+const maxPending = 768 << 10
+
 // once reports whether a weight with nested scales may be merged in one pass:
 // codes and what the figures follow from at first, the figures when the scales
 // are known.

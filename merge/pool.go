@@ -13,7 +13,7 @@ import (
 // at a time, which bounds memory, yet as many as there are workers if they are
 // small, so that these keep all of them busy.
 type pool struct {
-	numel func(layer int) int64                                 // weights of a layer
+	bytes func(layer int) int64                                 // that a layer in flight keeps in memory
 	open  func(ctx context.Context, layer int) (*flight, error) // nil if there is nothing to compute
 	panel func(w *work, t task) error
 	end   func(ctx context.Context, w *work, layer int, f *flight) error
@@ -28,13 +28,15 @@ type pool struct {
 	queue   []int // layers not begun
 	opening int
 	flights []inFlight
-	aloft   int64 // weights of the layers opening and in flight
+	aloft   int64 // bytes of the layers opening and in flight
 }
 
-// maxAloft is how many weights may be in flight before another layer is opened.
-// With double quantization a weight has an eighth of a byte in memory while its
-// layer is in flight: its share of the scales before and after.
-const maxAloft = 512 << 20
+// The layers in flight may take so many bytes, and so many more for each worker,
+// unless one alone takes more.
+const (
+	aloftBytes  = 64 << 20
+	aloftWorker = 16 << 20
+)
 
 type inFlight struct {
 	layer int
@@ -161,12 +163,15 @@ func (p *pool) take() (t task, ok bool) {
 			return task{l.layer, f, f.pass, f.claimed - 1}, true
 		}
 	}
-	if len(p.queue) == 0 || len(p.flights)+p.opening > p.limit || p.aloft > maxAloft {
+	if len(p.queue) == 0 || len(p.flights)+p.opening > p.limit {
+		return task{}, false
+	}
+	if more := p.bytes(p.queue[0]); p.aloft > 0 && p.aloft+more > aloftBytes+int64(p.limit)*aloftWorker {
 		return task{}, false
 	}
 	t.layer, p.queue = p.queue[0], p.queue[1:]
 	p.opening++
-	p.aloft += p.numel(t.layer)
+	p.aloft += p.bytes(t.layer)
 	return t, true
 }
 
@@ -177,7 +182,7 @@ func (p *pool) opened(layer int, f *flight) {
 	if f != nil {
 		p.flights = append(p.flights, inFlight{layer, f})
 	} else {
-		p.aloft -= p.numel(layer)
+		p.aloft -= p.bytes(layer)
 	}
 	p.wake.Broadcast()
 	p.mu.Unlock()
@@ -202,7 +207,7 @@ func (p *pool) nextPass(f *flight) {
 // landed takes a layer out of flight.
 func (p *pool) landed(layer int, f *flight) {
 	p.mu.Lock()
-	p.aloft -= p.numel(layer)
+	p.aloft -= p.bytes(layer)
 	p.flights = slices.DeleteFunc(p.flights, func(l inFlight) bool { return l.f == f })
 	p.wake.Broadcast()
 	p.mu.Unlock()
