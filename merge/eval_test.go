@@ -147,17 +147,17 @@ func sameRows(t *testing.T, what string, l *loader.Weight, got, want model.Weigh
 // Budgets run a part of the windows, from all over the text, and say so.
 func TestEvalBudget(t *testing.T) {
 	p := openDemo(t, "base-nf4", "gocode")
-	texts := shortText(t, 640)
+	texts := shortText(t, 160)
 	plan := p.NewPlan()
-	all := evaluate(t, p, plan, EvalOptions{Texts: texts, Window: 64})
-	if all.Windows != 10 || all.Tokens != 640 || !all.Complete {
+	all := evaluate(t, p, plan, EvalOptions{Texts: texts, Window: 16})
+	if all.Windows != 10 || all.Tokens != 160 || !all.Complete {
 		t.Errorf("all: %d windows, %d tokens", all.Windows, all.Tokens)
 	}
-	part := evaluate(t, p, plan, EvalOptions{Texts: texts, Window: 64, MaxTokens: 200})
-	if part.Windows != 3 || part.Tokens != 192 || part.Complete || part.Texts[0].Run != 192 || part.Texts[0].Tokens != 640 {
-		t.Errorf("200 tokens: %+v", part)
+	part := evaluate(t, p, plan, EvalOptions{Texts: texts, Window: 16, MaxTokens: 50})
+	if part.Windows != 3 || part.Tokens != 48 || part.Complete || part.Texts[0].Run != 48 || part.Texts[0].Tokens != 160 {
+		t.Errorf("50 tokens: %+v", part)
 	}
-	once := evaluate(t, p, plan, EvalOptions{Texts: texts, Window: 64, Time: time.Nanosecond})
+	once := evaluate(t, p, plan, EvalOptions{Texts: texts, Window: 16, Time: time.Nanosecond})
 	if once.Windows != 1 || once.Complete {
 		t.Errorf("no time: %d windows", once.Windows)
 	}
@@ -174,9 +174,9 @@ func TestEvalBudget(t *testing.T) {
 // figures.
 func TestEvalBroken(t *testing.T) {
 	p := openDemo(t, "base-nf4", "broken")
-	r := evaluate(t, p, p.NewPlan(), EvalOptions{Texts: shortText(t, 128), Window: 64, Plans: []NamedPlan{{VariantPlan, p.NewPlan()}}})
+	r := evaluate(t, p, p.NewPlan(), EvalOptions{Texts: shortText(t, 64), Window: 32, Plans: []NamedPlan{{VariantPlan, p.NewPlan()}}})
 	v := r.Variant(VariantSeparate)
-	if v.Figures.NonFinite != 128 || !math.IsNaN(float64(v.Figures.NLL.Value)) || math.IsNaN(float64(r.Variant(VariantBase).Figures.NLL.Value)) {
+	if v.Figures.NonFinite != 64 || !math.IsNaN(float64(v.Figures.NLL.Value)) || math.IsNaN(float64(r.Variant(VariantBase).Figures.NLL.Value)) {
 		t.Errorf("%+v", v.Figures)
 	}
 	var found, scores bool
@@ -195,7 +195,7 @@ func TestEvalBroken(t *testing.T) {
 // A bound that is exceeded is an error, one that holds is none.
 func TestEvalMaxKL(t *testing.T) {
 	p := openDemo(t, "base-nf4", "gocode-light")
-	opt := EvalOptions{Texts: shortText(t, 256), Window: 64, Plans: []NamedPlan{{VariantPlan, p.NewPlan()}}}
+	opt := EvalOptions{Texts: shortText(t, 64), Window: 32, Plans: []NamedPlan{{VariantPlan, p.NewPlan()}}}
 	for bound, want := range map[float64]bool{0.01: true, 10: false} {
 		opt.MaxKL = bound
 		got := false
@@ -211,10 +211,10 @@ func TestEvalMaxKL(t *testing.T) {
 // Merging one layer alone is what the plan that keeps all others separate does.
 func TestSensitivity(t *testing.T) {
 	p := openDemo(t, "base-nf4", "gocode")
-	opt := EvalOptions{Texts: shortText(t, 192), Window: 64, Sensitivity: 100, Plans: []NamedPlan{{VariantPlan, p.NewPlan()}}}
+	opt := EvalOptions{Texts: shortText(t, 96), Window: 32, Sensitivity: 50, Plans: []NamedPlan{{VariantPlan, p.NewPlan()}}}
 	r := evaluate(t, p, p.NewPlan(), opt)
 	s := r.Sensitivity
-	if s == nil || !s.Complete || len(s.Layers) != 28 || s.Tokens != 128 || s.Windows != 2 {
+	if s == nil || !s.Complete || len(s.Layers) != 28 || s.Tokens != 64 || s.Windows != 2 {
 		t.Fatalf("%+v", s)
 	}
 	for i, l := range s.Layers {
@@ -281,7 +281,7 @@ func TestSpearman(t *testing.T) {
 func TestEvalCancelled(t *testing.T) {
 	defer noLeaks(t)
 	p := openDemo(t, "base-nf4", "gocode")
-	e, err := NewEval(p, p.NewPlan(), EvalOptions{Texts: shortText(t, 1280), Window: 64})
+	e, err := NewEval(p, p.NewPlan(), EvalOptions{Texts: shortText(t, 320), Window: 16})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -195,6 +195,15 @@ func (x *evalBox) alerts(plan merge.Plan) []merge.Alert {
 	return slices.DeleteFunc(slices.Clone(x.seen.Report.Alerts), func(al merge.Alert) bool { return al.Layer != "" })
 }
 
+// facts are what the run of a plan said of its merge; that the model was not run
+// over a text is one, too.
+func (x *evalBox) facts(plan merge.Plan) []string {
+	if x == nil || x.seen.Report == nil || !x.plan.Equal(plan) {
+		return []string{"not run over a text yet; F does that without writing"}
+	}
+	return x.seen.Report.Summary()[:1]
+}
+
 // noEval says why the model cannot be run.
 func (a *app) noEval() string {
 	if a.eval != nil && !a.eval.ended {

@@ -99,7 +99,7 @@ func (a *app) mergeFacts() []string {
 	case a.countCode(merge.CodeErased) > 0:
 		v += "; O writes layers in another form"
 	}
-	return append(facts, v)
+	return append(append(facts, v), a.eval.facts(a.history.Now())...)
 }
 
 func (b *mergeBox) key(a *app, k tea.KeyPressMsg) tea.Cmd {

@@ -1,0 +1,6 @@
+//go:build !race
+
+package main
+
+// underRace tells tests that the race detector slows them down.
+const underRace = false
