@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"mergescope/loader"
@@ -233,5 +234,43 @@ func TestTopKIsASelection(t *testing.T) {
 				t.Fatalf("n %d k %d: %v", n, k, got)
 			}
 		}
+	}
+}
+
+// TestCombineRefusals: what PEFT refuses, or would lose without a word.
+func TestCombineRefusals(t *testing.T) {
+	for says, change := range map[string]func(a, b *loader.Adapter) Combination{
+		"only LoRA adapters": func(a, _ *loader.Adapter) Combination { a.Config.PeftType = "IA3"; return Combination{Type: "linear"} },
+		"nn.Parameter": func(_, b *loader.Adapter) Combination {
+			b.Config.TargetParameters = []string{"x"}
+			return Combination{Type: "cat"}
+		},
+		"would be lost":      func(a, _ *loader.Adapter) Combination { a.Config.UseDoRA = true; return Combination{Type: "linear"} },
+		"must have the same": func(a, _ *loader.Adapter) Combination { a.Config.R++; return Combination{Type: "ties"} },
+		"[4 9]": func(a, b *loader.Adapter) Combination {
+			b.Config.RankPattern = []loader.Pattern{{Key: "q", Value: 9}}
+			return Combination{Type: "linear"}
+		},
+		"shapes differ": func(a, _ *loader.Adapter) Combination {
+			a.Modules[0].B = a.Modules[0].A
+			return Combination{Type: "svd"}
+		},
+		"ranks differ: 1 and": func(a, _ *loader.Adapter) Combination { a.Modules[0].Rank = 1; return Combination{Type: "linear"} },
+	} {
+		_, model, list, _ := openCombineCase(t, "weighted-linear")
+		c := change(list[0], list[1])
+		if _, err := Combine(model, list, []float64{1, 1}, c); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%v, want %q", err, says)
+		}
+	}
+	c, model, list, _ := openCombineCase(t, "weighted-linear")
+	for _, a := range list {
+		_ = a.Close()
+	}
+	if _, err := Combine(model, list, c.Combine.Weights, c.combination()); err == nil {
+		t.Error("closed files are no error")
+	}
+	if _, err := Combine(model, list, nil, c.combination()); err == nil {
+		t.Error("no weights are no error")
 	}
 }

@@ -115,3 +115,32 @@ func poisoned(t *testing.T, dir, tensor string, places ...int) string {
 	}
 	return out
 }
+
+// TestTunerNonFinite: values that are not finite stop the layer, as in LoRA.
+func TestTunerNonFinite(t *testing.T) {
+	const tensor, module = "base_model.model.model.layers.0.self_attn.q_proj.vera_lambda_b", "model.layers.0.self_attn.q_proj"
+	var src loader.Source
+	model, err := src.Checkpoint(filepath.Join(goldenDir, "bases", "llama-nf4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = model.Close() })
+	a, err := src.Adapter(poisoned(t, "../testdata/golden-tuners/cases/vera-nf4/adapter", tensor, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	p := NewProject(model, a)
+	job, err := NewJob(p, p.NewPlan(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := job.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := alertsWith(report.Alerts, CodeNonFinite)
+	if len(found) != 1 || found[0].Layer != module || !strings.Contains(found[0].Message, "vera_lambda_b") || found[0].Place.Col != 3 {
+		t.Errorf("%+v", found)
+	}
+}

@@ -31,6 +31,8 @@ var wrongInPEFT = map[string]string{
 	"peanut-scaled-int8":   "truncates int8 codes",
 	"supertuning-int8":     "cut to whole numbers",
 	"supertuning-nf4":      "cut to whole numbers",
+
+	"supertuning-nf4-storage-bf16": "cut to whole numbers",
 }
 
 // notMerged are cases that PEFT merges and this program does not.

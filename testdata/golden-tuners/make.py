@@ -127,6 +127,8 @@ def cases() -> list[Case]:
         add("peanut", base, "Peanut", r=8, target_modules=MIXED)
         add("delora", base, "Delora", r=4)
         add("supertuning", base, "Supertuning", sparsity=0.98)
+    add("supertuning", "llama-nf4-storage-bf16", "Supertuning", sparsity=0.98)
+    add("miss-wide", "llama-bf16", "Miss", r=16, init_weights="bat")
     add("waveft-plain", "llama-bf16", "WaveFT", n_frequency=60, use_idwt=False)
     add("waveft-seed", "llama-f32", "WaveFT", n_frequency=70, random_loc_seed=5, target_modules=["lm_head", "gate_proj"], layers_to_transform=None, close=True)
     add("fourierft-safe", "llama-bf16", "FourierFT", n_frequency=30, safe=True, target_modules=MIXED, close=True)
