@@ -223,6 +223,9 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = fakeMerge(t.Context(), diskSink{o}, layers)
+	if a := diskAlert(err); len(a) != 1 || a[0].Code != CodeDisk || a[0].Level != Error {
+		t.Errorf("alerts %+v", a)
+	}
 	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "model.safetensors: tensor model.layers.") {
 		t.Fatalf("error %v", err)
 	}
@@ -450,5 +453,27 @@ func TestEngineMistakes(t *testing.T) {
 		if err := o.close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestNoRoom asks for more than any disk has.
+func TestNoRoom(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	o := &output{
+		spec: outputSpec{model: &loader.Checkpoint{}}, root: root,
+		shards: []*shard{{layout: &layout{slots: []*slot{{outTensor: outTensor{size: 1 << 60}}}}}},
+	}
+	if freeBytes(root.Name()) < 0 {
+		t.Skip("this system does not say how much is free")
+	}
+	if a := diskAlert(o.checkSpace()); len(a) != 1 || a[0].Code != CodeDisk || !strings.Contains(a[0].Message, "more bytes are needed") {
+		t.Errorf("%+v", a)
+	}
+	if a := diskAlert(fs.ErrExist); len(a) != 0 {
+		t.Errorf("%+v", a)
 	}
 }

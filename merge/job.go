@@ -254,6 +254,7 @@ func (j *Job) Run(ctx context.Context) (*Report, error) {
 	j.clock.run(true, time.Now())
 	j.mu.Unlock()
 	err := j.run(ctx)
+	j.log.Add(diskAlert(err)...)
 	j.mu.Lock()
 	j.clock.run(false, time.Now())
 	j.err = err

@@ -102,6 +102,10 @@ func TestEveryCodeHasAHint(t *testing.T) {
 		if HintFor(c) == "" {
 			t.Errorf("%s has no hint", c)
 		}
+		text, err := json.Marshal(newAlert(Warning, c, "l", "m"))
+		if err != nil || !strings.Contains(string(text), `"code":"`+string(c)+`"`) || !strings.Contains(string(text), `"hint":`+quoteJSON(HintFor(c))) {
+			t.Errorf("%s in JSON: %s %v", c, text, err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"mergescope/loader"
@@ -222,6 +223,17 @@ func (o *output) layoutOf(f *loader.File, kept map[string]bool) (*layout, error)
 	return newLayout(f.Metadata, list)
 }
 
+// errNoRoom marks the refusal of an output that the disk cannot hold.
+var errNoRoom = errors.New("not enough room")
+
+// diskAlert is what a job that ended with an error says of the disk.
+func diskAlert(err error) []Alert {
+	if errors.Is(err, errNoRoom) || errors.Is(err, syscall.ENOSPC) {
+		return []Alert{newAlert(Error, CodeDisk, "", err.Error())}
+	}
+	return nil
+}
+
 // checkSpace refuses to begin what the disk cannot hold.
 func (o *output) checkSpace() error {
 	var need int64
@@ -242,7 +254,7 @@ func (o *output) checkSpace() error {
 		}
 	}
 	if free := freeBytes(o.root.Name()); free >= 0 && free < need {
-		return refusef("%d more bytes are needed, %d are free on its disk", need, free)
+		return refusef("%w: %d more bytes are needed, %d are free on its disk", errNoRoom, need, free)
 	}
 	return nil
 }

@@ -80,3 +80,15 @@ func TestHostileNamesAreHarmless(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryCodeIsShown draws an alert of each code: its message, and its remedy
+// in the bar below.
+func TestEveryCodeIsShown(t *testing.T) {
+	for _, code := range merge.Codes() {
+		p := feedOf(merge.Alert{Level: merge.Warning, Code: code, Layer: "l.0.a", Message: "message of " + string(code), Hint: merge.HintFor(code), Count: 1})
+		text := strings.Join(p.draw(plainCanvas(), 400, 20), "\n")
+		if !strings.Contains(text, "message of "+string(code)) || !strings.Contains(text, merge.HintFor(code)) {
+			t.Errorf("%s is not shown with its remedy:\n%s", code, text)
+		}
+	}
+}
