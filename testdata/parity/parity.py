@@ -137,9 +137,10 @@ def pick(rng: Rng, *choices: Any) -> Any:
 
 
 def draw_tuner(n: int, rng: Rng) -> tuners.Case:
+    floats = rng.random() < 0.4
     while True:
         name, base = draw_base(rng)
-        if not name.startswith("gpt2"):  # Conv1D is refused for most
+        if not name.startswith("gpt2") and name.endswith("float") == floats:  # Conv1D is refused for most
             break
     arch, fmt = name.split("-", 1)
     golden.BASES[f"p{n}"] = base
