@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -49,10 +50,17 @@ func benchScreen(b *testing.B, w, h int) {
 		if keys != "" {
 			name = "merge-moving"
 		}
+		took := cpuTime(b, s)
 		mean, peak := benchMerge(b, s, filepath.Join(home, name), keys)
+		b.ReportMetric(float64((cpuTime(b, s) - took).Milliseconds()), name+"-cpu-ms")
 		b.ReportMetric(mean, name+"-B/s")
 		b.ReportMetric(peak, name+"-peak-B/s")
 	}
+	c := exec.Command("mergescope", "merge", model, "-a", adapter, "-o", filepath.Join(home, "command"))
+	if out, err := c.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	b.ReportMetric(float64((c.ProcessState.UserTime() + c.ProcessState.SystemTime()).Milliseconds()), "command-cpu-ms")
 }
 
 // benchMerge merges into out while keys are typed ten times a second, and returns

@@ -15,6 +15,11 @@ import (
 // a slow screen cannot hold them up.
 const pollEvery = 100 * time.Millisecond
 
+// listLayers is how many layers can be listed anew at every look at a job; of
+// larger models alerts and order follow at every second look, every third and so
+// on, so that the interface takes a few percent of a processor at most.
+const listLayers = 2000
+
 // autoParams is the largest model, in weights, whose figures follow each edit
 // of the plan by themselves: about a second of work.
 const autoParams = 256 << 20
@@ -33,7 +38,8 @@ type jobRun struct {
 	ended  bool
 	err    error
 	asked  *mergeBox // the dialog that waits for the check
-	news   news      // of the last snapshot
+	news   news      // of the last snapshot that was listed
+	looks  int       // at the running job so far
 }
 
 type (
@@ -130,7 +136,9 @@ func (a *app) takeSnapshot() {
 			a.book.remember(i, j.sigs[i], l.Result)
 		}
 	}
-	if news := newsOf(j.snap); news != j.news || j.ended {
+	due := j.looks%(1+len(j.snap.Layers)/listLayers) == 0
+	j.looks++
+	if news := newsOf(j.snap); news != j.news && due || j.ended {
 		j.news = news
 		a.gatherAlerts()
 		a.tree.refresh()
