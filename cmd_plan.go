@@ -23,6 +23,7 @@ type planFlags struct {
 	out, budget, by string
 	above           float64
 	force           bool
+	advise, json    bool
 }
 
 func newPlan(a *app) *cobra.Command {
@@ -44,11 +45,17 @@ With --by kl the model is run over a text with one layer merged at a time. Layer
 with most KL for a byte are planned as floats, until those left have no more than
 the rest of the KL of all: 1-X of it under --keep-above X.
 
+With --advise the ways to ship the adapter are held against each other in one run
+of the model over a text: peft, dithered, calibrated, the worst layers in bf16, and
+the adapter kept separate, with size, kept, KL, NLL and time. The plan is the one
+that is advised.
+
 plan diff A B compares two plans.`,
 		Example: `mergescope plan demo -a demo:gocode-light
 mergescope plan ./model -a ./adapter -o mergescope-plan.json
 mergescope plan ./model -a ./adapter --keep-above 0.9 --budget 50MB -o plan.json
-mergescope plan ./model -a ./adapter --keep-above 0.8 --by kl --text validation.txt -o plan.json`,
+mergescope plan ./model -a ./adapter --keep-above 0.8 --by kl --text validation.txt -o plan.json
+mergescope plan demo -a demo:gocode-light --advise -o plan.json`,
 		Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error { return a.plan(c, args[0], &f) },
 	}
@@ -61,6 +68,8 @@ mergescope plan ./model -a ./adapter --keep-above 0.8 --by kl --text validation.
 	fl.StringVar(&f.by, "by", "kept", "what --keep-above goes by: kept, or kl for a run of the model with one layer merged at a time")
 	fl.StringVar(&f.budget, "budget", "", "by how much the checkpoint may grow, for example 50MB (default: no limit)")
 	fl.BoolVar(&f.force, "force", false, "overwrite the file")
+	fl.BoolVar(&f.advise, "advise", false, "measure the ways to ship the adapter on a text and plan the one that loses least for its size")
+	fl.BoolVar(&f.json, "json", false, "with --advise, print the figures as JSON instead of the plan")
 	c.AddCommand(newPlanDiff(a))
 	return c
 }
@@ -78,8 +87,12 @@ func (f *planFlags) check(c *cobra.Command) error {
 	switch {
 	case f.by == "kl" && !f.advises(c):
 		return usagef("add --keep-above 0.8", "--by needs --keep-above")
-	case f.by != "kl" && f.eval.wanted(c):
-		return usagef("add --by kl", "the text is for --by kl")
+	case f.advise && f.advises(c):
+		return usagef("one after the other: --plan takes a plan file", "--advise and --keep-above are two ways to a plan")
+	case f.json && !f.advise:
+		return usagef("a plan is JSON already", "--json is for --advise")
+	case f.by != "kl" && !f.advise && f.eval.wanted(c):
+		return usagef("add --by kl or --advise", "the text is for --by kl and --advise")
 	case !(f.above >= 0 && f.above <= 1):
 		return usagef("1 is all of the adapter", "--keep-above: %v is not between 0 and 1", f.above)
 	}
@@ -106,6 +119,8 @@ func (a *app) plan(c *cobra.Command, model string, f *planFlags) error {
 	}
 	defer s.Close()
 	switch {
+	case f.advise:
+		err = a.advise(c.Context(), s, f)
 	case !f.advises(c):
 	case s.plan.Onto != "":
 		err = usagef("leave out --keep-above and --budget", "a merge onto the original erases no layer: there is nothing to advise")
@@ -117,9 +132,12 @@ func (a *app) plan(c *cobra.Command, model string, f *planFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.out == "" {
+	if f.out == "" && !f.json {
 		_, err := a.out.Write(s.plan.Encode())
 		return err
+	}
+	if f.out == "" {
+		return nil
 	}
 	return a.writePlan(f.out, s.plan.Encode(), f.force)
 }

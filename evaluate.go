@@ -78,13 +78,17 @@ func (f *evalFlags) options(a *app, model *loader.Checkpoint) (merge.EvalOptions
 
 // evaluate runs the model and shows its progress.
 func (a *app) evaluate(ctx context.Context, s *session, opt merge.EvalOptions, kind string) (*merge.EvalReport, error) {
-	show, err := newEvalProgress(kind, a.err)
-	if err != nil {
-		return nil, err
-	}
 	e, err := merge.NewEval(s.project, s.plan, opt)
 	if err != nil {
 		return nil, &failure{what: "run the model", err: err}
+	}
+	return a.runEval(ctx, e, kind)
+}
+
+func (a *app) runEval(ctx context.Context, e *merge.Eval, kind string) (*merge.EvalReport, error) {
+	show, err := newEvalProgress(kind, a.err)
+	if err != nil {
+		return nil, err
 	}
 	r, err := watchEval(ctx, e, show)
 	switch {

@@ -316,7 +316,9 @@ func (e *Eval) merged(ctx context.Context, n NamedPlan) (*planWeights, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.mu.Lock()
 	e.cheap[n.Name] = report
+	e.mu.Unlock()
 	s := job.Snapshot()
 	stopped := map[string]bool{}
 	for i, l := range s.Layers {
@@ -540,6 +542,13 @@ func (e *Eval) depths(v int) []Figure {
 		list = append(list, Figure(math.Sqrt(float64(ratio(s.Value, s.Err)))))
 	}
 	return list
+}
+
+// Merged returns what merging a plan of that name reported, nil before that.
+func (e *Eval) Merged(name string) *Report {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.cheap[name]
 }
 
 // EvalSnapshot is an evaluation at one moment.

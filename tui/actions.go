@@ -151,7 +151,7 @@ func alertActions() []action {
 
 func generalActions() []action {
 	all := []action{
-		{"go.in", []string{"enter"}, inPanes | inInsight | inAudit, "", "Open", "Open a group, go from layer to blocks to block to explanation, to the place of an alert, or to a layer of a chart or an audit.", nil, (*app).goIn},
+		{"go.in", []string{"enter"}, inPanes | inInsight | inAudit | inEval, "", "Open", "Open a group, go from layer to blocks to block to explanation, to the place of an alert, to a layer of a chart or an audit, or take the plan of a rung.", nil, (*app).goIn},
 		{"go.back", []string{"esc"}, inAny, "", "Back", "Close what is open, end a range, clear the filter, zoom out, go back to the layers. Never quits.", nil, (*app).goBack},
 		{"pane.next", []string{"tab"}, inPanes, "pane", "Next pane", "Move the focus to the next pane.", nil, func(a *app) tea.Cmd { return a.nextPane(1) }},
 		{"pane.prev", []string{"shift+tab"}, inPanes, "", "Previous pane", "Move the focus to the pane before.", nil, func(a *app) tea.Cmd { return a.nextPane(-1) }},

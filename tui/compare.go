@@ -272,23 +272,6 @@ func (s *side) metrics() merge.Metrics {
 	return merge.MetricsOf(*s.sums)
 }
 
-// outBytes is what a layer takes as it is written, an adapter beside it
-// included.
-func outBytes(l *merge.Layer) int64 {
-	n := l.Weight.Bytes()
-	if f, ok := quant.ParseFormat(string(l.Output)); ok {
-		n = f.Bytes(l.Weight.Numel())
-	}
-	if l.Output == merge.Separate {
-		for _, s := range l.Steps {
-			if s.Module.A != nil && s.Module.B != nil {
-				n += s.Module.A.Size + s.Module.B.Size
-			}
-		}
-	}
-	return n
-}
-
 // copyText is the comparison in words.
 func (x *compareBox) copyText() string {
 	l := x.sides[0].pane.layer
@@ -300,7 +283,7 @@ func (x *compareBox) copyText() string {
 		s := &x.sides[i]
 		m := s.metrics()
 		g := &unicodeGlyphs
-		text += fmt.Sprintf("\n%s: kept %s, error %s, %d bytes", s.name, g.percent(float64(m.Kept)), g.percent(float64(m.ErrorRelative)), outBytes(s.pane.layer))
+		text += fmt.Sprintf("\n%s: kept %s, error %s, %d bytes", s.name, g.percent(float64(m.Kept)), g.percent(float64(m.ErrorRelative)), s.pane.layer.OutBytes())
 	}
 	return text
 }

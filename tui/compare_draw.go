@@ -71,7 +71,7 @@ func (x *compareBox) figures(c canvas, s *side, w int) string {
 		text += c.paint.text(keptRole(kept), g.percent(kept))
 	}
 	for _, part := range []string{
-		fileSize(outBytes(s.pane.layer)),
+		fileSize(s.pane.layer.OutBytes()),
 		"error " + g.percent(float64(m.ErrorRelative)),
 		"snr " + g.decibels(float64(m.SNR)),
 		"codes " + g.percent(float64(m.CodesChanged)),
@@ -105,7 +105,7 @@ func (x *compareBox) difference(c canvas) string {
 		}
 		text += c.paint.text(role, fmt.Sprintf("%+.1f points", d*100+0))
 	}
-	na, nb := outBytes(la), outBytes(lb)
+	na, nb := la.OutBytes(), lb.OutBytes()
 	text += "  size " + sizeChange(na, nb, g)
 	if r := float64(b.ErrorRelative) / float64(a.ErrorRelative); !math.IsNaN(r) && !math.IsInf(r, 0) {
 		text += "  error " + g.times + fmt.Sprintf("%.2g", r)

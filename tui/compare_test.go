@@ -94,7 +94,7 @@ func TestCompareSizes(t *testing.T) {
 		merge.Separate: l.Weight.Bytes() + 8*4*int64(l.Weight.Rows()+l.Weight.Cols()),
 	} {
 		l.Output = out
-		if got := outBytes(&l); got != want {
+		if got := l.OutBytes(); got != want {
 			t.Errorf("%s: %d bytes, want %d", out, got, want)
 		}
 	}

@@ -20,6 +20,7 @@ type engine interface {
 	audit(ctx context.Context, plan merge.Plan, merged *loader.Checkpoint, progress func(merge.AuditProgress)) (*merge.AuditReport, error)
 	generation(plan merge.Plan, opt merge.GenerateOptions) (generator, error)
 	newEval(plan merge.Plan, opt merge.EvalOptions) (evaluator, error)
+	newLadder(ctx context.Context, plan merge.Plan, opt merge.EvalOptions) (evaluator, error)
 	adapters() []*loader.Adapter
 	// with returns an engine that knows one more adapter.
 	with(*loader.Adapter) engine
@@ -77,6 +78,14 @@ func (e projectEngine) newEval(plan merge.Plan, opt merge.EvalOptions) (evaluato
 		return nil, err
 	}
 	return v, nil
+}
+
+func (e projectEngine) newLadder(ctx context.Context, plan merge.Plan, opt merge.EvalOptions) (evaluator, error) {
+	r, err := merge.NewLadderRun(ctx, e.p, plan, opt)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 func (e projectEngine) adapters() []*loader.Adapter { return e.p.Adapters }

@@ -29,10 +29,11 @@ const (
 	evalFigures                 // of the variants
 	evalTexts                   // of each text
 	evalLayers                  // one merged at a time
+	evalLadder                  // the ways to ship the adapter
 	numEvalViews
 )
 
-var evalViewNames = [numEvalViews]string{"curves", "figures", "texts", "layers"}
+var evalViewNames = [numEvalViews]string{"curves", "figures", "texts", "layers", "ladder"}
 
 // evalBox shows what running the model over a text says of the plan. It runs on
 // when it is closed, and is kept, so that it can be looked at again.
@@ -48,6 +49,10 @@ type evalBox struct {
 
 	view evalView
 	top  int // first line of the page
+	rung int // under the cursor of the ladder
+
+	steps   *merge.Ladder // nil if the run is none of a ladder, or has said nothing yet
+	stepsOf *merge.EvalReport
 }
 
 // openEval shows the run of this plan, if there is one, else asks for a text;
@@ -65,8 +70,13 @@ func (a *app) openEval() tea.Cmd {
 	if a.eval != nil {
 		value = a.eval.asked
 	}
+	return a.askEval(value)
+}
+
+// askEval asks what to run.
+func (a *app) askEval(value string) tea.Cmd {
 	p := newPrompt("run the model over a text",
-		"a text file, or builtin for some prose and Go source; behind it a budget if you like: 60s, or a number of tokens; layers merges one at a time too",
+		"a text file, or builtin for some prose and Go source; behind it a budget if you like: 60s, or a number of tokens; layers merges one at a time too, ladder runs the ways to ship the adapter",
 		value, func(a *app, p *prompt, text string) tea.Cmd { return a.beginEval(p, text) })
 	p.files = true
 	a.push(p)
@@ -75,7 +85,7 @@ func (a *app) openEval() tea.Cmd {
 
 // evalWords reads what was typed: a text and, in any order behind it, budgets
 // and the word layers.
-func evalWords(text string) (name string, opt merge.EvalOptions, err error) {
+func evalWords(text string) (name string, opt merge.EvalOptions, ladder bool, err error) {
 	words := strings.Fields(text)
 	for len(words) > 1 {
 		last := words[len(words)-1]
@@ -84,24 +94,26 @@ func evalWords(text string) (name string, opt merge.EvalOptions, err error) {
 		switch {
 		case last == "layers":
 			opt.Sensitivity = 2048
+		case last == ladderWord:
+			ladder = true
 		case notNumber == nil && n > 0:
 			opt.MaxTokens = n
 		case notTime == nil && d > 0:
 			opt.Time = d
 		default:
-			return strings.TrimSpace(strings.Join(words, " ")), opt, nil
+			return strings.TrimSpace(strings.Join(words, " ")), opt, ladder, nil
 		}
 		words = words[:len(words)-1]
 	}
 	if len(words) == 0 {
-		return "", opt, errors.New("a text is needed")
+		return "", opt, ladder, errors.New("a text is needed")
 	}
-	return words[0], opt, nil
+	return words[0], opt, ladder, nil
 }
 
 // beginEval reads the text in the background.
 func (a *app) beginEval(p *prompt, text string) tea.Cmd {
-	name, opt, err := evalWords(text)
+	name, opt, ladder, err := evalWords(text)
 	if err != nil {
 		return p.refuse(err.Error())
 	}
@@ -109,7 +121,7 @@ func (a *app) beginEval(p *prompt, text string) tea.Cmd {
 		a.eval.cancel()
 	}
 	p.wait = true
-	eng, plan, src, model := a.eng, a.history.Now(), a.opt.Source.Demo, a.model
+	ctx, eng, plan, src, model := a.ctx, a.eng, a.history.Now(), a.opt.Source.Demo, a.model
 	opt.Workers = a.opt.Workers
 	opt.Plans = []merge.NamedPlan{{Name: merge.VariantPlan, Plan: plan}}
 	return a.work(func() tea.Msg {
@@ -118,6 +130,10 @@ func (a *app) beginEval(p *prompt, text string) tea.Cmd {
 			return evalReadMsg{from: p, err: err}
 		}
 		opt.Texts = texts
+		if ladder {
+			e, err := eng.newLadder(ctx, plan, opt)
+			return evalReadMsg{p, plan, text, e, err}
+		}
 		e, err := eng.newEval(plan, opt)
 		return evalReadMsg{p, plan, text, e, err}
 	})
@@ -160,7 +176,7 @@ func (msg evalPollMsg) arrive(a *app) tea.Cmd {
 	if x.ended {
 		return nil
 	}
-	x.seen = x.eval.Snapshot()
+	x.look()
 	return a.after(pollEvery, msg)
 }
 
@@ -172,7 +188,8 @@ type evalDoneMsg struct {
 
 func (msg evalDoneMsg) arrive(a *app) tea.Cmd {
 	x := msg.box
-	x.ended, x.seen = true, x.eval.Snapshot()
+	x.ended = true
+	x.look()
 	a.gatherAlerts()
 	if a.eval != x || slices.Contains(a.overlays, overlay(x)) {
 		return nil
@@ -216,6 +233,9 @@ func (x *evalBox) scope() scope { return inEval }
 
 func (x *evalBox) hints() []lensHint {
 	list := []lensHint{{"block.view", "page"}}
+	if x.view == evalLadder && x.steps != nil {
+		list = append(list, lensHint{"go.in", "take this plan"})
+	}
 	if !x.ended {
 		list = append(list, lensHint{"job.cancel", "stop"})
 	}
@@ -225,6 +245,10 @@ func (x *evalBox) hints() []lensHint {
 func (x *evalBox) move(_ *app, dr, dc int) tea.Cmd {
 	if dc != 0 {
 		x.view, x.top = (x.view+evalView(dc)%numEvalViews+numEvalViews)%numEvalViews, 0
+		return nil
+	}
+	if l := x.steps; x.view == evalLadder && l != nil {
+		x.rung = between(x.rung+dr, 0, len(l.Rungs)-1)
 		return nil
 	}
 	x.top = max(0, x.top+dr) // drawing bounds it from above

@@ -96,6 +96,8 @@ func (x *evalBox) page(c canvas, w, h int) []string {
 		}
 	case evalLayers:
 		lines = x.layers(c, w, h)
+	case evalLadder:
+		lines = x.rungs(c, w, h)
 	}
 	x.top = between(x.top, 0, max(0, len(lines)-h))
 	return lines[x.top:]

@@ -200,7 +200,7 @@ func TestEvalWords(t *testing.T) {
 		{"my text.txt 500 layers 2m", "my text.txt", merge.EvalOptions{MaxTokens: 500, Time: 120e9, Sensitivity: 2048}},
 		{"layers", "layers", merge.EvalOptions{}},
 	} {
-		name, opt, err := evalWords(x.in)
+		name, opt, _, err := evalWords(x.in)
 		if err != nil || name != x.name || opt.Time != x.opt.Time || opt.MaxTokens != x.opt.MaxTokens || opt.Sensitivity != x.opt.Sensitivity {
 			t.Errorf("%q: %q, %+v, %v", x.in, name, opt, err)
 		}

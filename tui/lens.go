@@ -63,6 +63,7 @@ func lensActions() []action {
 		{"lens.texts", []string{"P"}, inPanes | inTexts, "", "Continue a prompt side by side…", "What the base, the separate adapter and the plan's merge make of a prompt, with the first token where they part.", (*app).noPlanned, (*app).openTexts},
 		{"texts.sample", []string{"%"}, inTexts, "", "Draw tokens otherwise…", "Take the likeliest token each time, or draw with a temperature, top-k, top-p and a seed.", nil, (*app).askSampling},
 		{"texts.more", []string{"+"}, inTexts, "", "Longer texts", "Generate twice as many tokens.", nil, (*app).moreText},
+		{"lens.ladder", nil, inPanes, "", "Compare the ways to ship the adapter…", "Run the model with the adapter merged as PEFT does, dithered, calibrated, with the worst layers in bf16, and kept separate: size, kept, KL, NLL and time, and which is advised.", (*app).noEval, (*app).openLadder},
 		{"lens.eval", []string{"F"}, inPanes | inEval, "", "Run the model over a text…", "Run the model with the adapter separate and merged by the plan over a text of yours: KL, perplexity and the likeliest token by position, text and depth, with standard errors.", (*app).noEval, (*app).openEval},
 	}
 }

@@ -60,6 +60,8 @@ func (a *app) goIn() tea.Cmd {
 		return a.goThere(x)
 	case *auditBox:
 		return a.goAudited(x)
+	case *evalBox:
+		return a.takeRung(x)
 	}
 	switch a.focus {
 	case layersID:

@@ -116,7 +116,7 @@ func (f *tourFacts) ways(g *tourGuide, p *merge.Project) error {
 		layers, _ := p.Layers(way.plan)
 		for i := range layers {
 			if len(layers[i].Steps) > 0 {
-				row.bytes += outBytes(&layers[i])
+				row.bytes += layers[i].OutBytes()
 			}
 		}
 		if way.name != "separate" { // what is beside loses nothing
