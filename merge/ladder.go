@@ -206,7 +206,11 @@ func (r *Rung) alike(other *Rung) bool {
 
 // because says why a rung is advised.
 func (l *Ladder) because(r *Rung) string {
-	said := fmt.Sprintf("%s loses %s of the adapter's effect (KL %.4g ± %.2g nats per token", r.Name, Percent(float64(r.Lost)), float64(r.KL.Value), float64(r.KL.Error))
+	said := fmt.Sprintf("%s loses %s of the adapter's effect (KL %.4g", r.Name, Percent(float64(r.Lost)), float64(r.KL.Value))
+	if e := float64(r.KL.Error); !math.IsNaN(e) { // of one sequence it is not known
+		said += fmt.Sprintf(" ± %.2g", e)
+	}
+	said += " nats per token"
 	first := &l.Rungs[0]
 	if r != first {
 		said += fmt.Sprintf("; %s loses %s, KL %.4g", first.Name, Percent(float64(first.Lost)), float64(first.KL.Value))

@@ -158,6 +158,9 @@ func (msg evalReadMsg) arrive(a *app) tea.Cmd {
 	a.pop(msg.from)
 	ctx, cancel := context.WithCancel(a.ctx)
 	x := &evalBox{plan: msg.plan, asked: msg.asked, eval: msg.eval, cancel: cancel}
+	if _, ok := x.eval.(laddered); ok {
+		x.view = evalLadder
+	}
 	a.eval = x
 	a.push(x)
 	run := a.work(func() tea.Msg {

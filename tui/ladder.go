@@ -13,6 +13,9 @@ import (
 // ladderWord behind a text asks for the ways to ship the adapter.
 const ladderWord = "ladder"
 
+// laddered is a run of the ways to ship the adapter.
+type laddered interface{ Ladder() *merge.Ladder }
+
 // openLadder asks for a text to hold the ways to ship the adapter against each
 // other on, or shows what was measured.
 func (a *app) openLadder() tea.Cmd {
@@ -27,7 +30,7 @@ func (a *app) openLadder() tea.Cmd {
 // look takes up where a run is.
 func (x *evalBox) look() {
 	x.seen = x.eval.Snapshot()
-	if l, ok := x.eval.(interface{ Ladder() *merge.Ladder }); ok && x.seen.Report != x.stepsOf {
+	if l, ok := x.eval.(laddered); ok && x.seen.Report != x.stepsOf {
 		x.steps, x.stepsOf = l.Ladder(), x.seen.Report
 	}
 }
