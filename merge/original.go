@@ -32,6 +32,20 @@ func (p *Project) SetOriginal(name string, c *loader.Checkpoint) error {
 	return nil
 }
 
+// WithOriginal returns a project with that original, see SetOriginal; p stays as
+// it is.
+func (p *Project) WithOriginal(name string, c *loader.Checkpoint) (*Project, error) {
+	q := NewProject(p.Model, slices.Clone(p.Adapters)...)
+	return q, q.SetOriginal(name, c)
+}
+
+// WithAdapter returns a project with one more adapter; p stays as it is.
+func (p *Project) WithAdapter(a *loader.Adapter) *Project {
+	q := NewProject(p.Model, append(slices.Clone(p.Adapters), a)...)
+	q.Original, q.originalName = p.Original, p.originalName
+	return q
+}
+
 // checkOriginal compares names and shapes both ways. An output embedding that
 // is tied to the input's may be stored in one and not in the other.
 func checkOriginal(model, original *loader.Checkpoint) error {

@@ -2,7 +2,6 @@ package tui
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"mergescope/loader"
@@ -22,6 +21,8 @@ type engine interface {
 	newEval(plan merge.Plan, opt merge.EvalOptions) (evaluator, error)
 	newLadder(ctx context.Context, plan merge.Plan, opt merge.EvalOptions) (evaluator, error)
 	adapters() []*loader.Adapter
+	// onto returns an engine that can merge onto the original of that name.
+	onto(name string, original *loader.Checkpoint) (engine, error)
 	// with returns an engine that knows one more adapter.
 	with(*loader.Adapter) engine
 }
@@ -91,7 +92,15 @@ func (e projectEngine) newLadder(ctx context.Context, plan merge.Plan, opt merge
 func (e projectEngine) adapters() []*loader.Adapter { return e.p.Adapters }
 
 func (e projectEngine) with(ad *loader.Adapter) engine {
-	return projectEngine{merge.NewProject(e.p.Model, append(slices.Clone(e.p.Adapters), ad)...)}
+	return projectEngine{e.p.WithAdapter(ad)}
+}
+
+func (e projectEngine) onto(name string, original *loader.Checkpoint) (engine, error) {
+	p, err := e.p.WithOriginal(name, original)
+	if err != nil {
+		return nil, err
+	}
+	return projectEngine{p}, nil
 }
 
 // crew counts the commands that must have ended before Run returns. Bubble Tea

@@ -45,6 +45,6 @@ func (a *app) chooseMethodAll() tea.Cmd {
 			return a.apply(a.history.Now().SetMethodAll(m.method), "method "+m.method.String()+" for all layers")
 		}})
 	}
-	a.push(newPicker("method of all layers", "enter chooses · esc back", false, items))
+	a.push(newPicker("method of all layers", "enter chooses · esc back", false, append(items, a.ontoItems()...)))
 	return nil
 }
