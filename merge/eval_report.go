@@ -1,7 +1,6 @@
 package merge
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 
@@ -174,15 +173,6 @@ func (r *EvalReport) Variant(name string) *VariantReport {
 		}
 	}
 	return nil
-}
-
-// DecodeEval reads the report of an evaluation that was written as JSON.
-func DecodeEval(data []byte) (*EvalReport, error) {
-	r := &EvalReport{}
-	if err := json.Unmarshal(data, r); err != nil {
-		return nil, err
-	}
-	return r, nil
 }
 
 // Against is the first variant that a merge made, nil if none did: what the
