@@ -42,6 +42,7 @@ func TestJudgeLayer(t *testing.T) {
 		{"infinite growth", Metrics{Kept: 1, SNR: 9, AbsmaxGrowth: Figure(math.Inf(1))}, nil},
 	}
 	for _, tt := range tests {
+		tt.m.KeptOnInputs = nan // no method looked at inputs
 		r := &LayerReport{Name: "l", Metrics: tt.m, WorstBlock: &WorstBlock{Row: 3, Col: 64}}
 		got := JudgeLayer(r, quant.NF4, 0.0403)
 		if len(got) != len(tt.want) {
