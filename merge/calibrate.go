@@ -52,6 +52,7 @@ type calibration struct {
 	ctx    context.Context
 	config *model.Config
 	merged *mergedSoFar
+	lora   model.LoRA     // of the merged variant; changes only while the model waits
 	left   map[string]int // layers to compute, by module
 
 	mu      sync.Mutex
@@ -123,9 +124,9 @@ func (c *calibration) run() error {
 		return err
 	}
 	reference := model.Variant{Weights: original.during(c.ctx), LoRA: lora}
-	rest := maps.Clone(lora)
+	c.lora = maps.Clone(lora)
 	for name := range c.left {
-		delete(rest, name)
+		delete(c.lora, name)
 	}
 	c.merged = &mergedSoFar{Weights: reference.Weights, ready: map[string]model.Matrix{}}
 	sequences, err := c.sequences(reference)
@@ -139,7 +140,7 @@ func (c *calibration) run() error {
 		Layer:  func(done, _ int) { j.setStage(Stage{"running the model", done, len(cfg.Layers), "block"}) },
 		Logits: func(int, int, [][]float32) {},
 	}
-	variants := []model.Variant{variantOriginal: reference, variantMerged: {Weights: c.merged, LoRA: rest}}
+	variants := []model.Variant{variantOriginal: reference, variantMerged: {Weights: c.merged, LoRA: c.lora}}
 	return model.Forward(c.ctx, cfg, variants, sequences, sink, model.Options{Workers: c.workers()})
 }
 
@@ -252,6 +253,9 @@ func (c *calibration) land(ctx context.Context, w *work, layer int, f *flight, v
 		}
 	}
 	c.merged.add(l.Weight.Param, values)
+	if err := c.carry(w, layer, f, v); err != nil {
+		return nil, nil, err
+	}
 	c.mu.Lock()
 	note := c.resumed[layer]
 	if c.j.opt.keep {
@@ -266,6 +270,21 @@ func (c *calibration) land(ctx context.Context, w *work, layer int, f *flight, v
 		err = fmt.Errorf("the state of the earlier run: %w", err)
 	}
 	return f, v, err
+}
+
+// carry puts a layer's remainder beside it, for the layers after it to see.
+func (c *calibration) carry(w *work, layer int, f *flight, v *verdict) (err error) {
+	l := &c.j.layers[layer]
+	if l.remainder == nil || v.Stopped || l.inputs == nil || l.inputs.feedback == nil {
+		return nil
+	}
+	if v.Report.Residual, err = l.remainder.take(w, f, l.inputs.feedback); err != nil {
+		return layerError(l, err)
+	}
+	c.mu.Lock()
+	c.lora[l.Weight.Name] = []model.Pair{l.remainder.pair}
+	c.mu.Unlock()
+	return nil
 }
 
 // replace computes a layer as PEFT does.

@@ -12,8 +12,8 @@ const (
 	reportName = "mergescope-report.json"
 )
 
-// copyRest writes the tensors that no weight owns. It may run while layers
-// are written.
+// copyRest writes the tensors that no weight owns, and the adapters beside the
+// checkpoint.
 func (o *output) copyRest(ctx context.Context) error {
 	for _, file := range o.shards {
 		for _, s := range file.copies(o) {
@@ -26,7 +26,10 @@ func (o *output) copyRest(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	if o.spec.part.on() {
+		return nil
+	}
+	return o.writeResiduals(ctx)
 }
 
 // copies returns the slots that are still to be copied.
@@ -59,9 +62,6 @@ func (o *output) finish(ctx context.Context, report []byte) error {
 		}
 	}
 	err := o.copyOthers(ctx)
-	if err == nil {
-		err = o.writeResiduals(ctx)
-	}
 	if err == nil && report != nil {
 		err = o.writeSmall(reportName, report)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -264,6 +265,14 @@ func (e *Eval) prepare(ctx context.Context) error {
 				return err
 			}
 		}
+		beside, err := openRemainders(m)
+		if err != nil {
+			return err
+		}
+		if v.LoRA == nil {
+			v.LoRA = beside
+		}
+		maps.Copy(v.LoRA, beside)
 		list = append(list, v)
 	}
 	for _, n := range e.opt.Plans {
@@ -275,6 +284,7 @@ func (e *Eval) prepare(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		maps.Copy(lora, w.beside)
 		list = append(list, model.Variant{Weights: w, LoRA: lora})
 	}
 	for _, b := range e.opt.Bases {
@@ -332,7 +342,7 @@ func (e *Eval) merged(ctx context.Context, n NamedPlan) (*planWeights, error) {
 	}
 	w, err := newPlanWeights(e.p, e.base, n.Plan, opt, stopped)
 	if err == nil {
-		w.ready = job.kept
+		w.ready, w.beside = job.kept, remaindersOf(job.layers)
 	}
 	return w, err
 }

@@ -22,6 +22,7 @@ type planWeights struct {
 	opt     mergeOptions
 	exact   bool                    // in float32, requantized to nothing
 	ready   map[string]model.Matrix // merged already, by parameter
+	beside  model.LoRA              // what the codes of calibrated layers leave
 
 	mu   sync.Mutex
 	last *mergedMatrix // opened last

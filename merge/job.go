@@ -109,6 +109,9 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	}
 	layers, replaced, alerts := p.layers(plan)
 	j.layers = layers
+	for i := range layers {
+		layers[i].remainder = newRemainder(&layers[i])
+	}
 	j.log.Now = opt.Now
 	if err := j.replace(p, replaced); err != nil {
 		return nil, err

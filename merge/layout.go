@@ -31,6 +31,14 @@ type outTensor struct {
 	through content // from as it is written, if its bytes change on the way; without an owner only
 }
 
+// reader reads a tensor that is copied or given.
+func (t *outTensor) reader() io.Reader {
+	if t.from == nil {
+		return bytes.NewReader(t.data)
+	}
+	return io.NewSectionReader(t.from, 0, t.size)
+}
+
 // slot is an outTensor at its place in a file, and how far it is written.
 type slot struct {
 	outTensor

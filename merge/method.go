@@ -15,8 +15,9 @@ type Method struct {
 	Fresh bool   // dithered or calibrated on PEFT's new scales instead of the base's own
 
 	// Of calibrated; 0 is the default.
-	Tokens  int     // at most so many are observed
-	Damping float64 // relative to the mean of the inputs' squares
+	Tokens   int     // at most so many are observed
+	Damping  float64 // relative to the mean of the inputs' squares
+	Residual int     // rank of the adapter that carries what the codes do not; 0: there is none
 
 	Defects bool // peft: merges that PEFT is known to get wrong are made as wrong, see defect.go
 }
@@ -42,6 +43,9 @@ const (
 	defaultDamping = 0.01
 )
 
+// maxResidual is the largest rank of a residual.
+const maxResidual = 256
+
 // Methods lists the kinds of methods.
 func Methods() []string { return []string{MethodPeft, MethodSum, MethodDithered, MethodCalibrated} }
 
@@ -49,7 +53,7 @@ func Methods() []string { return []string{MethodPeft, MethodSum, MethodDithered,
 const reproduceDefects = "reproduce-defects"
 
 // ParseMethod reads "peft[,reproduce-defects]", "sum", "dithered[,seed=N][,scales=keep|fresh]" or
-// "calibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X]".
+// "calibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X][,residual=RANK]".
 func ParseMethod(text string) (Method, error) {
 	parts := strings.Split(text, ",")
 	m := Method{Kind: parts[0]}
@@ -80,7 +84,7 @@ func (m *Method) option(text string) (err error) {
 	key, value, _ := strings.Cut(text, "=")
 	known := "seed=N and scales=keep|fresh"
 	if m.Kind == MethodCalibrated {
-		known = "seed=N, scales=keep|fresh, tokens=N and damping=X"
+		known = "seed=N, scales=keep|fresh, tokens=N, damping=X and residual=RANK"
 	}
 	switch {
 	case key == "seed":
@@ -96,6 +100,10 @@ func (m *Method) option(text string) (err error) {
 	case key == "damping" && m.Kind == MethodCalibrated:
 		if m.Damping, err = strconv.ParseFloat(value, 64); err != nil || !(m.Damping > 0 && m.Damping <= 1e6) {
 			return fmt.Errorf("%s: want a number above 0", text)
+		}
+	case key == "residual" && m.Kind == MethodCalibrated:
+		if m.Residual, err = strconv.Atoi(value); err != nil || m.Residual < 1 || m.Residual > maxResidual {
+			return fmt.Errorf("%s: want a rank from 1 to %d", text, maxResidual)
 		}
 	default:
 		return fmt.Errorf("unknown option %q, known are %s", text, known)
@@ -120,6 +128,9 @@ func (m Method) String() string {
 	}
 	if m.Damping != 0 {
 		s += ",damping=" + strconv.FormatFloat(m.Damping, 'g', -1, 64)
+	}
+	if m.Residual != 0 {
+		s += ",residual=" + strconv.Itoa(m.Residual)
 	}
 	return s
 }

@@ -68,7 +68,8 @@ type Layer struct {
 	// if it stays as it is.
 	against, into *loader.Weight
 
-	inputs *layerInputs // nil if no model was run; set by a job in its own copy
+	inputs    *layerInputs // nil if no model was run; set by a job in its own copy
+	remainder *remainder   // nil if none is asked for; as inputs
 }
 
 // Merges reports whether the layer's weights are changed by an adapter. The

@@ -76,7 +76,9 @@ type LayerReport struct {
 	// Distance is rms(original - base) / rms(original) of a merge onto the
 	// original.
 	Distance *Figure `json:"base_distance,omitempty"`
-	Alerts   []Alert `json:"alerts"`
+
+	Residual *RemainderReport `json:"residual,omitempty"` // of a calibrated layer with an adapter beside it
+	Alerts   []Alert          `json:"alerts"`
 }
 
 // LayerStep is one adapter on a layer in a report.

@@ -23,7 +23,7 @@ const (
 )
 
 // residual is a PEFT adapter of the output directory: what one of the inputs
-// holds for the layers that are kept separate.
+// holds for the layers that are kept separate, or what calibrated ones leave.
 type residual struct {
 	dir    string // slash-separated, inside the output directory
 	layout *layout
@@ -68,7 +68,7 @@ func residuals(layers []Layer, base string) ([]residual, error) {
 		}
 		list = append(list, r)
 	}
-	return list, nil
+	return appendRemainders(list, layers, base)
 }
 
 var unsafeInName = regexp.MustCompile(`[^A-Za-z0-9_-]`)
@@ -107,8 +107,7 @@ func residualConfigOf(a *loader.Adapter, steps []Step, base string) ([]byte, err
 			continue // target_parameters stays as it is; nothing to keep of a fresh adapter
 		}
 		targets = append(targets, m.Path)
-		// PEFT matches keys as regular expressions against the end of a path.
-		key := "^" + regexp.QuoteMeta(m.Path)
+		key := exactly(m.Path)
 		if m.Rank != a.Config.R {
 			ranks[key] = m.Rank
 		}
@@ -154,6 +153,10 @@ func residualConfigOf(a *loader.Adapter, steps []Step, base string) ([]byte, err
 	return b.Bytes(), err
 }
 
+// exactly is the key of a pattern that fits one module: PEFT matches keys as
+// regular expressions against the end of a path.
+func exactly(module string) string { return "^" + regexp.QuoteMeta(module) }
+
 // size returns the bytes of both files.
 func (r *residual) size() int64 { return r.layout.size(maxLength) + int64(len(r.config)) }
 
@@ -163,7 +166,7 @@ func (r *residual) weights() io.Reader {
 	order := slices.Clone(r.layout.slots)
 	slices.SortStableFunc(order, func(a, b *slot) int { return cmp.Compare(a.off, b.off) })
 	for _, s := range order {
-		parts = append(parts, io.NewSectionReader(s.from, 0, s.size))
+		parts = append(parts, s.reader())
 	}
 	return io.MultiReader(parts...)
 }

@@ -13,7 +13,7 @@ type sink interface {
 	// what it returns are called by many workers at once.
 	layer(weight string) layerSink
 
-	// copyRest copies what no weight's merge writes.
+	// copyRest writes what no weight's merge writes. All layers are committed.
 	copyRest(ctx context.Context) error
 
 	// finish makes the output a checkpoint; report goes beside it.

@@ -1,7 +1,6 @@
 package merge
 
 import (
-	"fmt"
 	"math/rand/v2"
 
 	"gonum.org/v1/gonum/mat"
@@ -33,7 +32,7 @@ func (c Combination) cut(p *pair, terms []term, rng *rand.Rand) error {
 	}
 	var svd mat.SVD
 	if !svd.Factorize(d, mat.SVDThin) {
-		return fmt.Errorf("the singular value decomposition did not converge: are there NaN or infinite values?")
+		return errDecomposition
 	}
 	var u, v mat.Dense
 	svd.UTo(&u)

@@ -1,0 +1,51 @@
+package quant
+
+import "math"
+
+// Width is how many values a row of a Remainder has: cols rounded up to whole
+// blocks of 32.
+func (f *Feedback) Width() int { return f.width() }
+
+// Remainder fills dst [rows, Width()] with what is left to add to values, so
+// that a sum over its squares is Loss: sqrt(D_j) times minus (E U + Y)_j, by
+// places. It needs Load as Choose does.
+func (c *Chooser) Remainder(dst, values []float32) {
+	f, w := c.f, c.f.width()
+	c.gather(c.errs, values, values)
+	roots := make([]float32, w)
+	for j, d := range f.diag {
+		roots[j] = float32(math.Sqrt(float64(d)))
+	}
+	c.sweep(func(r, at int, aim float32) float32 {
+		v := float32(0)
+		if at < f.cols {
+			v = c.errs[(r/ProductRows*w+at)*ProductRows+r%ProductRows]
+		}
+		dst[r*w+at] = roots[at] * (aim - v)
+		return v
+	})
+}
+
+// Unweigh returns the row a [cols] of a matrix whose weighted form is x, a row as
+// those of a Remainder: a U D^(1/2) = x. Dead columns are 0.
+func (f *Feedback) Unweigh(x []float64) []float32 {
+	const n = ProductCols
+	solved := make([]float64, f.width())
+	a := make([]float32, f.cols)
+	for at, j := range f.order {
+		if f.dead[j] {
+			continue
+		}
+		b, c := at/n, at%n
+		v := x[at] / math.Sqrt(float64(f.diag[at]))
+		for k, s := range solved[:b*n] {
+			v -= float64(s * float64(f.above[b][k*n+c]))
+		}
+		for k, s := range solved[b*n : at] {
+			v -= float64(s * float64(f.near[b][k*n+c]))
+		}
+		solved[at] = v
+		a[j] = float32(v)
+	}
+	return a
+}
