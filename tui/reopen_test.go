@@ -23,7 +23,7 @@ func (r *rig) choose(command string) {
 func TestOpenAnotherCheckpoint(t *testing.T) {
 	dir, model := t.TempDir(), modelCopy(t)
 	r := demoRig(t, 120, 36, func(o *Options) { o.Sessions = dir })
-	r.press("T", "2", "j", "-")
+	r.press("T", "2", "j", "+", "-")
 	theme, first := r.a.skin.theme.Name, r.a
 	r.choose("Open checkpoint")
 	if _, ok := r.a.topOverlay().(*prompt); !ok {

@@ -343,7 +343,7 @@ func TestGivesUp(t *testing.T) {
 			w.WriteHeader(429)
 		}, 1, "asks to wait 1h"},
 		"loop": {func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, r.URL.Path+"?Signature=topsecret", 302)
+			http.Redirect(w, r, r.URL.Path+"?Signature=topsecret", http.StatusFound)
 		}, maxRedirects + 1, "more than 5 redirects"},
 		"416": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(416) }, 1, "has changed"},
 		"wrong": {func(w http.ResponseWriter, _ *http.Request) {

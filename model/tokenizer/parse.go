@@ -120,7 +120,7 @@ func eachComponent(text json.RawMessage, members string, depth int, do func(kind
 	}
 	var list []json.RawMessage
 	if err := json.Unmarshal(fields[members], &list); err != nil {
-		return fmt.Errorf("Sequence: %s: %w", members, err)
+		return fmt.Errorf("a Sequence: %s: %w", members, err)
 	}
 	for _, member := range list {
 		if err := eachComponent(member, members, depth+1, do); err != nil {
