@@ -22,8 +22,6 @@ const (
 // depend on the layers before it.
 func calibrationFits(plan Plan, opt Options) error {
 	switch {
-	case plan.Onto != "":
-		return errors.New("method calibrated: it merges into the quantized model, not onto the original")
 	case opt.Part.on():
 		return errors.New("method calibrated: layers depend on those before them, so parts cannot be merged by themselves")
 	case opt.Unmerge != NoUnmerge:

@@ -19,7 +19,10 @@ type coded struct {
 
 func newCoded(s *subject) *coded {
 	c := &coded{spec: s.spec, rows: s.rows, cols: s.cols}
-	if s.form != s.spec.Format {
+	switch {
+	case s.into != nil:
+		c.spec = s.outSpec()
+	case s.form != s.spec.Format:
 		c.spec = quant.Spec{Format: s.form}
 	}
 	c.spec.Dtype = quant.F32

@@ -33,7 +33,7 @@ func (s *subject) requantize(w *work, r0 int) {
 	if c, ok := s.updates[0].(*overCodes); ok {
 		c.store(p, r0)
 	}
-	if s.dither == nil && s.choice == nil || s.nested() && len(s.scales) == 0 {
+	if s.dither == nil && s.choice == nil || s.into != nil || s.nested() && len(s.scales) == 0 {
 		return
 	}
 	if s.choice != nil {

@@ -174,7 +174,7 @@ func (f *flight) look(w *work, r *panelResult, r0 int) {
 	if f.result.codes == nil && s.sight == nil {
 		return
 	}
-	scales := s.stored(&w.p, r0, len(s.updates)-1)
+	scales := s.stored(&w.p, r0, s.scalePasses()-1)
 	if c := f.result.codes; c != nil {
 		c.put(w.p.NewCodes, scales, r0)
 	}

@@ -22,12 +22,12 @@ func newChoice(l *Layer) *choice {
 	if l.Method.Kind != MethodCalibrated || l.inputs == nil || l.inputs.feedback == nil || !l.calibratable() {
 		return nil
 	}
-	return &choice{l.inputs.feedback, l.Method.Fresh}
+	return &choice{l.inputs.feedback, l.Method.Fresh || l.into != nil}
 }
 
 // calibratable reports whether the layer is merged into codes of a matrix.
 func (l *Layer) calibratable() bool {
-	return l.Merges() && !l.Output.Dequantized() && !l.Weight.Format.IsFloat() && l.Weight.Problem == nil && len(l.Weight.Shape) == 2 && l.into == nil
+	return l.Merges() && !l.Output.Dequantized() && !l.target().Format.IsFloat() && l.Weight.Problem == nil && len(l.Weight.Shape) == 2
 }
 
 // choiceRows is how many rows a panel of a calibrated layer has at least: each
@@ -38,7 +38,7 @@ const choiceRows = 192
 // codes chosen for the layer's inputs.
 func (s *subject) choose(w *work, r0 int) {
 	p := &w.p
-	last := len(s.updates) - 1
+	last := s.scalePasses() - 1
 	nearest := s.values(w, p.NewAbsmax)
 	scales := s.stored(p, r0, last)
 	if s.keepsScales() {

@@ -168,7 +168,7 @@ func (c *yardstick) read(w *work, r0, n, cols int) error {
 // form in which it is written: W becomes the quantized model's weight, codes
 // and scales what that weight has in this form, T what is stored. How far the
 // two bases are apart is left in w.apart.
-func (s *subject) recast(w *work) {
+func (s *subject) recast(w *work, r0 int) {
 	p, c := &w.p, &w.other
 	c.Dequantize()
 	w.apart = apartness{}
@@ -191,6 +191,9 @@ func (s *subject) recast(w *work) {
 	}
 	p.Spec = to
 	p.Requantize()
+	if s.choice != nil && (!s.nested() || len(s.scales) > 0) {
+		s.choose(w, r0)
+	}
 }
 
 // apartness is how far the original lies from the dequantized base: sums of

@@ -346,7 +346,7 @@ func TestOntoPlans(t *testing.T) {
 		"plan: quantize: int8 has no blocks":          func(p *merge.Plan) { p.Quantize = "int8,double" },
 		"plan: quantize: unknown option \"double=1\"": func(p *merge.Plan) { p.Quantize = "nf4,double=1" },
 		"plan: onto: method dithered":                 func(p *merge.Plan) { p.Method = "dithered,seed=3" },
-		"plan: onto: method calibrated":               func(p *merge.Plan) { p.Rules = []merge.Rule{{Match: "*", Method: "calibrated"}} },
+		"plan: onto: method dithered chooses":         func(p *merge.Plan) { p.Rules = []merge.Rule{{Match: "*", Method: "dithered"}} },
 		"plan: onto: other is not open":               func(p *merge.Plan) { p.Onto = "other" },
 	} {
 		q := plan

@@ -166,8 +166,8 @@ func (p Plan) checkOnto() error {
 		methods = append(methods, r.Method)
 	}
 	for _, m := range methods {
-		if kind, _, _ := strings.Cut(m, ","); p.Onto != "" && kind != "" && kind != MethodPeft && kind != MethodSum {
-			return fmt.Errorf("plan: onto: method %s chooses between codes of the quantized base, of which nothing is left in a merge onto the original; use peft or sum", kind)
+		if kind, _, _ := strings.Cut(m, ","); p.Onto != "" && kind != "" && kind != MethodPeft && kind != MethodSum && kind != MethodCalibrated {
+			return fmt.Errorf("plan: onto: method %s chooses between codes of the quantized base, of which nothing is left in a merge onto the original; use peft, sum or calibrated", kind)
 		}
 	}
 	return nil

@@ -249,7 +249,7 @@ func (s *subject) apply(w *work, r0, last int) {
 	s.chain(w, r0, last)
 	s.join(w, r0, last)
 	if s.onto != nil {
-		s.recast(w)
+		s.recast(w, r0)
 	}
 }
 
