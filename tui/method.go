@@ -16,11 +16,11 @@ func methods() []struct {
 		note   string
 	}{
 		{merge.Method{Kind: merge.MethodPeft}, "nearest code after each adapter, bit for bit as PEFT writes it"},
-		{merge.Method{Kind: merge.MethodPeft, Defects: true}, "the same where PEFT is known to merge wrongly, which is refused otherwise"},
+		{merge.Method{Kind: merge.MethodPeft, Defects: true}, "also what PEFT is known to merge wrongly"},
 		{merge.Method{Kind: merge.MethodSum}, "adapters added up first, then the nearest code once"},
 		{merge.Method{Kind: merge.MethodDithered}, "right on average: keeps small deltas, adds noise; scales stay"},
 		{merge.Method{Kind: merge.MethodDithered, Fresh: true}, "the same on PEFT's new scales"},
-		{merge.Method{Kind: merge.MethodCalibrated}, "right on what the layers' inputs see: runs the model over a text it writes; scales stay"},
+		{merge.Method{Kind: merge.MethodCalibrated}, "right for what inputs see: runs the model; scales stay"},
 	}
 }
 

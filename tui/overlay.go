@@ -212,16 +212,35 @@ func (p *picker) box(c canvas, w, h int) (title string, lines []string, cursor *
 	if len(p.matches) == 0 {
 		lines[len(lines)-room] = c.fit(c.paint.text(themes.Dim, "   nothing matches"), w)
 	}
-	lines = append(lines, c.fit("", w), c.fit(c.paint.text(themes.Dim, " "+c.plain(p.foot)), w))
+	lines = append(lines, c.fit(p.hidden(c, w), w), c.fit(c.paint.text(themes.Dim, " "+c.plain(p.foot)), w))
 	return p.name, lines, cursor
+}
+
+// aside is what stands behind an item.
+func (it item) aside() string {
+	if it.reason != "" {
+		return it.reason
+	}
+	return it.note
+}
+
+// hidden is what stands behind the item under the cursor, where its line has no
+// room for it.
+func (p *picker) hidden(c canvas, w int) string {
+	if p.at() < 0 {
+		return ""
+	}
+	it := p.items[p.at()]
+	note := c.plain(it.aside())
+	if n := width(note) + 1; 3+width(it.text)+1+n <= w || n <= w/2 {
+		return ""
+	}
+	return c.paint.text(themes.Note, " "+note)
 }
 
 func (p *picker) line(c canvas, row, w int) string {
 	it := p.items[p.matches[row]]
-	note := it.note
-	if it.reason != "" {
-		note = it.reason
-	}
+	note := it.aside()
 	left := "   " + c.plain(it.text)
 	if row == p.cur {
 		left = " " + c.paint.text(themes.Accent, c.glyphs().cursor) + " " + c.plain(it.text)
