@@ -25,7 +25,7 @@ type cache struct {
 func (c *cache) at(layer, head int) *kept { return &c.heads[layer][head] }
 
 // maxCache bounds the keys and values of a session, in bytes.
-const maxCache = 8 << 30
+const maxCache int64 = 8 << 30
 
 // NewSession has room for sequences of up to so many tokens. It is an error if
 // their keys and values take more than 8 GiB.
@@ -33,8 +33,8 @@ func NewSession(c *Config, variants []Variant, capacity int, opt Options) (*Sess
 	if capacity < 1 {
 		return nil, fmt.Errorf("a session of %d tokens", capacity)
 	}
-	perToken := 4 * len(c.Layers) * len(variants) * c.KVHeads * (c.HeadDim + roundUp(c.HeadDim, panelCols))
-	if capacity > maxCache/max(perToken, 1) {
+	perToken := 4 * int64(len(c.Layers)) * int64(len(variants)) * int64(c.KVHeads) * int64(c.HeadDim+roundUp(c.HeadDim, panelCols))
+	if int64(capacity) > maxCache/max(perToken, 1) {
 		return nil, fmt.Errorf("keys and values of %d tokens take more than %d bytes", capacity, maxCache)
 	}
 	r, err := newRunner(context.Background(), c, variants, opt)

@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -70,7 +71,7 @@ func TestLongSession(t *testing.T) {
 func TestSessionErrors(t *testing.T) {
 	a := archNamed(t, "llama")
 	one := []Variant{{Weights: a.weights}}
-	if _, err := NewSession(a.c, one, 1<<40, Options{}); err == nil || !strings.Contains(err.Error(), "more than 8589934592 bytes") {
+	if _, err := NewSession(a.c, one, math.MaxInt, Options{}); err == nil || !strings.Contains(err.Error(), "more than 8589934592 bytes") {
 		t.Errorf("%v", err)
 	}
 	if _, err := NewSession(a.c, one, 0, Options{}); err == nil {

@@ -127,7 +127,7 @@ func (s *server) repo(t *testing.T) (*Client, *FS) {
 func noise(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
-		b[i] = byte(i * 2654435761 >> 13)
+		b[i] = byte(uint32(i) * 2654435761 >> 13)
 	}
 	return b
 }
