@@ -61,7 +61,7 @@ func scheduled(count int, getenv func(string) string) (merge.Part, error) {
 		case err != nil || count > 0:
 			return merge.Part{Index: id + 1, Count: count}, err
 		case name != "SLURM_ARRAY_TASK_ID":
-			return merge.Part{}, errors.New("a pod of Kubernetes is not told the number of completions")
+			return merge.Part{}, errors.New("give i/n: Kubernetes does not tell a pod the number of completions")
 		}
 		low, err := number("SLURM_ARRAY_TASK_MIN")
 		if err != nil {
