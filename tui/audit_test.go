@@ -38,15 +38,7 @@ func mergedDemo(t *testing.T, adapter string, scale float64) string {
 // auditRig audits a checkpoint through the keys a user would press.
 func auditRig(t *testing.T, dir string, w, h int) *rig {
 	t.Helper()
-	opt := demoOptions(t)
-	ad, err := opt.Source.Adapter("demo:gocode")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ad.Close() })
-	opt.Demo = false
-	opt.Project = merge.NewProject(opt.Project.Model, ad)
-	opt.Plan = merge.NewPlan("demo", merge.AdapterRef{Name: ad.Name, Path: ad.Path})
+	opt := adapterOptions(t, "gocode")
 	r := newRig(t, opt, nil, w, h)
 	r.press("K")
 	r.send(tea.PasteMsg{Content: dir})

@@ -31,15 +31,7 @@ func (e stillEval) Snapshot() merge.EvalSnapshot {
 // evalRig opens the demo with an adapter and asks for a run.
 func evalRig(t *testing.T, adapter, asked string, w, h int) *rig {
 	t.Helper()
-	opt := demoOptions(t)
-	ad, err := opt.Source.Adapter("demo:" + adapter)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ad.Close() })
-	opt.Demo = false
-	opt.Project = merge.NewProject(opt.Project.Model, ad)
-	opt.Plan = merge.NewPlan("demo", merge.AdapterRef{Name: ad.Name, Path: ad.Path})
+	opt := adapterOptions(t, adapter)
 	r := newRig(t, opt, stillEngine{projectEngine{opt.Project}}, w, h)
 	r.ask(asked)
 	return r

@@ -280,11 +280,15 @@ func (f *fakeRunner) Pause() { f.paused = true }
 
 func (f *fakeRunner) Resume() { f.paused = false }
 
-// lightOptions is the demo as an ordinary checkpoint with the light adapter, so
-// that nothing starts by itself.
-func lightOptions(t *testing.T) Options {
+// lightOptions is adapterOptions with the light adapter.
+func lightOptions(t *testing.T) Options { return adapterOptions(t, "gocode-light") }
+
+// adapterOptions is the demo as an ordinary checkpoint with one of its adapters,
+// so that nothing starts by itself.
+func adapterOptions(t *testing.T, adapter string) Options {
+	t.Helper()
 	opt := demoOptions(t)
-	ad, err := opt.Source.Adapter("demo:gocode-light")
+	ad, err := opt.Source.Adapter("demo:" + adapter)
 	if err != nil {
 		t.Fatal(err)
 	}

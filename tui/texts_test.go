@@ -18,15 +18,7 @@ import (
 // textsRig continues a prompt of the demo with its light adapter.
 func textsRig(t *testing.T, adapter, prompt string, w, h int) *rig {
 	t.Helper()
-	opt := demoOptions(t)
-	ad, err := opt.Source.Adapter("demo:" + adapter)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ad.Close() })
-	opt.Demo = false
-	opt.Project = merge.NewProject(opt.Project.Model, ad)
-	opt.Plan = merge.NewPlan("demo", merge.AdapterRef{Name: ad.Name, Path: ad.Path})
+	opt := adapterOptions(t, adapter)
 	r := newRig(t, opt, nil, w, h)
 	r.press("P")
 	r.send(tea.PasteMsg{Content: prompt})
