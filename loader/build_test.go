@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -80,10 +81,11 @@ func wantError(t *testing.T, err error, words ...string) {
 	}
 }
 
-// counter is a file system that counts the files left open.
+// counter is a file system that counts the files left open. Files are opened
+// in parallel.
 type counter struct {
 	fs.FS
-	open int
+	open atomic.Int64
 }
 
 type countedFile struct {
@@ -96,12 +98,12 @@ func (c *counter) Open(name string) (fs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.open++
+	c.open.Add(1)
 	return &countedFile{f, c}, nil
 }
 
 func (f *countedFile) Close() error {
-	f.c.open--
+	f.c.open.Add(-1)
 	return f.File.Close()
 }
 

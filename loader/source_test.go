@@ -326,15 +326,15 @@ func TestClosed(t *testing.T) {
 		c := &counter{FS: os.DirFS(write(t, files...))}
 		ck, err := openCheckpoint(place{fsys: c, dir: "d", path: "d", name: "n"})
 		if err == nil {
-			if c.open == 0 {
+			if c.open.Load() == 0 {
 				t.Error("nothing is open")
 			}
 			if err := ck.Close(); err != nil {
 				t.Error(err)
 			}
 		}
-		if c.open != 0 {
-			t.Errorf("%q: %d files are open, %v", files, c.open, err)
+		if c.open.Load() != 0 {
+			t.Errorf("%q: %d files are open, %v", files, c.open.Load(), err)
 		}
 	}
 	for _, config := range []string{tinyConfig, "{", `{"peft_type":"LORA","alpha_pattern":{"(a":1}}`} {
@@ -343,8 +343,8 @@ func TestClosed(t *testing.T) {
 		if err == nil {
 			err = a.Close()
 		}
-		if c.open != 0 {
-			t.Errorf("%d files are open, %v", c.open, err)
+		if c.open.Load() != 0 {
+			t.Errorf("%d files are open, %v", c.open.Load(), err)
 		}
 	}
 	c, err := Source{}.Checkpoint(write(t, "model.safetensors", x))
