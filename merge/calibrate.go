@@ -52,6 +52,7 @@ type calibration struct {
 	merged *mergedSoFar
 	lora   model.LoRA     // of the merged variant; changes only while the model waits
 	left   map[string]int // layers to compute, by module
+	memory [2]quant.Memory
 
 	mu      sync.Mutex
 	resumed map[int]json.RawMessage // verdicts of layers that an earlier run finished
@@ -151,7 +152,6 @@ func (c *calibration) workers() int {
 
 // observe merges the layers that are about to be multiplied with an input.
 func (c *calibration) observe(modules []string, in model.Inputs) error {
-	j := c.j
 	var group []int
 	for _, m := range modules {
 		if i, ok := c.left[m]; ok {
@@ -161,62 +161,121 @@ func (c *calibration) observe(modules []string, in model.Inputs) error {
 	if len(group) == 0 {
 		return nil
 	}
-	if err := c.look(group, in); err != nil {
-		return err
-	}
 	c.merged.clear()
-	j.pool.refill(group)
-	err := j.pool.run(c.ctx, j.workers)
-	for _, i := range group {
-		j.layers[i].inputs = nil
-		delete(c.left, j.layers[i].Weight.Name)
-	}
+	workers := c.workers()
+	err := c.merge(group, observed{
+		cols: in.Features(),
+		moments: func(m *quant.Memory) (*quant.Moments, error) {
+			return in.Moments(c.ctx, variantMerged, workers, m)
+		},
+		cross: func(f *quant.Feedback) error {
+			panels := f.Cross()
+			if err := in.Cross(c.ctx, variantMerged, variantOriginal, workers, f.Order(), panels); err != nil {
+				return err
+			}
+			f.Answer(panels)
+			return nil
+		},
+	})
 	if err != nil {
 		return err
 	}
 	for _, i := range c.left {
-		if l := &j.layers[i]; l.Method.Kind == MethodCalibrated && l.calibratable() {
+		if l := &c.j.layers[i]; l.Method.Kind == MethodCalibrated && l.calibratable() {
 			return nil
 		}
 	}
 	return errSeen
 }
 
-// look works out what is known of the inputs of a group of layers.
-func (c *calibration) look(group []int, in model.Inputs) error {
-	workers := c.workers()
-	moments, err := in.Moments(c.ctx, variantMerged, -1, workers)
+// observed is what is known of the inputs of some layers.
+type observed struct {
+	cols    int
+	moments func(*quant.Memory) (*quant.Moments, error)
+	cross   func(*quant.Feedback) error // nil: they are the inputs the layers should get
+}
+
+// merge merges layers that share an input.
+func (c *calibration) merge(group []int, o observed) error {
+	j := c.j
+	lists := c.alike(group)
+	home, work := &c.memory[0], &c.memory[0]
+	if len(lists) > 1 {
+		work = &c.memory[1] // the moments are needed several times
+	}
+	home.Reserve(o.cols, o.cross != nil && home == work)
+	moments, err := o.moments(home)
 	if err != nil {
 		return err
 	}
-	parallel := func(n int, do func(i int)) error {
-		return eachOf(c.ctx, workers, n, func(_ *work, i int) error { do(i); return nil })
+	for _, i := range group {
+		if j.layers[i].inputs, err = newLayerInputs(&j.layers[i], j.merge, moments); err != nil {
+			return err
+		}
 	}
-	var cross []float32
-	known := map[float64]*quant.Feedback{}
-	factor := quant.NewFactor(moments, in.Features(), in.Features())
+	for _, list := range lists {
+		if err := c.feedback(list, moments, work, o.cross); err != nil {
+			return err
+		}
+		j.pool.refill(list)
+		err := j.pool.run(c.ctx, j.workers)
+		for _, i := range list {
+			j.layers[i].inputs = nil
+			delete(c.left, j.layers[i].Weight.Name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alike divides layers that share an input into those that share a metric.
+func (c *calibration) alike(group []int) (lists [][]int) {
+	at := map[float64]int{}
+	lists = [][]int{nil}
 	for _, i := range group {
 		l := &c.j.layers[i]
-		l.inputs = &layerInputs{moments: factor}
+		if l.Method.Kind != MethodCalibrated || !l.calibratable() {
+			lists[0] = append(lists[0], i)
+			continue
+		}
+		k, ok := at[l.Method.damping()]
+		if !ok {
+			if k = len(at); k == len(lists) {
+				lists = append(lists, nil)
+			}
+			at[l.Method.damping()] = k
+		}
+		lists[k] = append(lists[k], i)
+	}
+	return lists
+}
+
+// feedback gives layers that share a metric what their codes follow from.
+func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant.Memory, cross func(*quant.Feedback) error) error {
+	var f *quant.Feedback
+	for _, i := range list {
+		l := &c.j.layers[i]
 		if l.Method.Kind != MethodCalibrated || !l.calibratable() {
 			continue
 		}
-		if cross == nil {
-			if cross, err = in.Moments(c.ctx, variantMerged, variantOriginal, workers); err != nil {
-				return err
-			}
-		}
-		damping := l.Method.damping()
-		if known[damping] == nil {
-			known[damping], err = quant.NewFeedback(moments, cross, in.Features(), damping, model.Product, parallel)
+		if f == nil {
+			var err error
+			f, err = quant.NewFeedback(moments, memory, l.Method.damping(), func(n int, do func(i int)) error {
+				return eachOf(c.ctx, c.workers(), n, func(_ *work, i int) error { do(i); return nil })
+			})
 			if errors.Is(err, quant.ErrMoments) {
 				return fmt.Errorf("%s: %w", l.Weight.Name, err)
+			}
+			if err == nil && cross != nil {
+				err = cross(f)
 			}
 			if err != nil {
 				return err
 			}
 		}
-		l.inputs.feedback = known[damping]
+		l.inputs.feedback = f
 	}
 	return nil
 }
@@ -234,14 +293,28 @@ func (c *calibration) again(layer int, note json.RawMessage) layerSink {
 // than PEFT's is replaced by that.
 func (c *calibration) land(ctx context.Context, w *work, layer int, f *flight, v *verdict) (*flight, *verdict, error) {
 	l := f.sub.layer
+	// Of nearest codes that are plainly worse the loss is known in part, so this
+	// may yet show PEFT's to be no better.
 	if loss := f.result.loss; f.sub.choice != nil && !v.Stopped && !(loss[0] <= loss[1]) {
-		var err error
-		if f, err = c.replace(ctx, w, f); err != nil {
+		peft, err := c.nearest(ctx, w, f, nil)
+		if err != nil {
 			return nil, nil, err
 		}
-		v = f.verdict(c.j.merge)
-		v.Report.Alerts = append(v.Report.Alerts, newAlert(Info, CodeCalibration, l.Weight.Name, fmt.Sprintf(
-			"PEFT's codes serve the layer's inputs better than those chosen for them (loss %.4g, %.4g): they are kept", loss[1], loss[0])))
+		exact, err := f.lossOf(w, peft.result.codes)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !(loss[0] <= exact) {
+			if f.sink != nil {
+				f.sink.revert()
+				if peft, err = c.nearest(ctx, w, f, c.j.out.layer(l.Weight.Name)); err != nil {
+					return nil, nil, err
+				}
+			}
+			f, v = peft, peft.verdict(c.j.merge)
+			v.Report.Alerts = append(v.Report.Alerts, newAlert(Info, CodeCalibration, l.Weight.Name, fmt.Sprintf(
+				"PEFT's codes serve the layer's inputs better than those chosen for them (loss %.4g, %.4g): they are kept", exact, loss[0])))
+		}
 	}
 	var values model.Matrix = f.result.codes
 	if v.Stopped {
@@ -285,18 +358,13 @@ func (c *calibration) carry(w *work, layer int, f *flight, v *verdict) (err erro
 	return nil
 }
 
-// replace computes a layer as PEFT does.
-func (c *calibration) replace(ctx context.Context, w *work, old *flight) (*flight, error) {
-	l := *old.sub.layer
+// nearest computes a layer as PEFT does, into sink.
+func (c *calibration) nearest(ctx context.Context, w *work, chosen *flight, sink layerSink) (*flight, error) {
+	l := *chosen.sub.layer
 	l.Method = Method{Kind: MethodPeft}
 	s, err := openSubject(&l, c.j.merge)
 	if err != nil {
 		return nil, err
-	}
-	sink := old.sink
-	if sink != nil {
-		sink.revert()
-		sink = c.j.out.layer(l.Weight.Name)
 	}
 	f := newFlight(s, sink, c.j.panel)
 	f.result.codes = newCoded(s)

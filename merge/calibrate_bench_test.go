@@ -10,63 +10,49 @@ import (
 )
 
 // BenchmarkCalibrated measures one thread: ns a weight of choosing codes, the
-// comparison with the nearest ones included, with and without cross moments;
-// and ns a column of a metric. The last is the product those are made of, ns a
-// weight for as many multiply-adds as choosing takes at least.
+// comparison with nearest ones that are plainly worse included, with and without
+// cross moments, over few rows and many; and ns a column of a metric, with the
+// bytes it takes for each of n^2. The last is the product those are made of, ns a
+// weight for as many multiply-adds as choosing takes with cross moments at least.
 func BenchmarkCalibrated(b *testing.B) {
-	alone := func(n int, do func(i int)) error {
-		for i := range n {
-			do(i)
-		}
-		return nil
-	}
 	for _, cols := range []int{1024, 4096} {
-		rng := rand.New(rand.NewPCG(1, 2))
-		h, cross := make([]float32, cols*cols), make([]float32, cols*cols)
-		for i := range cols {
-			for j := range i + 1 {
-				v := float32(rng.NormFloat64()) * 0.001
-				h[i*cols+j], h[j*cols+i], cross[i*cols+j] = v, v, v
-			}
-			h[i*cols+i] = 1 + rng.Float32()
-		}
-		p := quant.Panel{Spec: quant.Spec{Format: quant.NF4, Blocksize: 64, Dtype: quant.F32}, Rows: choiceRows, Cols: cols}
-		src := make([]float32, p.Len())
-		for i := range src {
-			src[i] = float32(rng.NormFloat64()) * 0.02
-		}
-		p.Codes, p.Absmax = make([]byte, len(src)/2), make([]float32, p.Blocks())
-		quant.Quantize4(p.Codes, p.Absmax, src, p.Spec, quant.CPU)
-		p.Dequantize()
-		p.T = src
+		x := newBenchLayer(choiceRows, cols)
+		var memory quant.Memory
 		var f *quant.Feedback
 		b.Run(fmt.Sprintf("metric/%d", cols), func(b *testing.B) {
+			b.ReportAllocs()
 			for b.Loop() {
-				var err error
-				if f, err = quant.NewFeedback(h, cross, cols, 0.01, model.Product, alone); err != nil {
-					b.Fatal(err)
-				}
+				f = x.feedback(b, &memory)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*cols), "ns/column")
+			b.ReportMetric(float64(memory.Bytes())/float64(cols*cols), "B/n^2")
 		})
-		plain, err := quant.NewFeedback(h, nil, cols, 0.01, model.Product, alone)
-		if err != nil {
-			b.Fatal(err)
+		if f == nil {
+			f = x.feedback(b, &memory)
 		}
-		for name, f := range map[string]*quant.Feedback{"parallel": plain, "sequential": f} {
-			if f == nil {
-				continue
+		panels := f.Cross()
+		for _, p := range panels {
+			for i := range p {
+				p[i] = float32(i%7) * 1e-6
 			}
-			b.Run(fmt.Sprintf("%s/%d", name, cols), func(b *testing.B) {
-				var c quant.Chooser
-				codes := make([]byte, len(p.Codes))
-				for b.Loop() {
-					c.Load(f, &p, p.Absmax)
-					c.Loss(p.W)
-					c.Choose(codes, p.Spec)
-				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*p.Len()), "ns/weight")
-			})
+		}
+		for _, name := range []string{"parallel", "sequential"} {
+			if name == "sequential" {
+				f.Answer(panels)
+			}
+			for _, rows := range []int{choiceRows, 4 * choiceRows} {
+				b.Run(fmt.Sprintf("%s/%d/rows-%d", name, cols, rows), func(b *testing.B) {
+					y := newBenchLayer(rows, cols)
+					var c quant.Chooser
+					codes := make([]byte, len(y.p.Codes))
+					for b.Loop() {
+						c.Load(f, &y.p, y.p.Absmax)
+						enough := plainlyWorse * total(c.Choose(codes, y.p.Spec))
+						c.LossUpTo(y.far, enough)
+					}
+					b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*y.p.Len()), "ns/weight")
+				})
+			}
 		}
 		b.Run(fmt.Sprintf("product/%d", cols), func(b *testing.B) {
 			y := make([]float32, quant.ProductRows*quant.ProductCols)
@@ -75,7 +61,59 @@ func BenchmarkCalibrated(b *testing.B) {
 				model.Product(y, quant.ProductCols, x, w, 192, true)
 			}
 			fma := float64(b.N * quant.ProductRows * quant.ProductCols * 192)
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/fma*float64(cols)*2.5, "ns/weight")
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/fma*float64(cols)*2, "ns/weight")
 		})
 	}
+}
+
+// benchLayer is a weight and moments of its inputs.
+type benchLayer struct {
+	p    quant.Panel
+	far  []float32 // values further from T than the chosen ones will be
+	rows [][]float32
+}
+
+func newBenchLayer(rows, cols int) *benchLayer {
+	rng := rand.New(rand.NewPCG(1, 2))
+	x := &benchLayer{p: quant.Panel{Spec: quant.Spec{Format: quant.NF4, Blocksize: 64, Dtype: quant.F32}, Rows: rows, Cols: cols}}
+	p := &x.p
+	src := make([]float32, p.Len())
+	for i := range src {
+		src[i] = float32(rng.NormFloat64()) * 0.02
+	}
+	p.Codes, p.Absmax = make([]byte, len(src)/2), make([]float32, p.Blocks())
+	quant.Quantize4(p.Codes, p.Absmax, src, p.Spec, quant.CPU)
+	p.Dequantize()
+	p.T = src
+	x.far = make([]float32, len(src))
+	for i, v := range src {
+		x.far[i] = v + 0.01
+	}
+	for i := range cols {
+		row := make([]float32, cols-i)
+		for k := range row {
+			row[k] = float32(rng.NormFloat64()) * 0.001
+		}
+		row[0] = 1 + rng.Float32()
+		x.rows = append(x.rows, row)
+	}
+	return x
+}
+
+// feedback makes one in memory, moments included.
+func (x *benchLayer) feedback(b *testing.B, memory *quant.Memory) *quant.Feedback {
+	m := quant.NewMoments(memory, x.p.Cols, model.Product)
+	for i, row := range x.rows {
+		m.SetUpper(i, row)
+	}
+	f, err := quant.NewFeedback(m, memory, 0.01, func(n int, do func(i int)) error {
+		for i := range n {
+			do(i)
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return f
 }

@@ -4,11 +4,22 @@ import (
 	"mergescope/quant"
 )
 
-// layerInputs is what is known of the inputs of a layer. Layers that share an
-// input share it.
+// layerInputs is what is known of the inputs of a layer.
 type layerInputs struct {
-	moments  *quant.Factor   // E[x x^T], [cols, cols]
-	feedback *quant.Feedback // nil if no layer is to be calibrated
+	sight    sight
+	feedback *quant.Feedback // nil if it is not to be calibrated
+}
+
+// newLayerInputs takes from the moments of a layer's inputs what figures need.
+func newLayerInputs(l *Layer, opt mergeOptions, moments *quant.Moments) (*layerInputs, error) {
+	if step, _ := l.refusal(opt); step != nil || !l.Merges() {
+		return &layerInputs{}, nil
+	}
+	updates, err := openUpdates(l, opt)
+	if err != nil {
+		return nil, layerError(l, err)
+	}
+	return &layerInputs{sight: newSight(updates, moments)}, nil
 }
 
 // choice is what the codes of a calibrated layer follow from.
@@ -49,15 +60,22 @@ func (s *subject) choose(w *work, r0 int) {
 		return // the layer is stopped
 	}
 	w.chooser.Load(s.choice.feedback, p, scales)
-	for _, l := range w.chooser.Loss(nearest) {
-		w.losses[1] += l
-	}
-	for _, l := range w.chooser.Choose(p.NewCodes, p.Spec) {
-		w.losses[0] += l
-	}
+	w.losses[0] = total(w.chooser.Choose(p.NewCodes, p.Spec))
+	w.losses[1] = total(w.chooser.LossUpTo(nearest, plainlyWorse*w.losses[0]))
 	if s.keepsScales() {
 		p.NewAbsmax = append(p.NewAbsmax[:0], p.Absmax...)
 	}
+}
+
+// plainlyWorse is how many times the loss of a panel's chosen codes that of the
+// nearest ones may be before nobody wants to know it exactly.
+const plainlyWorse = 2
+
+func total(losses []float64) (sum float64) {
+	for _, l := range losses {
+		sum += l
+	}
+	return sum
 }
 
 // values reads the panel's new codes back in float32, not rounded to the dtype
@@ -88,17 +106,13 @@ func allFinite(x []float32) bool {
 // which costs as much as D itself.
 type sight []*lora
 
-// newSight is nil if nothing is known of the inputs, or if an update is no sum
-// of products that it could do this with.
-func newSight(l *Layer, updates []update) sight {
-	if l.inputs == nil || l.inputs.moments == nil {
-		return nil
-	}
+// newSight is nil if an update is no sum of products that it could do this with.
+func newSight(updates []update, moments *quant.Moments) sight {
 	var s sight
 	for _, u := range updates {
 		switch u := u.(type) {
 		case summed:
-			more := newSight(l, u)
+			more := newSight(u, moments)
 			if more == nil {
 				return nil
 			}
@@ -107,10 +121,8 @@ func newSight(l *Layer, updates []update) sight {
 			if u.minus {
 				return nil
 			}
-			rank, cols := u.a.Rank, u.a.Cols
-			a := make([]float32, rank*cols)
-			quant.Delta(a, u.a.A, l.inputs.moments, rank, 1)
-			s = append(s, &lora{a: quant.NewFactor(a, rank, cols), b: u.b, scale: u.scale, kind: quant.F32})
+			seen := moments.Times(u.a.A, u.a.Rank)
+			s = append(s, &lora{a: quant.NewFactor(seen, u.a.Rank, u.a.Cols), b: u.b, scale: u.scale, kind: quant.F32})
 		default:
 			return nil
 		}

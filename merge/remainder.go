@@ -81,28 +81,45 @@ func rounded(values []float32, raw []byte) []float32 {
 // uncarried returns what a layer's values leave to be carried, weighted as its inputs
 // see it.
 func (f *flight) uncarried(w *work, feedback *quant.Feedback) (*mat.Dense, error) {
-	s := *f.sub
-	s.choice = nil // the codes are known
 	width := feedback.Width()
-	z := mat.NewDense(s.rows, width, nil)
-	var values, rest []float32
-	for r0 := 0; r0 < s.rows; r0 += f.rows {
-		n := min(f.rows, s.rows-r0)
-		if err := s.read(w, r0, n); err != nil {
-			return nil, err
-		}
-		s.apply(w, r0, len(s.updates)-1)
-		values, rest = resize(values, n*s.cols), resize(rest, n*width)
-		if err := f.result.codes.Rows(values, r0); err != nil {
-			return nil, err
-		}
-		w.chooser.Load(feedback, &w.p, w.p.Absmax)
+	z := mat.NewDense(f.sub.rows, width, nil)
+	var rest []float32
+	return z, f.reread(w, feedback, f.result.codes, func(r0 int, values []float32) {
+		rest = resize(rest, len(values)/f.sub.cols*width)
 		w.chooser.Remainder(rest, values)
 		for i, v := range rest {
 			z.Set(r0+i/width, i%width, float64(v))
 		}
+	})
+}
+
+// lossOf returns the loss if the result were codes.
+func (f *flight) lossOf(w *work, codes *coded) (sum float64, err error) {
+	err = f.reread(w, f.sub.choice.feedback, codes, func(_ int, values []float32) { sum += total(w.chooser.Loss(values)) })
+	return sum, err
+}
+
+// reread goes through a layer again: each panel is loaded into w.chooser, and do
+// gets the values of codes.
+func (f *flight) reread(w *work, feedback *quant.Feedback, codes *coded, do func(r0 int, values []float32)) error {
+	s := *f.sub
+	s.choice = nil // the codes are known
+	rows := s.panelRows(max(panelWeights, choiceRows*s.cols))
+	var values []float32
+	for r0 := 0; r0 < s.rows; r0 += rows {
+		n := min(rows, s.rows-r0)
+		if err := s.read(w, r0, n); err != nil {
+			return err
+		}
+		s.apply(w, r0, len(s.updates)-1)
+		values = resize(values, n*s.cols)
+		if err := codes.Rows(values, r0); err != nil {
+			return err
+		}
+		w.chooser.Load(feedback, &w.p, w.p.Absmax)
+		do(r0, values)
 	}
-	return z, nil
+	return nil
 }
 
 // Subspace iteration of truncate: directions beside those wanted, and rounds.

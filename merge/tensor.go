@@ -93,7 +93,9 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 	if once := l.Method.Kind != MethodCalibrated || s.choice != nil; once && l.Method.Kind != MethodPeft && len(s.updates) > 1 {
 		s.updates = []update{summed(s.updates)}
 	}
-	s.sight = newSight(l, s.updates)
+	if l.inputs != nil {
+		s.sight = l.inputs.sight
+	}
 	s.dtypes = []quant.Format{s.spec.Dtype}
 	for _, u := range s.updates {
 		s.dtypes = append(s.dtypes, u.dtype(s.dtypes[len(s.dtypes)-1]))

@@ -1,26 +1,43 @@
 package model
 
-import "context"
+import (
+	"context"
+
+	"mergescope/quant"
+)
 
 // Product is the kernel of all products of matrices here, see quant.Product: y
 // [12, 32], rows stride apart, becomes x^T w of x [k][12] and w [k][32], or that
 // is added.
 func Product(y []float32, stride int, x, w []float32, k int, add bool) { dot(y, stride, x, w, k, add) }
 
-// Moments returns E[a b^T] over the tokens of a batch, row-major [Features,
-// Features]: b is the input of variant v, and a the same, or what it has more
-// than the input of variant less if that is not negative. Terms are added as
-// doc.go says, tokens in order, whatever the number of workers.
-func (in Inputs) Moments(ctx context.Context, v, less, workers int) ([]float32, error) {
+// Moments returns E[x x^T] over the tokens of a batch, of the inputs of a variant.
+// Terms are added as doc.go says, tokens in order, whatever the number of workers.
+// They are in memory, see quant.NewMoments.
+func (in Inputs) Moments(ctx context.Context, v, workers int, memory *quant.Memory) (*quant.Moments, error) {
+	m := quant.NewMoments(memory, in.Features(), Product)
+	return m, in.products(ctx, v, -1, workers, nil, m.Panels())
+}
+
+// Cross fills panels with E[(x_v - x_less) x_v^T] of two variants, in the order
+// of the feedback's places; see quant.Feedback.Cross.
+func (in Inputs) Cross(ctx context.Context, v, less, workers int, order []int, panels [][]float32) error {
+	return in.products(ctx, v, less, workers, order, panels)
+}
+
+// products fills panels [rows][32] with means of products: of the columns of each
+// with as many columns as it has rows, of the difference to a variant if less is
+// not negative. Columns are in that order, their own if it is nil.
+func (in Inputs) products(ctx context.Context, v, less, workers int, order []int, panels [][]float32) error {
 	const chunk = 8 * chainLen // tokens
 	const group = 8            // tiles that share a read of b
 	n := in.Features()
-	tiles, panels := roundUp(n, tileRows)/tileRows, roundUp(n, panelCols)/panelCols
-	stride := panels * panelCols
-	sum := make([]float32, tiles*tileRows*stride)
-	rows := make([]float32, chunk*n)
-	other := make([]float32, chunk*n)
-	a, b := make([]float32, tiles*tileRows*chunk), make([]float32, panels*panelCols*chunk)
+	tiles := roundUp(len(panels)*panelCols, tileRows) / tileRows
+	rows, other := make([]float32, chunk*n), []float32(nil)
+	if less >= 0 {
+		other = make([]float32, chunk*n)
+	}
+	a, b := make([]float32, tiles*tileRows*chunk), make([]float32, len(panels)*panelCols*chunk)
 	for first := 0; first < in.Tokens(); first += chunk {
 		k := min(chunk, in.Tokens()-first)
 		err := parallel(ctx, workers, roundUp(k, tileRows)/tileRows, func(_, i int) error {
@@ -32,64 +49,58 @@ func (in Inputs) Moments(ctx context.Context, v, less, workers int) ([]float32, 
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		columns(b, rows, panelCols, panels, k, n, nil)
-		if less >= 0 {
-			columns(a, rows, tileRows, tiles, k, n, other)
-		} else {
-			columns(a, rows, tileRows, tiles, k, n, nil)
-		}
+		columns(b, rows, panelCols, len(panels), k, n, order, nil)
+		columns(a, rows, tileRows, tiles, k, n, order, other)
 		err = parallel(ctx, workers, roundUp(tiles, group)/group, func(_, i int) error {
-			for p := range panels {
-				for t := i * group; t < min((i+1)*group, tiles); t++ {
-					if less < 0 && (p+1)*panelCols <= t*tileRows {
-						continue // symmetric
-					}
-					dot(sum[t*tileRows*stride+p*panelCols:], stride, a[t*tileRows*k:], b[p*panelCols*k:], k, first > 0)
+			for p, y := range panels {
+				for t := i * group; t < min((i+1)*group, tiles, len(y)/(tileRows*panelCols)); t++ {
+					dot(y[t*tileRows*panelCols:], panelCols, a[t*tileRows*k:], b[p*panelCols*k:], k, first > 0)
 				}
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return square(sum, n, stride, less < 0, 1/float32(in.Tokens())), nil
+	scale := 1 / float32(in.Tokens())
+	return parallel(ctx, workers, len(panels), func(_, p int) error {
+		for i := range panels[p] {
+			panels[p][i] *= scale
+		}
+		return nil
+	})
 }
 
 // columns rearranges x [k, n], less minus if that is not nil, to groups of width
-// columns, each [k][width]; columns beyond n are zero.
-func columns(dst, x []float32, width, groups, k, n int, minus []float32) {
+// columns in an order, each [k][width]; columns beyond n are zero.
+func columns(dst, x []float32, width, groups, k, n int, order []int, minus []float32) {
 	for g := range groups {
 		part := dst[g*width*k : (g+1)*width*k]
-		cols := min(width, n-g*width)
+		cols := max(0, min(width, n-g*width))
 		for i := range k {
-			row := part[i*width : (i+1)*width]
-			copy(row[:cols], x[i*n+g*width:])
-			clear(row[cols:])
-			if minus != nil {
-				for c, v := range minus[i*n+g*width:][:cols] {
-					row[c] -= v
+			row, from := part[i*width:(i+1)*width], x[i*n:(i+1)*n]
+			if order == nil {
+				copy(row[:cols], from[min(g*width, n):])
+			} else {
+				for c, j := range order[min(g*width, n):][:cols] {
+					row[c] = from[j]
 				}
 			}
-		}
-	}
-}
-
-// square scales the first n rows and columns of x, mirrored if only its upper
-// half was computed, and puts them next to each other.
-func square(x []float32, n, stride int, symmetric bool, scale float32) []float32 {
-	for i := range n {
-		for j := range n {
-			from := x[i*stride+j]
-			if symmetric && j < i {
-				from = x[j*n+i] // scaled already
-			} else {
-				from *= scale
+			clear(row[cols:])
+			if minus == nil {
+				continue
 			}
-			x[i*n+j] = from
+			from = minus[i*n : (i+1)*n]
+			for c := range row[:cols] {
+				j := g*width + c
+				if order != nil {
+					j = order[j]
+				}
+				row[c] -= from[j]
+			}
 		}
 	}
-	return x[:n*n]
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 	"testing"
+
+	"mergescope/quant"
 )
 
 // Moments are those worked out in float64 from the rows, and their bits do not
@@ -18,29 +20,22 @@ func TestMoments(t *testing.T) {
 		x, y := make([]float32, in.Tokens()*n), make([]float32, in.Tokens()*n)
 		in.Rows(x, 0, 0)
 		in.Rows(y, 1, 0)
-		for _, less := range []int{-1, 0} {
-			got, err := in.Moments(context.Background(), 1, less, 3)
-			if err != nil {
-				return err
-			}
-			one, err := in.Moments(context.Background(), 1, less, 1)
-			if err != nil {
-				return err
-			}
+		for _, cross := range []bool{false, true} {
+			got, one := momentsOf(t, in, cross, 3), momentsOf(t, in, cross, 1)
 			sameBits(t, "one worker", got, one)
 			for i := range n {
 				for j := range n {
 					var want, size float64
 					for k := range in.Tokens() {
 						v := float64(y[k*n+i])
-						if less >= 0 {
+						if cross {
 							v -= float64(x[k*n+i])
 						}
 						want += v * float64(y[k*n+j]) / float64(in.Tokens())
 						size += math.Abs(v*float64(y[k*n+j])) / float64(in.Tokens())
 					}
 					if d := math.Abs(float64(got[i*n+j]) - want); d > 1e-6*size+1e-12 {
-						t.Fatalf("less %d: moment %d %d is %v, want %v", less, i, j, got[i*n+j], want)
+						t.Fatalf("cross %t: moment %d %d is %v, want %v", cross, i, j, got[i*n+j], want)
 					}
 				}
 			}
@@ -54,4 +49,44 @@ func TestMoments(t *testing.T) {
 	if seen == 0 {
 		t.Error("nothing was observed")
 	}
+}
+
+// momentsOf returns the moments of variant 1 as a square; the cross moments are
+// asked for in falling order of columns.
+func momentsOf(t *testing.T, in Inputs, cross bool, workers int) []float32 {
+	t.Helper()
+	n := in.Features()
+	square := make([]float32, n*n)
+	var memory quant.Memory
+	if !cross {
+		m, err := in.Moments(context.Background(), 1, workers, &memory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := make([]float32, n)
+		for i := range n {
+			m.Upper(row[:n-i], i)
+			for k, v := range row[:n-i] {
+				square[i*n+i+k], square[(i+k)*n+i] = v, v
+			}
+		}
+		return square
+	}
+	order := make([]int, n)
+	for i := range order {
+		order[i] = n - 1 - i
+	}
+	panels := make([][]float32, roundUp(n, panelCols)/panelCols)
+	for p := range panels {
+		panels[p] = make([]float32, roundUp(len(panels)*panelCols, tileRows)*panelCols)
+	}
+	if err := in.Cross(context.Background(), 1, 0, workers, order, panels); err != nil {
+		t.Fatal(err)
+	}
+	for k, i := range order {
+		for at, j := range order {
+			square[i*n+j] = panels[at/panelCols][k*panelCols+at%panelCols]
+		}
+	}
+	return square
 }

@@ -1,5 +1,7 @@
 package quant
 
+import "math"
+
 // Chooser is the memory in which a worker chooses the codes of some rows. It may
 // be reused, also with another Feedback, but not by several at once.
 type Chooser struct {
@@ -8,41 +10,49 @@ type Chooser struct {
 	tiles int
 
 	target []float32 // T by places, tiles [width][12]; of dead columns W
-	scales []float32 // by places, rows of width
+	scales []float32 // as target
 	errs   []float32 // E, as target
-	pull   []float32 // Y, as target, zero without cross moments
-	sums   []float32 // what errors before a block add to it, [rows of tiles][32]
+	pull   []float32 // Y, as target, nil without cross moments
+	sums   []float32 // what errors before a place add to it, [rows of tiles][32]
+	turned []float32 // a part of U transposed
 	ranks  []byte    // by flat index
 	losses []float64 // by row
 }
+
+// reach is how many places are multiplied before the next: what they are
+// multiplied with stays in the first-level cache.
+const reach = 6 * ProductCols
+
+// stride is how many places of a block are gone through before what they leave is
+// carried to the rest of it as a product.
+const stride = 8
 
 // Load takes up rows of a panel: W and T as they are, and the scales codes are to
 // be chosen on, one a block or row as p.Absmax has them. All must be finite.
 func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32) {
 	c.f, c.rows = f, p.Rows
 	c.tiles = (p.Rows + ProductRows - 1) / ProductRows
-	w := f.width()
-	n := c.tiles * ProductRows * w
-	c.target, c.errs, c.pull = grow(c.target, n), grow(c.errs, n), grow(c.pull, n)
-	clear(c.target)
-	clear(c.pull)
-	c.scales = grow(c.scales, p.Rows*w)
+	n := c.tiles * ProductRows * f.width()
+	c.target, c.errs, c.scales = grow(c.target, n), grow(c.errs, n), grow(c.scales, n)
 	c.gather(c.target, p.T, p.W)
-	for r := range p.Rows {
-		c.loadScales(c.scales[r*w:(r+1)*w], r, p, scales)
-	}
+	c.gatherScales(p, scales)
 	c.sums = grow(c.sums, c.tiles*ProductRows*ProductCols)
-	if f.cross != nil {
+	if c.pull = c.pull[:0]; f.cross != nil {
+		c.pull = grow(c.pull, n)
 		c.solvePull()
 	}
 }
 
-// gather puts x, row-major, into tiles by places; of dead columns other.
+// gather puts x, row-major, into tiles by places; of dead columns other. Rows and
+// places that there are not are 0.
 func (c *Chooser) gather(dst, x, other []float32) {
 	f := c.f
 	for t := range c.tiles {
-		tile := dst[t*ProductRows*f.width():]
+		tile := dst[t*ProductRows*f.width() : (t+1)*ProductRows*f.width()]
 		rows := min(ProductRows, c.rows-t*ProductRows)
+		if rows < ProductRows {
+			clear(tile)
+		}
 		for at, j := range f.order {
 			from := x
 			if f.dead[j] {
@@ -54,44 +64,55 @@ func (c *Chooser) gather(dst, x, other []float32) {
 				i += f.cols
 			}
 		}
+		clear(tile[f.cols*ProductRows:])
 	}
 }
 
-// loadScales fills dst with the scales of a row by places, 0 for padding.
-func (c *Chooser) loadScales(dst []float32, r int, p *Panel, scales []float32) {
-	size := p.Spec.Blocksize
-	switch {
-	case !p.Spec.Format.Is4Bit():
-		for at := range c.f.order {
-			dst[at] = scales[r]
-		}
-	case p.Cols%size == 0:
-		scales = scales[r*(p.Cols/size):]
-		for at, j := range c.f.order {
-			dst[at] = scales[uint32(j)/uint32(size)]
-		}
-	default:
-		for at, j := range c.f.order {
-			dst[at] = scales[(r*p.Cols+j)/size]
+// gatherScales puts the scale of each weight into tiles, as gather does.
+func (c *Chooser) gatherScales(p *Panel, scales []float32) {
+	f, size := c.f, p.Spec.Blocksize
+	index := func(r, j int) int { return (r*p.Cols + j) / size }
+	if !p.Spec.Format.Is4Bit() {
+		index = func(r, _ int) int { return r }
+	}
+	if p.Spec.Format.Is4Bit() && p.Cols%size == 0 {
+		per := p.Cols / size
+		index = func(r, j int) int { return r*per + int(uint32(j)/uint32(size)) }
+	}
+	for t := range c.tiles {
+		tile := c.scales[t*ProductRows*f.width() : (t+1)*ProductRows*f.width()]
+		clear(tile[f.cols*ProductRows:])
+		for at, j := range f.order {
+			for r := range min(ProductRows, c.rows-t*ProductRows) {
+				tile[at*ProductRows+r] = scales[index(t*ProductRows+r, j)]
+			}
 		}
 	}
-	clear(dst[c.f.cols:])
 }
 
-// multiply sets sums to rows [from, to) of w times those places of tiles x, or
-// adds that.
-func (c *Chooser) multiply(x, w []float32, from, to int, add bool) {
-	const chunk = 192 // places, so that w stays in the first-level cache
+// multiply adds places [from, to) of tiles x times as many rows of w to sums.
+func (c *Chooser) multiply(x, w []float32, from, to int) {
 	width := c.f.width()
-	if from == to && !add {
-		clear(c.sums)
-	}
-	for k := from; k < to; k += chunk {
-		n := min(chunk, to-k)
+	for k := from; k < to; k += reach {
+		n := min(reach, to-k)
 		for t := range c.tiles {
 			c.f.product(c.sums[t*ProductRows*ProductCols:], ProductCols,
-				x[(t*width+k)*ProductRows:], w[(k-from)*ProductCols:], n, add || k > from)
+				x[(t*width+k)*ProductRows:], w[(k-from)*ProductCols:], n, true)
 		}
+	}
+}
+
+// multiplyTurned adds places after block b of tiles x times U^T to its sums.
+func (c *Chooser) multiplyTurned(x []float32, b int) {
+	const n = ProductCols
+	c.turned = grow(c.turned, reach*n)
+	above := c.f.above
+	for first := b + 1; first < len(above); first += reach / n {
+		last := min(first+reach/n, len(above))
+		for k := first; k < last; k++ {
+			turn(c.turned[(k-first)*n*n:], above[k][b*n*n:])
+		}
+		c.multiply(x, c.turned, first*n, last*n)
 	}
 }
 
@@ -99,25 +120,28 @@ func (c *Chooser) multiply(x, w []float32, from, to int, add bool) {
 func (c *Chooser) solvePull() {
 	const n = ProductCols
 	f, w := c.f, c.f.width()
-	z := c.errs // D Y, until there are errors
-	g := make([]float32, len(c.sums))
+	z := c.errs // -D Y, until there are errors
 	for b := len(f.near) - 1; b >= 0; b-- {
-		lo := b * n
-		c.multiply(c.target, f.cross[b], 0, w, false)
-		copy(g, c.sums)
-		c.multiply(z, f.right[b], lo+n, w, false)
-		for r := range c.rows {
-			row, known := g[r*n:(r+1)*n], c.sums[r*n:(r+1)*n]
-			at := (r/ProductRows*w+lo)*ProductRows + r%ProductRows
-			for i := range row {
-				row[i] -= known[i]
-			}
+		clear(c.sums)
+		c.multiply(c.target, f.cross[b], 0, w)
+		c.multiplyTurned(z, b)
+		for t := range c.tiles {
+			y := c.sums[t*ProductRows*n : (t+1)*ProductRows*n]
+			at := (t*w + b*n) * ProductRows
 			for i := n - 1; i >= 0; i-- {
-				v := row[i]
-				addScaled(row[:i], f.nearT[b][i*n:], -v)
-				z[at+i*ProductRows] = v
-				if d := f.diag[lo+i]; d > 0 {
-					c.pull[at+i*ProductRows] = v / d
+				first := i / stride * stride
+				d := f.diag[b*n+i]
+				for r := range ProductRows {
+					row := y[r*n : (r+1)*n]
+					v := row[i]
+					addScaled(row[first:i], f.nearT[b][i*n+first:], -v)
+					z[at+i*ProductRows+r] = -v
+					if c.pull[at+i*ProductRows+r] = 0; d > 0 {
+						c.pull[at+i*ProductRows+r] = v / d
+					}
+				}
+				if i == first && i > 0 {
+					f.product(y, n, z[at+i*ProductRows:], f.nearT[b][i*n:], stride, true)
 				}
 			}
 		}
@@ -130,8 +154,8 @@ func (c *Chooser) Choose(codes []byte, s Spec) (losses []float64) {
 	l := latticeOf(s.Format)
 	cols := c.f.cols
 	c.ranks = grow(c.ranks, c.rows*cols)
-	c.sweep(func(r, at int, aim float32) float32 {
-		rank, v := l.nearest(aim, c.scales[r*c.f.width()+at])
+	c.sweep(math.Inf(1), func(r, at, i int, aim float32) float32 {
+		rank, v := l.nearest(aim, c.scales[i])
 		if at < cols {
 			c.ranks[r*cols+c.f.order[at]] = uint8(rank)
 		}
@@ -143,43 +167,75 @@ func (c *Chooser) Choose(codes []byte, s Spec) (losses []float64) {
 
 // Loss returns the sum by row if the result were values, row-major as p.T.
 func (c *Chooser) Loss(values []float32) (losses []float64) {
-	w := c.f.width()
+	return c.LossUpTo(values, math.Inf(1))
+}
+
+// LossUpTo does so until the sum over all rows is known to be enough or more: then
+// losses are what is known of them.
+func (c *Chooser) LossUpTo(values []float32, enough float64) (losses []float64) {
 	c.gather(c.errs, values, values)
-	c.sweep(func(r, at int, _ float32) float32 {
-		if at < c.f.cols {
-			return c.errs[(r/ProductRows*w+at)*ProductRows+r%ProductRows]
-		}
-		return 0
-	})
+	c.sweep(enough, func(_, _, i int, _ float32) float32 { return c.errs[i] })
 	return c.losses
 }
 
-// sweep goes through all places of all rows. value says what becomes of one
-// whose aim is given.
-func (c *Chooser) sweep(value func(r, at int, aim float32) float32) {
+// sweep goes through all places of all rows, until the losses of all rows are
+// enough. value says what becomes of a weight, by row, place and where it is in
+// tiles, and by what it had best be.
+func (c *Chooser) sweep(enough float64, value func(r, at, i int, aim float32) float32) {
 	const n = ProductCols
 	f, w := c.f, c.f.width()
 	c.losses = grow(c.losses, c.rows)
 	clear(c.losses)
 	for b := range f.near {
-		lo := b * n
-		c.multiply(c.errs, f.above[b], 0, lo, false)
-		for r := range c.rows {
-			row := c.sums[r*n : (r+1)*n]
-			at := (r/ProductRows*w+lo)*ProductRows + r%ProductRows
-			for i := range n {
-				t := c.target[at]
-				aim := t - row[i] - c.pull[at]
-				v := value(r, lo+i, aim)
-				c.losses[r] += float64(f.diag[lo+i]) * square(v-aim)
-				if d := f.order; lo+i < len(d) && f.dead[d[lo+i]] {
-					c.errs[at] = 0
-				} else {
-					c.errs[at] = v - t
+		clear(c.sums)
+		c.multiply(c.errs, f.above[b], 0, b*n)
+		for t := range c.tiles {
+			y := c.sums[t*ProductRows*n : (t+1)*ProductRows*n]
+			for first := 0; first < n; first += stride {
+				at := (t*w + b*n + first) * ProductRows
+				c.sweepStep(t, b, first, y, value)
+				if first+stride < n {
+					f.product(y, n, c.errs[at:], f.near[b][first*n:], stride, true)
 				}
-				addScaled(row[i+1:], f.near[b][i*n+i+1:], c.errs[at])
-				at += ProductRows
 			}
+		}
+		if sum := 0.0; !math.IsInf(enough, 1) {
+			for _, l := range c.losses {
+				sum += l
+			}
+			if sum >= enough {
+				return
+			}
+		}
+	}
+}
+
+// sweepStep goes through some places of the rows of a tile. Rows are the inner
+// loop since they do not wait for each other.
+func (c *Chooser) sweepStep(t, b, first int, y []float32, value func(r, at, i int, aim float32) float32) {
+	const n = ProductCols
+	f := c.f
+	rows := min(ProductRows, c.rows-t*ProductRows)
+	losses := c.losses[t*ProductRows:][:rows]
+	for i := first; i < first+stride; i++ {
+		at := b*n + i
+		d := float64(f.diag[at])
+		alive := at >= f.cols || !f.dead[f.order[at]]
+		near := f.near[b][i*n+i+1 : i*n+first+stride]
+		k := (t*f.width() + at) * ProductRows
+		for r := range rows {
+			aim := c.target[k+r] - y[r*n+i]
+			if len(c.pull) > 0 {
+				aim -= c.pull[k+r]
+			}
+			v := value(t*ProductRows+r, at, k+r, aim)
+			losses[r] += float64(d * square(v-aim))
+			e := float32(0)
+			if alive {
+				e = v - c.target[k+r]
+			}
+			c.errs[k+r] = e
+			addScaled(y[r*n+i+1:r*n+first+stride], near, e)
 		}
 	}
 }

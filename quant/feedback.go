@@ -1,8 +1,8 @@
 package quant
 
 import (
+	"cmp"
 	"errors"
-	"math"
 	"slices"
 )
 
@@ -43,61 +43,45 @@ type Feedback struct {
 	order []int     // column by place; places from len(order) on are padding
 	dead  []bool    // by column: no input reaches it
 	diag  []float32 // D by place, 0 at dead columns
+	scale float32   // of M
 
-	// By block of places: U above the block [32*b][32], right of it, transposed
-	// [rest][32], and within [32][32], and within by columns.
-	above, right, near, nearT [][]float32
+	// By block of places: U above the block [32*b][32], and within [32][32], and
+	// within by columns.
+	above, near, nearT [][]float32
 
 	cross   [][]float32 // E[(x'-x) x'^T] by block [width][32], nil if there is none
+	memory  *Memory
 	product Product
 }
 
 // ErrMoments says that second moments are not finite or all zero.
 var ErrMoments = errors.New("the inputs' second moments are not finite or all zero")
 
-// NewFeedback factors M, which is h over its mean diagonal with damping added
-// to the diagonal. h and cross are [cols, cols], row-major, h symmetric; cross
-// is nil if the layer gets the inputs it should get. Columns whose diagonal is 0
-// get no part in it: their weights stay those of the base.
-func NewFeedback(h, cross []float32, cols int, damping float64, product Product, parallel Parallel) (*Feedback, error) {
-	f := &Feedback{cols: cols, order: make([]int, cols), dead: make([]bool, cols), product: product}
-	sum, live := 0.0, 0
-	for j := range cols {
-		f.order[j] = j
-		if d := h[j*cols+j]; d > 0 {
-			sum += float64(d)
-			live++
-		} else if f.dead[j] = true; d != 0 {
-			return nil, ErrMoments
-		}
-	}
-	scale := float64(live) / sum
-	if !(scale > 0) || math.IsInf(scale, 0) || math.IsInf(sum, 0) {
-		return nil, ErrMoments
-	}
-	slices.SortStableFunc(f.order, func(a, b int) int {
-		switch x, y := h[a*cols+a], h[b*cols+b]; {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
-		}
-		return 0
-	})
-	w := f.width()
-	f.diag = make([]float32, w)
-	var err error
-	if f.above, err = f.panels(h, float32(scale), func(b int) int { return (b + 1) * ProductCols }, parallel); err != nil {
+// NewFeedback factors M, which is m over its mean diagonal with damping added
+// to the diagonal. It is made in memory; if that is where m is, m is used up.
+// Columns whose diagonal is 0 get no part in it: their weights stay those of the
+// base.
+func NewFeedback(m *Moments, memory *Memory, damping float64, parallel Parallel) (*Feedback, error) {
+	mean, err := m.mean()
+	if err != nil {
 		return nil, err
 	}
-	for b, p := range f.above {
-		for c := range ProductCols {
-			if at := b*ProductCols + c; at < cols {
-				p[at*ProductCols+c] += float32(damping)
-			} else {
-				p[at*ProductCols+c] = 1
-			}
-		}
+	f := &Feedback{
+		cols: m.cols, order: make([]int, m.cols), dead: make([]bool, m.cols),
+		scale: float32(1 / mean), memory: memory, product: m.product,
+	}
+	for j := range f.order {
+		f.order[j], f.dead[j] = j, m.at(j, j) == 0
+	}
+	slices.SortStableFunc(f.order, func(a, b int) int { return cmp.Compare(m.at(b, b), m.at(a, a)) })
+	f.diag = make([]float32, f.width())
+	f.memory.Reserve(f.cols, false)
+	f.above = upperPanels(f.memory.half, f.cols)
+	if err := f.arrange(m, float32(damping), parallel); err != nil {
+		return nil, err
+	}
+	if memory == m.memory {
+		m.panels = nil
 	}
 	if err := f.factor(float32(damping), parallel); err != nil {
 		return nil, err
@@ -107,12 +91,7 @@ func NewFeedback(h, cross []float32, cols int, damping float64, product Product,
 			f.diag[at] = 0
 		}
 	}
-	clear(f.diag[cols:])
-	if cross != nil {
-		if f.cross, err = f.panels(cross, float32(scale), func(int) int { return w }, parallel); err != nil {
-			return nil, err
-		}
-	}
+	clear(f.diag[f.cols:])
 	for _, d := range f.diag {
 		if !(d-d == 0) {
 			return nil, ErrMoments
@@ -121,62 +100,100 @@ func NewFeedback(h, cross []float32, cols int, damping float64, product Product,
 	return f, nil
 }
 
-// width is cols rounded up to whole blocks.
-func (f *Feedback) width() int { return (f.cols + ProductCols - 1) / ProductCols * ProductCols }
+// Order returns the columns by place.
+func (f *Feedback) Order() []int { return f.order }
 
-// panels returns m times scale in the order of places, by blocks of columns
-// [rows(b)][32]. Dead columns are zero.
-func (f *Feedback) panels(m []float32, scale float32, rows func(b int) int, parallel Parallel) ([][]float32, error) {
-	list := make([][]float32, f.width()/ProductCols)
-	err := parallel(len(list), func(b int) {
-		p := make([]float32, rows(b)*ProductCols)
-		for k := range min(rows(b), f.cols) {
-			row := m[f.order[k]*f.cols:]
-			for c, j := range f.order[min(b*ProductCols, f.cols):min((b+1)*ProductCols, f.cols)] {
-				if !f.dead[j] && !f.dead[f.order[k]] {
-					p[k*ProductCols+c] = row[j] * scale
+// Cross returns memory for E[(x'-x) x'^T] by places, in blocks of 32 columns
+// [rows][32] of rows rounded up to whole tiles. Once it is filled, Answer makes
+// codes answer for it. Layers that get the inputs they should get need neither.
+func (f *Feedback) Cross() [][]float32 {
+	f.memory.Reserve(f.cols, true)
+	list := make([][]float32, len(f.near))
+	x, n := f.memory.rest, rowsOf(f.width())*ProductCols
+	for b := range list {
+		list[b], x = x[:n:n], x[n:]
+	}
+	return list
+}
+
+// Answer takes up what Cross returned.
+func (f *Feedback) Answer(cross [][]float32) {
+	for b, p := range cross {
+		for k := range len(p) / ProductCols {
+			row := p[k*ProductCols:][:ProductCols]
+			if k >= f.cols || f.dead[f.order[k]] {
+				clear(row)
+				continue
+			}
+			for c := range row {
+				if at := b*ProductCols + c; at >= f.cols || f.dead[f.order[at]] {
+					row[c] = 0
+				}
+				row[c] *= f.scale
+			}
+		}
+	}
+	f.cross = cross
+}
+
+// width is cols rounded up to whole blocks.
+func (f *Feedback) width() int { return blocksOf(f.cols) * ProductCols }
+
+// arrange sets above to the upper half of M in the order of places.
+func (f *Feedback) arrange(m *Moments, damping float32, parallel Parallel) error {
+	return parallel(len(f.above), func(b int) {
+		p := f.above[b]
+		clear(p)
+		places := f.order[b*ProductCols : min((b+1)*ProductCols, f.cols)]
+		for k, i := range f.order[:min((b+1)*ProductCols, f.cols)] {
+			for c, j := range places {
+				if !f.dead[j] && !f.dead[i] {
+					p[k*ProductCols+c] = m.at(i, j) * f.scale
 				}
 			}
 		}
-		list[b] = p
+		for c := range ProductCols {
+			if at := b*ProductCols + c; at < f.cols {
+				p[at*ProductCols+c] += damping
+			} else {
+				p[at*ProductCols+c] = 1
+			}
+		}
 	})
-	return list, err
 }
 
 // factor turns the upper half of M in f.above into U and D, the last block
 // first. No pivot of M is below the damping, so one that rounding brought there
 // is lifted to it.
 func (f *Feedback) factor(damping float32, parallel Parallel) error {
+	const n = ProductCols
 	w := f.width()
-	blocks := w / ProductCols
-	f.right, f.near, f.nearT = make([][]float32, blocks), make([][]float32, blocks), make([][]float32, blocks)
-	tiles := make([][]float32, (w+ProductRows-1)/ProductRows) // U by rows as Product reads them: [places][12]
-	for t := range tiles {
-		tiles[t] = make([]float32, w*ProductRows)
-	}
-	for b := blocks - 1; b >= 0; b-- {
-		lo := b * ProductCols
-		hi := lo + ProductCols
-		right := make([]float32, (w-hi)*ProductCols)
-		weighted := make([]float32, len(right))
-		for i := hi; i < w; i++ {
-			for c := range ProductCols {
-				u := tiles[(lo+c)/ProductRows][i*ProductRows+(lo+c)%ProductRows]
-				right[(i-hi)*ProductCols+c] = u
-				weighted[(i-hi)*ProductCols+c] = u * f.diag[i]
+	f.near, f.nearT = make([][]float32, len(f.above)), make([][]float32, len(f.above))
+	tiles := f.tiles()
+	weighted := make([]float32, w*n)
+	for b := len(f.above) - 1; b >= 0; b-- {
+		lo := b * n
+		hi := lo + n
+		p := f.above[b]
+		weigh := weighted[:(w-hi)*n] // U^T right of the block, times D
+		for k := b + 1; k < len(f.above); k++ {
+			part := weigh[(k-b-1)*n*n:]
+			turn(part, f.above[k][lo*n:])
+			for i, d := range f.diag[k*n : (k+1)*n] {
+				for c := range n {
+					part[i*n+c] *= d
+				}
 			}
 		}
-		f.right[b] = right
-		p := f.above[b]
 		update := func(t, from, to int) {
 			if w == hi {
 				return
 			}
-			var y [ProductRows * ProductCols]float32
-			f.product(y[:], ProductCols, tiles[t][hi*ProductRows:], weighted, w-hi, false)
+			var y [ProductRows * n]float32
+			f.product(y[:], n, tiles[t][(hi-t*ProductRows)*ProductRows:], weigh, w-hi, false)
 			for k := max(t*ProductRows, from); k < min((t+1)*ProductRows, to); k++ {
-				for c, v := range y[(k-t*ProductRows)*ProductCols:][:ProductCols] {
-					p[k*ProductCols+c] -= v
+				for c, v := range y[(k-t*ProductRows)*n:][:n] {
+					p[k*n+c] -= v
 				}
 			}
 		}
@@ -185,27 +202,42 @@ func (f *Feedback) factor(damping float32, parallel Parallel) error {
 		}
 		f.factorBlock(b, damping)
 		store := func(k int) {
-			for c, u := range p[k*ProductCols:][:ProductCols] {
-				tiles[k/ProductRows][(lo+c)*ProductRows+k%ProductRows] = u
+			t := k / ProductRows
+			for c, u := range p[k*n:][:n] {
+				if at := lo + c - t*ProductRows; at >= 0 {
+					tiles[t][at*ProductRows+k%ProductRows] = u
+				}
 			}
 		}
 		err := parallel((lo+ProductRows-1)/ProductRows, func(t int) {
 			update(t, 0, lo)
 			for k := t * ProductRows; k < min((t+1)*ProductRows, lo); k++ {
-				f.solveRow(b, p[k*ProductCols:][:ProductCols])
+				f.solveRow(b, p[k*n:][:n])
 				store(k)
 			}
 		})
 		if err != nil {
 			return err
 		}
-		for k := range ProductCols {
-			copy(p[(lo+k)*ProductCols:], f.near[b][k*ProductCols:][:ProductCols])
+		for k := range n {
+			copy(p[(lo+k)*n:], f.near[b][k*n:][:n])
 			store(lo + k)
 		}
-		f.above[b] = p[:lo*ProductCols]
 	}
 	return nil
+}
+
+// tiles returns memory for U by rows as Product reads them: tile t has
+// [places][12], places from its own first row on.
+func (f *Feedback) tiles() [][]float32 {
+	w := f.width()
+	list := make([][]float32, rowsOf(w)/ProductRows)
+	x := f.memory.rest
+	for t := range list {
+		n := (w - t*ProductRows) * ProductRows
+		list[t], x = x[:n:n], x[n:]
+	}
+	return list
 }
 
 // factorBlock factors the block on the diagonal.

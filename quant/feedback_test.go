@@ -84,6 +84,31 @@ func newShaped(f Format, rows, cols int) *shaped {
 	return x
 }
 
+// feedback makes one of the moments.
+func (x *shaped) feedback(cross bool, damping float64) (*Feedback, error) {
+	n := x.p.Cols
+	var memory Memory
+	m := NewMoments(&memory, n, plainProduct)
+	for i := range n {
+		m.SetUpper(i, x.h[i*n+i:(i+1)*n])
+	}
+	f, err := NewFeedback(m, &memory, damping, inOrder)
+	if err != nil || !cross {
+		return f, err
+	}
+	panels := f.Cross()
+	for b, p := range panels {
+		clear(p)
+		for k, i := range f.Order() {
+			for c, j := range f.Order()[b*ProductCols : min((b+1)*ProductCols, n)] {
+				p[k*ProductCols+c] = x.cross[i*n+j]
+			}
+		}
+	}
+	f.Answer(panels)
+	return f, nil
+}
+
 // metric returns M and G in float64, with the normalization of NewFeedback.
 func (x *shaped) metric(damping float64) (m, g []float64) {
 	n := x.p.Cols
@@ -127,7 +152,7 @@ func TestFeedbackLoss(t *testing.T) {
 		for _, cols := range []int{20, 64, 70, 130} {
 			x := newShaped(f, 16, cols)
 			const damping = 0.01
-			fb, err := NewFeedback(x.h, x.cross, cols, damping, plainProduct, inOrder)
+			fb, err := x.feedback(true, damping)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -172,7 +197,7 @@ func TestFeedbackLoss(t *testing.T) {
 func TestFeedbackChoosesTheNearest(t *testing.T) {
 	const cols, damping = 40, 0.02
 	x := newShaped(NF4, 13, cols)
-	fb, err := NewFeedback(x.h, x.cross, cols, damping, plainProduct, inOrder)
+	fb, err := x.feedback(true, damping)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +271,7 @@ func TestFeedbackWithoutDelta(t *testing.T) {
 		x := newShaped(f, 12, 64)
 		clear(x.p.D)
 		x.p.Add()
-		fb, err := NewFeedback(x.h, nil, 64, 0.01, plainProduct, inOrder)
+		fb, err := x.feedback(false, 0.01)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -274,7 +299,7 @@ func TestFeedbackRefusesMoments(t *testing.T) {
 	} {
 		x := newShaped(NF4, 12, 64)
 		spoil(x.h)
-		if _, err := NewFeedback(x.h, nil, 64, 0.01, plainProduct, inOrder); !errors.Is(err, ErrMoments) {
+		if _, err := x.feedback(false, 0.01); !errors.Is(err, ErrMoments) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

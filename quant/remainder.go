@@ -16,11 +16,8 @@ func (c *Chooser) Remainder(dst, values []float32) {
 	for j, d := range f.diag {
 		roots[j] = float32(math.Sqrt(float64(d)))
 	}
-	c.sweep(func(r, at int, aim float32) float32 {
-		v := float32(0)
-		if at < f.cols {
-			v = c.errs[(r/ProductRows*w+at)*ProductRows+r%ProductRows]
-		}
+	c.sweep(math.Inf(1), func(r, at, i int, aim float32) float32 {
+		v := c.errs[i]
 		dst[r*w+at] = roots[at] * (aim - v)
 		return v
 	})

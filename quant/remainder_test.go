@@ -10,7 +10,7 @@ import (
 func TestRemainder(t *testing.T) {
 	for _, cols := range []int{20, 64, 70, 130} {
 		x := newShaped(NF4, 16, cols)
-		fb, err := NewFeedback(x.h, x.cross, cols, 0.01, plainProduct, inOrder)
+		fb, err := x.feedback(true, 0.01)
 		if err != nil {
 			t.Fatal(err)
 		}
