@@ -178,7 +178,7 @@ func TestOtherRun(t *testing.T) {
 		`{"version":99,"plan_digest":"p","files":{},"layers":{},"kept":{}}`: "version 99",
 		`{"version":1`:  "cannot be read",
 		`null`:          "version 0",
-		`{"version":1}`: "damaged",
+		`{"version":2}`: "damaged",
 	} {
 		writeFile(t, state, []byte(text))
 		refuse(text, want, spec)
@@ -262,8 +262,8 @@ func TestTwoWriters(t *testing.T) {
 
 // FuzzState: a state of any content is taken or refused.
 func FuzzState(f *testing.F) {
-	f.Add([]byte(`{"version":1,"plan_digest":"p","inputs":[],"files":{"model.safetensors":{"a":{"sha256":"","size":1,"data":"AA=="}}},"layers":{"x":null},"kept":{"x":true}}`))
-	f.Add([]byte(`{"version":1,"files":{"model.safetensors":null},"layers":{},"kept":{}}`))
+	f.Add([]byte(`{"version":2,"plan_digest":"p","inputs":[],"files":{"model.safetensors":{"a":{"checksum":"0000000000000000","size":1,"data":"AA=="}}},"layers":{"x":null},"kept":{"x":true}}`))
+	f.Add([]byte(`{"version":2,"files":{"model.safetensors":null},"layers":{},"kept":{}}`))
 	c, err := loader.Source{}.Checkpoint(filepath.Join("..", "testdata", "golden", "bases", "llama-nf4"))
 	if err != nil {
 		f.Fatal(err)

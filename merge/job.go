@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"mergescope/loader"
 	"mergescope/model"
 	"mergescope/quant"
@@ -305,23 +307,48 @@ func (j *Job) output() outputSpec {
 
 // writeTo computes everything into j.out and completes it.
 func (j *Job) writeTo(ctx context.Context) error {
-	if err := j.compute(ctx); err != nil {
-		return err
-	}
-	if err := j.out.copyRest(ctx); err != nil {
-		return err
-	}
 	if j.opt.Part.on() {
+		if err := j.fill(ctx); err != nil {
+			return err
+		}
 		return j.out.finish(ctx, nil)
+	}
+	if err := j.fillAndDigest(ctx); err != nil {
+		return err
 	}
 	if err := j.check(ctx); err != nil {
 		return err
 	}
-	text, err := j.reportText(ctx)
+	text, err := j.reportText()
 	if err != nil {
 		return err
 	}
 	return j.out.finish(ctx, text)
+}
+
+// fill writes all tensors.
+func (j *Job) fill(ctx context.Context) error {
+	if err := j.compute(ctx); err != nil {
+		return err
+	}
+	return j.out.copyRest(ctx)
+}
+
+// fillAndDigest does so while the digests of the inputs, which only the report
+// needs, are computed beside it.
+func (j *Job) fillAndDigest(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		inputs, err := digestInputs(ctx, j.inputFiles(), j.workers)
+		if err == nil {
+			j.mu.Lock()
+			j.inputs = inputs
+			j.mu.Unlock()
+		}
+		return err
+	})
+	g.Go(func() error { return j.fill(ctx) })
+	return g.Wait()
 }
 
 // check lets Options.Check look at what is written.

@@ -46,9 +46,9 @@ type slot struct {
 	off  int64 // from the start of the data; of no meaning if late
 
 	// Guarded by file.mu.
-	got  int64  // bytes received, counted and not located
-	text []byte // what a late tensor holds
-	done bool   // written and recorded
+	extents extents // received, but for late tensors
+	text    []byte  // what a late tensor holds, nil before that
+	done    bool    // written and recorded
 }
 
 // layout is the arrangement of a safetensors file. Every offset but those of

@@ -100,7 +100,7 @@ func isWeights(name string) bool {
 	return false
 }
 
-// resume verifies the recorded tensors of one file against their digests.
+// resume verifies the recorded tensors of one file against their checksums.
 // What does not verify is written again.
 func (s *shard) resume(ctx context.Context, o *output, records map[string]record, fresh *state) error {
 	for _, name := range []string{s.name, s.partial()} {
@@ -151,11 +151,11 @@ func (s *shard) resume(ctx context.Context, o *output, records map[string]record
 			slot.restart()
 			continue
 		}
-		sum, err := slot.hash(ctx, dev)
+		sum, err := slot.read(ctx, dev)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err == nil && sum == r.SHA256 {
+		if err == nil && sum == r.Sum {
 			s.adopt(slot, r, fresh)
 		} else {
 			slot.restart()

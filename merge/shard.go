@@ -3,8 +3,6 @@ package merge
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +17,7 @@ import (
 // partialSuffix marks a file that is being written. No program loads it.
 const partialSuffix = ".partial"
 
-// chunk is how many bytes are copied or hashed at a time.
+// chunk is how many bytes are copied or read back at a time.
 const chunk = 1 << 20
 
 // device is what a shard is written to: an *os.File outside of tests.
@@ -69,6 +67,13 @@ func (s *shard) open(o *output) (device, error) {
 	return dev, nil
 }
 
+// device returns the unfinished file, nil if it is not open.
+func (s *shard) device() device {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dev
+}
+
 // createFile opens name for reading and writing and keeps what it holds. It
 // refuses anything but a regular file of its own: a link planted in the
 // directory must not lead to an input.
@@ -109,7 +114,7 @@ func (s *slot) write(o *output, p []byte, off int64) error {
 			return s.errorf("must be written in one piece")
 		}
 		s.file.mu.Lock()
-		s.text, s.got = bytes.Clone(p), int64(len(p))
+		s.text = bytes.Clone(p)
 		s.file.mu.Unlock()
 		return nil
 	}
@@ -120,9 +125,13 @@ func (s *slot) write(o *output, p []byte, off int64) error {
 	if _, err := dev.WriteAt(p, s.file.layout.start()+s.off+off); err != nil {
 		return s.errorf("byte %d: %w", off, err)
 	}
+	r := runOf(off, p)
 	s.file.mu.Lock()
-	s.got += int64(len(p))
+	fresh := s.extents.add(r)
 	s.file.mu.Unlock()
+	if !fresh {
+		return s.errorf("bytes %d to %d were written before", r.from, r.to)
+	}
 	return nil
 }
 
@@ -133,7 +142,7 @@ func (s *slot) errorf(format string, args ...any) error {
 // restart forgets what an owner wrote before it gave up.
 func (s *slot) restart() {
 	s.file.mu.Lock()
-	s.got, s.text = 0, nil
+	s.extents, s.text = extents{}, nil
 	s.file.mu.Unlock()
 }
 
@@ -149,8 +158,10 @@ func (s *slot) fill(ctx context.Context, o *output, copied func(int64)) (record,
 				return record{}, err
 			}
 		}
-		err := s.write(o, p, 0)
-		return s.record(digest(p)), err
+		if err := s.write(o, p, 0); err != nil {
+			return record{}, err
+		}
+		return s.settle()
 	}
 	if copied == nil {
 		copied = func(int64) {}
@@ -159,7 +170,6 @@ func (s *slot) fill(ctx context.Context, o *output, copied func(int64)) (record,
 	if s.through != nil {
 		src = s.through
 	}
-	h := sha256.New()
 	buf := make([]byte, min(chunk, max(s.size, 1)))
 	for off := int64(0); off < s.size; {
 		if err := ctx.Err(); err != nil {
@@ -172,48 +182,55 @@ func (s *slot) fill(ctx context.Context, o *output, copied func(int64)) (record,
 		if err := s.write(o, p, off); err != nil {
 			return record{}, err
 		}
-		h.Write(p)
 		off += int64(len(p))
 		copied(int64(len(p)))
 	}
-	return s.record(hex.EncodeToString(h.Sum(nil))), nil
+	return s.settle()
 }
 
-// record returns what the state keeps of a written slot.
-func (s *slot) record(sum string) record {
-	return record{SHA256: sum, Size: s.length(), Data: s.text}
-}
-
-// hash reads the written bytes back and digests them.
-func (s *slot) hash(ctx context.Context, r io.ReaderAt) (string, error) {
-	if s.late {
-		return digest(s.text), nil
+// settle ends the writing of a slot and returns what the state keeps of it.
+func (s *slot) settle() (record, error) {
+	r, err := s.record()
+	if f, ok := s.file.device().(*os.File); ok && !s.late && s.size >= chunk {
+		writeBack(f, s.file.layout.start()+s.off, s.size)
 	}
-	sum, err := hashRange(ctx, r, s.file.layout.start()+s.off, s.size)
+	return r, err
+}
+
+// record returns what the state keeps of a slot, all of which must be written.
+func (s *slot) record() (record, error) {
+	s.file.mu.Lock()
+	defer s.file.mu.Unlock()
+	if s.late {
+		r := record{Size: int64(len(s.text)), Data: s.text}
+		r.Sum.update(s.text)
+		return r, nil
+	}
+	sum, ok := s.extents.whole(s.size)
+	if !ok {
+		return record{}, s.errorf("%d of %d bytes were written", s.extents.bytes(), s.size)
+	}
+	return record{Sum: sum, Size: s.size}, nil
+}
+
+// untouched reports whether nothing was written to a slot that has room.
+func (s *slot) untouched() bool {
+	s.file.mu.Lock()
+	defer s.file.mu.Unlock()
+	return s.size > 0 && s.text == nil && len(s.extents.runs) == 0
+}
+
+// read returns the checksum of what the file holds.
+func (s *slot) read(ctx context.Context, r io.ReaderAt) (c checksum, err error) {
+	if s.late {
+		c.update(s.text)
+		return c, nil
+	}
+	c, err = checksumOf(ctx, r, s.file.layout.start()+s.off, s.size)
 	if err != nil && ctx.Err() == nil {
 		err = s.errorf("read back: %w", err)
 	}
-	return sum, err
-}
-
-func hashRange(ctx context.Context, r io.ReaderAt, off, size int64) (string, error) {
-	h := sha256.New()
-	buf := make([]byte, min(chunk, max(size, 1)))
-	for end := off + size; off < end; {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		p := buf[:min(int64(len(buf)), end-off)]
-		if n, err := r.ReadAt(p, off); n < len(p) {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return "", err
-		}
-		h.Write(p)
-		off += int64(len(p))
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return c, err
 }
 
 // finish puts a file whose tensors are all written under its final name. The

@@ -19,7 +19,7 @@ import (
 
 const (
 	stateName    = "mergescope-state.json"
-	stateVersion = 1 // also of the layout: files of another version are not resumed
+	stateVersion = 2 // also of the layout: files of another version are not resumed
 )
 
 // state is mergescope-state.json, the record of an unfinished run. It lives in
@@ -41,9 +41,9 @@ type state struct {
 
 // record is a finished tensor.
 type record struct {
-	SHA256 string `json:"sha256"`
-	Size   int64  `json:"size"`
-	Data   []byte `json:"data,omitempty"` // of a late tensor, which has no place in an unfinished file
+	Sum  checksum `json:"checksum"`
+	Size int64    `json:"size"`
+	Data []byte   `json:"data,omitempty"` // of a late tensor, which has no place in an unfinished file
 }
 
 // inputID identifies an input file without reading all of it.

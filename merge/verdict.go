@@ -3,13 +3,11 @@ package merge
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"time"
 
-	"mergescope/loader"
 	"mergescope/quant"
 )
 
@@ -201,31 +199,8 @@ func (j *Job) report() *Report {
 	return r
 }
 
-// reportText is the report as it goes beside the output, with the digests of
-// the input files.
-func (j *Job) reportText(ctx context.Context) ([]byte, error) {
-	files := append([]*loader.File{}, j.model.Files...)
-	if j.against != nil {
-		files = append(files, j.against.Files...)
-	}
-	for _, a := range j.used {
-		files = append(files, a.File)
-	}
-	var inputs []FileDigest
-	for _, f := range files {
-		if sum := f.Declared(); sum != "" {
-			inputs = append(inputs, FileDigest{Name: f.Name, SHA256: sum, Declared: true})
-			continue
-		}
-		sum, err := f.SHA256(ctx)
-		if err != nil {
-			return nil, err
-		}
-		inputs = append(inputs, FileDigest{Name: f.Name, SHA256: sum})
-	}
-	j.mu.Lock()
-	j.inputs = inputs
-	j.mu.Unlock()
+// reportText is the report as it goes beside the output.
+func (j *Job) reportText() ([]byte, error) {
 	text, err := json.MarshalIndent(j.report(), "", "  ")
 	if err != nil {
 		return nil, err

@@ -98,20 +98,13 @@ func (w *layerOutput) settle(ctx context.Context, s *slot) (record, error) {
 	switch {
 	case s.absent:
 		return record{}, nil
-	case s.got == 0 && s.size > 0:
+	case s.untouched():
 		if !s.keepable() {
 			return record{}, s.errorf("was not written")
 		}
 		return s.fill(ctx, w.o, nil) // the engine has counted the weight's bytes
-	case !s.late && s.got != s.size:
-		return record{}, s.errorf("%d of %d bytes were written", s.got, s.size)
 	}
-	dev, err := s.file.open(w.o)
-	if err != nil {
-		return record{}, err
-	}
-	sum, err := s.hash(ctx, dev)
-	return s.record(sum), err
+	return s.settle()
 }
 
 // finished records slots and completes the files they were the last of. w is
