@@ -8,15 +8,19 @@ package quant
 func deltaHalfVector(dst, b []float32, f *Factor, rows int, s float32, dtype Format) bool {
 	return false
 }
-func decodeVector([]float32, []byte, Format) int               { return 0 }
-func encodeVector([]byte, []float32, Format) int               { return 0 }
-func roundVector([]float32, Format) int                        { return 0 }
-func addVector(dst, x, y []float32) int                        { return 0 }
-func maxAbsVector([]float32) (uint32, int)                     { return 0, 0 }
-func dequantize4Vector([]float32, []byte, []float32, Spec) int { return 0 }
-func quantize4Vector([]byte, []float32, []float32, Spec) int   { return 0 }
-func dequantize8Vector([]float32, []byte, float32) int         { return 0 }
-func quantize8Vector([]byte, []float32, float32) int           { return 0 }
+func decodeVector([]float32, []byte, Format) int                         { return 0 }
+func encodeVector([]byte, []float32, Format) int                         { return 0 }
+func roundVector([]float32, Format) int                                  { return 0 }
+func addVector(dst, x, y []float32) int                                  { return 0 }
+func maxAbsVector([]float32) (uint32, int)                               { return 0, 0 }
+func dequantize4Vector([]float32, []byte, []float32, Spec) int           { return 0 }
+func quantize4Vector([]byte, []float32, []float32, Spec) int             { return 0 }
+func dequantize8Vector([]float32, []byte, float32) int                   { return 0 }
+func quantize8Vector([]byte, []float32, float32) int                     { return 0 }
+func farthestVector([]float32, float32) (float32, int)                   { return 0, 0 }
+func placeVector([]uint16, []float32, float32, float32) int              { return 0 }
+func scaleVector([]float32, []byte, *[256]float32, float32, float32) int { return 0 }
+func sumVector(*[4][torchLanes]float32, []float32) int                   { return 0 }
 func (p *Panel) mergeVector([]float32, *Factor, float32, []float32) bool {
 	return false
 }

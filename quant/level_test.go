@@ -48,6 +48,8 @@ func TestEveryLevel(t *testing.T) {
 			"DecodeFloats":  TestDecodeFloats,
 			"NonFinite":     TestMeasureBlockNonFinite,
 			"PanelReuse":    TestPanelReuse,
+			"Blockwise8":    TestGoldenBlockwise8,
+			"Mean":          TestGoldenMean,
 		} {
 			t.Run(l.String()+"/"+name, func(t *testing.T) { at(t, l, func() { test(t) }) })
 		}
@@ -325,6 +327,102 @@ func FuzzMergeKernels(f *testing.F) {
 	f.Fuzz(func(t *testing.T, rows, blocksize uint8, cols, rank uint16, format, dtype, out, profile, special uint8, seed uint64) {
 		c := newLevelCase(rows, blocksize, cols, rank, format, dtype, out, profile, special, seed)
 		c.same(t)
+	})
+}
+
+// sameNested compares all that is done with so many scales at each level.
+func sameNested(t *testing.T, n int, mean, spread, offset float32, special uint8, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 3))
+	absmax := make([]float32, n)
+	for i := range absmax {
+		absmax[i] = mean + float32(spread*float32(rng.NormFloat64()))
+	}
+	from := odd[:len(odd)-5] // finite
+	if special&2 != 0 {
+		from = odd
+	}
+	if special&1 != 0 && n > 0 {
+		for range 1 + n/200 {
+			absmax[rng.IntN(n)] = from[rng.IntN(len(from))]
+		}
+	}
+	if special&4 != 0 { // a block of one value, which is the offset in the end
+		for i := range min(n, 300) {
+			absmax[i] = offset
+		}
+	}
+	codes, scales, table := make([]byte, n), make([]float32, (n+99)/100), dynamicMap
+	for i := range codes {
+		codes[i] = byte(rng.Uint32())
+	}
+	copy(scales, absmax)
+	if special&8 != 0 {
+		table[rng.IntN(256)] = odd[rng.IntN(len(odd))]
+	}
+	type results struct {
+		floats  []float32
+		codes   [][]byte
+		changes []int
+	}
+	compute := func() (r results) {
+		r.floats = append(r.floats, Mean(absmax))
+		for _, p := range profiles {
+			for _, q := range []Nested{QuantizeAbsmax(absmax, p), QuantizeAbsmaxAt(absmax, offset, p)} {
+				r.floats = append(append(r.floats, q.Offset), q.Absmax...)
+				r.codes = append(r.codes, q.Codes)
+				r.changes = append(r.changes, q.OffsetUlp(absmax, p))
+			}
+		}
+		stored := Nested{Codes: codes, Absmax: scales, Map: &table, Offset: offset, Blocksize: 100}
+		dst := make([]float32, n)
+		stored.Dequantize(dst)
+		r.floats = append(r.floats, dst...)
+		return r
+	}
+	var want results
+	at(t, Go, func() { want = compute() })
+	for _, l := range Levels()[1:] {
+		var got results
+		at(t, l, func() { got = compute() })
+		name := fmt.Sprintf("%s, %d scales of %v +- %v less %v, special %d, seed %d", l, n, mean, spread, offset, special, seed)
+		identical(t, name, got.floats, want.floats)
+		for i := range want.codes {
+			sameBytes(t, name, got.codes[i], want.codes[i])
+		}
+		if !slices.Equal(got.changes, want.changes) {
+			t.Fatalf("%s: %v codes hang on an ulp, the Go twin has %v", name, got.changes, want.changes)
+		}
+	}
+}
+
+// Scales of scales: odd numbers of them, blocks of zeros, and values that are
+// subnormal, huge, infinite or NaN.
+func TestLevelsAgreeOnNested(t *testing.T) {
+	rng := rand.New(rand.NewPCG(67, 68))
+	for i := range 400 {
+		n := rng.IntN(3000)
+		if i%40 == 0 {
+			n = 60000 + rng.IntN(40000)
+		}
+		mean, spread := float32(math.Pow(10, 3*rng.NormFloat64()-2)), float32(math.Pow(10, 3*rng.NormFloat64()-3))
+		offset := mean
+		if i%5 == 0 {
+			offset = odd[rng.IntN(len(odd))]
+		}
+		special := uint8(0)
+		if i%2 == 0 {
+			special = uint8(rng.Uint32())
+		}
+		sameNested(t, n, mean, spread, offset, special, rng.Uint64())
+	}
+}
+
+func FuzzNested(f *testing.F) {
+	f.Add(uint16(1000), float32(0.02), float32(0.004), float32(0.02), uint8(0), uint64(1))
+	f.Add(uint16(300), float32(1e-39), float32(1e-40), float32(0), uint8(5), uint64(2))
+	f.Add(uint16(513), float32(1e38), float32(1e38), float32(math.Inf(1)), uint8(11), uint64(3))
+	f.Fuzz(func(t *testing.T, n uint16, mean, spread, offset float32, special uint8, seed uint64) {
+		sameNested(t, int(n)%5000, mean, spread, offset, special, seed)
 	})
 }
 

@@ -7,31 +7,31 @@ import "unsafe"
 // mergeKernels are the two halves of a merge of 4-bit blocks, by dtype of the
 // state from F32 on and by format from NF4 on.
 type mergeKernels struct {
-	target [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, step, blocks, chunks int)
-	code   [2]func(codes, old *byte, t, w, d, absmax, tables, sums *float32, step, blocks, chunks int)
+	target [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, inverse, sums *float32, step, blocks, chunks int)
+	code   [2]func(codes, old *byte, t, w, d, absmax, inverse, tables, sums *float32, step, blocks, chunks int)
 	drift  func(drifts *float32, step int, w, d *float32, codes *byte, absmax, scales *float32, table *[16]float32, blocks, chunks int)
-	both   [2]func(codes, old *byte, t, w, d, absmax, tables, sums, drifts *float32, step, blocks, chunks int) // code and drift for the same scales, if any
+	both   [2]func(codes, old *byte, t, w, d, absmax, inverse, tables, sums, drifts *float32, step, blocks, chunks int) // code and drift for the same scales, if any
 }
 
 var (
 	mergeAVX2 = mergeKernels{
-		target: [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, step, blocks, chunks int){
+		target: [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, inverse, sums *float32, step, blocks, chunks int){
 			target4F32AVX2, target4F16AVX2, target4BF16AVX2,
 		},
-		code: [2]func(codes, old *byte, t, w, d, absmax, tables, sums *float32, step, blocks, chunks int){
+		code: [2]func(codes, old *byte, t, w, d, absmax, inverse, tables, sums *float32, step, blocks, chunks int){
 			codeNF4AVX2, codeFP4AVX2,
 		},
 		drift: drift4AVX2,
 	}
 	mergeAVX512 = mergeKernels{
-		target: [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, step, blocks, chunks int){
+		target: [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, inverse, sums *float32, step, blocks, chunks int){
 			target4F32AVX512, target4F16AVX512, target4BF16AVX512,
 		},
-		code: [2]func(codes, old *byte, t, w, d, absmax, tables, sums *float32, step, blocks, chunks int){
+		code: [2]func(codes, old *byte, t, w, d, absmax, inverse, tables, sums *float32, step, blocks, chunks int){
 			codeNF4AVX512, codeFP4AVX512,
 		},
 		drift: drift4AVX512,
-		both: [2]func(codes, old *byte, t, w, d, absmax, tables, sums, drifts *float32, step, blocks, chunks int){
+		both: [2]func(codes, old *byte, t, w, d, absmax, inverse, tables, sums, drifts *float32, step, blocks, chunks int){
 			codeDriftNF4AVX512, codeDriftFP4AVX512,
 		},
 	}
@@ -124,10 +124,10 @@ type merge4 struct {
 	wanted  wanted
 	level   Level
 	tables  *tables
-	target  func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, sums *float32, step, blocks, chunks int)
-	code    func(codes, old *byte, t, w, d, absmax, tables, sums *float32, step, blocks, chunks int)
+	target  func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, inverse, sums *float32, step, blocks, chunks int)
+	code    func(codes, old *byte, t, w, d, absmax, inverse, tables, sums *float32, step, blocks, chunks int)
 	drift   func(drifts *float32, step int, w, d *float32, codes *byte, absmax, scales *float32, table *[16]float32, blocks, chunks int)
-	both    func(codes, old *byte, t, w, d, absmax, tables, sums, drifts *float32, step, blocks, chunks int)
+	both    func(codes, old *byte, t, w, d, absmax, inverse, tables, sums, drifts *float32, step, blocks, chunks int)
 }
 
 // wanted is how much of a merge is asked for.
@@ -144,7 +144,7 @@ const (
 func (m *merge4) run() bool {
 	p := m.p
 	width := max(tileChunks*chunk/p.Spec.Blocksize, 1) * p.Spec.Blocksize
-	p.tile = grow(p.tile, 6*width)
+	p.tile, p.inverse = grow(p.tile, 6*width), grow(p.inverse, 4*width/p.Spec.Blocksize)
 	for lo := 0; lo < p.Cols; lo += width {
 		n := min(width, p.Cols-lo)
 		for o := 0; o < p.Rows; {
@@ -180,11 +180,12 @@ func (m *merge4) row(at int, d, scratch []float32) bool {
 	p, bs := m.p, m.p.Spec.Blocksize
 	b, n, chunks := at/bs, len(d)/bs, bs/chunk
 	w, t := scratch[:len(d)], scratch[len(d):2*len(d)]
+	inverse := &p.inverse[0]
 	sums, step := &p.Sums[b].WW, int(unsafe.Sizeof(BlockSum{}))
 	if m.wanted == unsettled {
 		sums, step = &m.pending[b].WW, int(unsafe.Sizeof(Pending{}))
 	}
-	m.target(&t[0], &w[0], &d[0], &p.Codes[at/2], &p.Absmax[b], valuesOf(p.Spec.Format), &p.NewAbsmax[b], sums, step, n, chunks)
+	m.target(&t[0], &w[0], &d[0], &p.Codes[at/2], &p.Absmax[b], valuesOf(p.Spec.Format), &p.NewAbsmax[b], inverse, sums, step, n, chunks)
 	switch {
 	case m.wanted == onlyScales:
 		for i := range p.Sums[b : b+n] {
@@ -194,10 +195,10 @@ func (m *merge4) row(at int, d, scratch []float32) bool {
 		}
 		return true
 	case m.wanted == unsettled && m.both != nil:
-		m.both(&p.NewCodes[at/2], &p.Codes[at/2], &t[0], &w[0], &d[0], &p.NewAbsmax[b], &m.tables.bound[0], sums, &m.pending[b].VD, step, n, chunks)
+		m.both(&p.NewCodes[at/2], &p.Codes[at/2], &t[0], &w[0], &d[0], &p.NewAbsmax[b], inverse, &m.tables.bound[0], sums, &m.pending[b].VD, step, n, chunks)
 		return m.counted(b, n)
 	}
-	m.code(&p.NewCodes[at/2], &p.Codes[at/2], &t[0], &w[0], &d[0], &p.NewAbsmax[b], &m.tables.bound[0], sums, step, n, chunks)
+	m.code(&p.NewCodes[at/2], &p.Codes[at/2], &t[0], &w[0], &d[0], &p.NewAbsmax[b], inverse, &m.tables.bound[0], sums, step, n, chunks)
 	switch m.wanted {
 	case unsettled:
 		m.drift(&m.pending[b].VD, step, &w[0], &d[0], &p.NewCodes[at/2], &p.NewAbsmax[b], &p.NewAbsmax[b], valuesOf(p.Spec.Format), n, chunks)

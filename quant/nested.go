@@ -30,8 +30,10 @@ func (n *Nested) Dequantize(dst []float32) {
 	}
 	for b, absmax := range n.Absmax {
 		lo, hi := b*n.Blocksize, min((b+1)*n.Blocksize, len(dst))
-		block := dst[lo:hi]
-		for i, c := range n.Codes[lo:hi] {
+		block, codes := dst[lo:hi], n.Codes[lo:hi]
+		done := scaleVector(block, codes, n.Map, absmax, n.Offset)
+		block = block[done:]
+		for i, c := range codes[done:] {
 			block[i] = float32(n.Map[c]*absmax) + n.Offset
 		}
 	}
@@ -55,10 +57,9 @@ func QuantizeAbsmaxAt(absmax []float32, offset float32, p Profile) Nested {
 		Blocksize: nestedBlocksize,
 	}
 	n.Absmax = make([]float32, 0, (len(absmax)+nestedBlocksize-1)/nestedBlocksize)
-	var diff [nestedBlocksize]float32
 	codes := n.Codes
 	for block := range slices.Chunk(absmax, nestedBlocksize) {
-		n.Absmax = append(n.Absmax, quantizeBlock8(codes[:len(block)], subtract(diff[:], block, offset), p))
+		n.Absmax = append(n.Absmax, quantizeBlock8(codes[:len(block)], block, offset, p))
 		codes = codes[len(block):]
 	}
 	return n
@@ -69,18 +70,26 @@ func QuantizeAbsmaxAt(absmax []float32, offset float32, p Profile) Nested {
 // scales has no certain last ulp: it depends on the number of threads.
 func (n *Nested) OffsetUlp(absmax []float32, p Profile) (changes int) {
 	above, below := math.Nextafter32(n.Offset, inf), math.Nextafter32(n.Offset, -inf)
-	var diff [nestedBlocksize]float32
-	var up, down [nestedBlocksize]byte
-	for lo := 0; lo < len(absmax); lo += nestedBlocksize {
-		hi := min(lo+nestedBlocksize, len(absmax))
-		codes, block := n.Codes[lo:hi], absmax[lo:hi]
-		if p == CPU && n.certain(block, codes, n.Absmax[lo/nestedBlocksize], above-n.Offset) {
-			continue
+	if p == CUDA {
+		up, down := QuantizeAbsmaxAt(absmax, above, p), QuantizeAbsmaxAt(absmax, below, p)
+		for i, c := range n.Codes {
+			if c != up.Codes[i] || c != down.Codes[i] {
+				changes++
+			}
 		}
-		quantizeBlock8(up[:len(block)], subtract(diff[:], block, above), p)
-		quantizeBlock8(down[:len(block)], subtract(diff[:], block, below), p)
-		for i, c := range codes {
-			if c != up[i] || c != down[i] {
+		return changes
+	}
+	var here, up, down places
+	for block := range slices.Chunk(absmax, nestedBlocksize) {
+		here.find(block, n.Offset)
+		up.find(block, above)
+		down.find(block, below)
+		for i := range block {
+			at := here[i]
+			if up[i] == at && down[i] == at {
+				continue
+			}
+			if c := codes8[at]; codes8[up[i]] != c || codes8[down[i]] != c {
 				changes++
 			}
 		}
@@ -88,44 +97,23 @@ func (n *Nested) OffsetUlp(absmax []float32, p Profile) (changes int) {
 	return changes
 }
 
-// certain reports whether no scale of a block is so near to the border of its code
-// that an offset one ulp away could change it under the CPU profile. It may miss
-// that this is so.
-func (n *Nested) certain(block []float32, codes []byte, absmax, ulp float32) bool {
-	// An offset moves differences and their largest by an ulp each, so values in
-	// [-1, 1] by 2*ulp/absmax. Roundings add less than 2^-20.
-	away := float32(2*ulp)/absmax + 0x1p-20
-	if !(away < 0.5) {
-		return false
+// quantizeBlock8 codes one block of differences of src and offset by the dynamic
+// map and returns their scale, the largest magnitude without regard to NaN, whose
+// code is 0.
+func quantizeBlock8(codes []byte, src []float32, offset float32, p Profile) (absmax float32) {
+	codes = codes[:len(src)]
+	if p == CUDA {
+		return quantizeBlock8CUDA(codes, src, offset)
 	}
-	inv, offset := 1/absmax, n.Offset
-	codes = codes[:len(block)]
-	for i, v := range block {
-		x := float32((v - offset) * inv)
-		if c := int(codes[i]); x < edges8[c]+away || x > edges8[c+1]-away {
-			return false
-		}
-	}
-	return true
+	var at places
+	absmax = at.find(src, offset)
+	at.codes(codes)
+	return absmax
 }
 
-// subtract sets the first elements of dst to x-y and returns them.
-func subtract(dst, x []float32, y float32) []float32 {
-	dst = dst[:len(x)]
-	for i, v := range x {
-		dst[i] = v - y
-	}
-	return dst
-}
-
-// quantizeBlock8 codes one block by the dynamic map and returns its scale, the
-// largest magnitude without regard to NaN, whose code is 0.
-func quantizeBlock8(codes []byte, src []float32, p Profile) (absmax float32) {
+func quantizeBlock8CUDA(codes []byte, src []float32, offset float32) (absmax float32) {
 	for _, v := range src {
-		if p == CUDA {
-			v = flush(v)
-		}
-		if a := abs(v); a > absmax {
+		if a := abs(flush(v - offset)); a > absmax {
 			absmax = a
 		}
 	}
@@ -133,39 +121,64 @@ func quantizeBlock8(codes []byte, src []float32, p Profile) (absmax float32) {
 		clear(codes)
 		return 0
 	}
-	inv := 1 / absmax
-	codes = codes[:len(src)]
-	if p == CUDA {
-		for i, v := range src {
-			codes[i] = nearest8(flush(flush(v) * flush(inv)))
-		}
-		return absmax
-	}
+	inv := flush(1 / absmax)
 	for i, v := range src {
-		codes[i] = lookup8(v * inv)
+		codes[i] = nearest8(flush(flush(v-offset) * inv))
 	}
 	return absmax
 }
 
-// lookup8 is the CPU's rule (csrc/cpu_ops.cpp): x goes to one of 65536 places
-// on [-1, 1], and the place decides. It is nearly, not exactly, the nearest
-// code; codes 124 to 130, 0 among them, are out of reach.
-func lookup8(x float32) uint8 {
-	if x != x {
-		return 0
-	}
-	return codes8[uint16(uint32(place8(x)))]
+// places are where the CPU looks up the codes of a block (csrc/cpu_ops.cpp): x goes
+// to one of 65536 places on [-1, 1], and codes8 of the place is its code. It is
+// nearly, not exactly, the nearest code; codes 124 to 130, 0 among them, are out of
+// reach.
+type places [nestedBlocksize]uint16
+
+// find sets the first places to those of x-offset in units of their largest
+// magnitude, which it returns. NaN, which is left out of that, goes to the place of
+// -1, as everything does if that is 0.
+func (p *places) find(x []float32, offset float32) (absmax float32) {
+	absmax = farthest(x, offset)
+	p.set(x, offset, 1/absmax)
+	return absmax
 }
 
-// place8 returns the place of x, which is no NaN, before it is cut to an integer:
-// fma((x+1)*0.5, 65535, 0.5), whose product and sum are exact in float64.
-func place8(x float32) float32 {
-	if x > 1 {
+// set sets the first places to those of (x-offset)*inv.
+func (p *places) set(x []float32, offset, inv float32) {
+	n := placeVector(p[:len(x)], x, offset, inv)
+	for i, v := range x[n:] {
+		p[n+i] = place((v - offset) * inv)
+	}
+}
+
+// codes looks up the codes of the first places.
+func (p *places) codes(codes []byte) {
+	for i, at := range p[:len(codes)] {
+		codes[i] = codes8[at]
+	}
+}
+
+// place cuts fma((x+1)*0.5, 65535, 0.5), whose product and sum are exact in
+// float64.
+func place(x float32) uint16 {
+	switch {
+	case x > 1:
 		x = 1
-	} else if x < -1 {
+	case !(x >= -1):
 		x = -1
 	}
-	return float32(float64(float64((x+1)*0.5)*65535) + 0.5)
+	return uint16(uint32(float32(float64(float64((x+1)*0.5)*65535) + 0.5)))
+}
+
+// farthest returns the largest |x-offset| that is no NaN.
+func farthest(x []float32, offset float32) float32 {
+	m, n := farthestVector(x, offset)
+	for _, v := range x[n:] {
+		if a := abs(v - offset); a > m {
+			m = a
+		}
+	}
+	return m
 }
 
 // codes8 are the codes of the places; place p stands for the value 2p/65535 - 1.
@@ -181,21 +194,6 @@ func newCodes8() *[65536]uint8 {
 		t[place] = uint8(code)
 	}
 	return &t
-}
-
-// edges8 are the values at which lookup8 changes from the codes below to c, but for
-// rounding.
-var edges8 = newEdges8()
-
-func newEdges8() (edges [257]float32) {
-	c := 0
-	for place, code := range codes8 {
-		for ; c <= int(code); c++ {
-			edges[c] = float32((2*float64(place)-1)/65535 - 1)
-		}
-	}
-	edges[0], edges[256] = -inf, inf
-	return edges
 }
 
 // nearest8 is CUDA's rule (csrc/kernels.cu, dQuantize): a binary search that

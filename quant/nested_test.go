@@ -55,6 +55,9 @@ func TestNearest8(t *testing.T) {
 	}
 }
 
+// lookup8 is the CPU's code of x.
+func lookup8(x float32) uint8 { return codes8[place(x)] }
+
 // Codes 124 to 130 are out of reach of the CPU's look-up table, and nothing is
 // further from its value than the table's grid allows.
 func TestLookup8(t *testing.T) {
@@ -80,7 +83,7 @@ func TestLookup8(t *testing.T) {
 	if away == 0 || away > n/100 {
 		t.Errorf("%d of %d differ from the nearest code, want a few (0.155 %% of Gaussian values)", away, n)
 	}
-	for x, want := range map[float32]uint8{-1: 0, 1: 255, -5: 0, 5: 255} {
+	for x, want := range map[float32]uint8{-1: 0, 1: 255, -5: 0, 5: 255, float32(math.NaN()): 0} {
 		if got := lookup8(x); got != want {
 			t.Errorf("%v became %d, want %d", x, got, want)
 		}
@@ -196,6 +199,7 @@ func BenchmarkNested(b *testing.B) {
 	for i := range absmax {
 		absmax[i] = 0.01 + 0.01*rng.Float32()
 	}
+	stored := make([]float32, len(absmax))
 	n := QuantizeAbsmax(absmax, CPU)
 	for _, step := range []struct {
 		name string
@@ -204,13 +208,14 @@ func BenchmarkNested(b *testing.B) {
 		{"Mean", func() { Mean(absmax) }},
 		{"Quantize", func() { n = QuantizeAbsmaxAt(absmax, n.Offset, CPU) }},
 		{"OffsetUlp", func() { n.OffsetUlp(absmax, CPU) }},
-		{"Dequantize", func() { n.Dequantize(make([]float32, len(absmax))) }},
+		{"Dequantize", func() { n.Dequantize(stored) }},
 	} {
-		b.Run(step.name, func(b *testing.B) {
-			for b.Loop() {
-				step.do()
-			}
-			b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/float64(len(absmax)), "ns/scale")
-		})
+		for _, level := range Levels() {
+			b.Run(step.name+"/"+level.String(), func(b *testing.B) {
+				at(b, level, func() {
+					b.ReportMetric(float64(least(b, 1, step.do))/float64(len(absmax)), "ns/scale")
+				})
+			})
+		}
 	}
 }

@@ -55,6 +55,7 @@ type Panel struct {
 	one       *Panel    // of LargestError
 	out       []float32 // W' of some blocks
 	tile      []float32 // D, W and T of some columns of a few rows
+	inverse   []float32 // reciprocals of new scales of a tile
 }
 
 // Len returns the number of weights, Rows*Cols.

@@ -15,12 +15,20 @@ const torchLanes = 8
 // threads torch splits vectors of more than 32768 elements, and its last bits
 // depend on how many threads there are. Mean is NaN if x is empty.
 func Mean(x []float32) float32 {
+	if m := mean(x, true); m == m {
+		return m
+	}
+	return mean(x, false) // which NaN it is depends on the order of operands
+}
+
+// mean is Mean, with vector kernels if they may be used.
+func mean(x []float32, vector bool) float32 {
 	lanes := torchLanes
 	if len(x) < lanes {
-		lanes = 1
+		lanes, vector = 1, false
 	}
 	rows := len(x) / lanes
-	acc := cascade(x, rows/4, lanes)
+	acc := cascade(x, rows/4, lanes, vector)
 	for i := rows / 4 * 4; i < rows; i++ {
 		addRow(acc[0][:lanes], x[i*lanes:])
 	}
@@ -40,21 +48,25 @@ func Mean(x []float32) float32 {
 // cascade sums size groups of four rows of so many lanes, row k of every group
 // into acc[k]. Partial sums move to a higher level when they hold 2^power
 // groups, so that rounding errors grow with the logarithm of the length.
-func cascade(x []float32, size, lanes int) (acc [4][torchLanes]float32) {
+func cascade(x []float32, size, lanes int, vector bool) (acc [4][torchLanes]float32) {
 	const levels = 4
 	power := max(4, ceilLog2(size)/levels)
 	step := 1 << power
 	var level [levels][4][torchLanes]float32
-	group := func(i int) {
-		for k := range level[0] {
-			addRow(level[0][k][:lanes], x[(4*i+k)*lanes:])
+	add := func(i, end int) {
+		if vector {
+			i += sumVector(&level[0], x[4*i*lanes:4*end*lanes])
+		}
+		for ; i < end; i++ {
+			for k := range level[0] {
+				addRow(level[0][k][:lanes], x[(4*i+k)*lanes:])
+			}
 		}
 	}
 	i := 0
 	for i+step <= size {
-		for end := i + step; i < end; i++ {
-			group(i)
-		}
+		add(i, i+step)
+		i += step
 		for j := 1; j < levels; j++ {
 			for k := range level[j] {
 				addRow(level[j][k][:lanes], level[j-1][k][:])
@@ -65,9 +77,7 @@ func cascade(x []float32, size, lanes int) (acc [4][torchLanes]float32) {
 			}
 		}
 	}
-	for ; i < size; i++ {
-		group(i)
-	}
+	add(i, size)
 	acc = level[0]
 	for j := 1; j < levels; j++ {
 		for k := range acc {

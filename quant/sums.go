@@ -45,9 +45,15 @@ func (s *Sums) AddAll(blocks []BlockSum) {
 		tt += float64(b.TT)
 		rd += float64(b.RD)
 		ee += float64(b.EE)
-		largest = max(largest, float64(b.MaxE))
-		if b.OldAbsmax > 0 {
-			growth = max(growth, float64(b.NewAbsmax)/float64(b.OldAbsmax))
+		if e := float64(b.MaxE); e > largest {
+			largest = e
+		}
+		// A quotient above growth needs a product not above NewAbsmax, and divisions are slow.
+		before, after := float64(b.OldAbsmax), float64(b.NewAbsmax)
+		if before > 0 && after >= float64(growth*before) {
+			if g := after / before; g > growth {
+				growth = g
+			}
 		}
 	}
 	s.WW, s.DD, s.TT, s.RD, s.EE = ww, dd, tt, rd, ee

@@ -136,35 +136,61 @@ func changedF16AVX2(sums *float32, old *byte, now *byte, blocks int)
 //go:noescape
 func changedBF16AVX2(sums *float32, old *byte, now *byte, blocks int)
 
-// target4F32AVX2 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
-// magnitudes of t, and WW, DD and TT. absmax must be finite.
+// farthestAVX2 returns the largest |x-offset| of 64*chunks values that is no NaN.
 //
 //go:noescape
-func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+func farthestAVX2(x *float32, chunks int, offset float32) (m float32)
+
+// placeAVX2 sets dst to the places of 64*chunks values (x-offset)*inverse.
+//
+//go:noescape
+func placeAVX2(dst *uint16, x *float32, chunks int, offset float32, inverse float32)
+
+// scaleAVX2 sets dst to points[code]*absmax + offset for 64*chunks codes. absmax and offset
+// must be finite.
+//
+//go:noescape
+func scaleAVX2(dst *float32, codes *byte, points *[256]float32, chunks int, absmax float32, offset float32)
+
+// sumAVX2 adds groups of four rows of 8 lanes to acc.
+//
+//go:noescape
+func sumAVX2(acc *[4][8]float32, x *float32, groups int)
+
+// target4F32AVX2 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
+// magnitudes of t, inverse to the reciprocals of those, and WW, DD and TT. absmax
+// must be finite.
+//
+//go:noescape
+func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
 
 // target4F16AVX2 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
-// magnitudes of t, and WW, DD and TT. absmax must be finite.
+// magnitudes of t, inverse to the reciprocals of those, and WW, DD and TT. absmax
+// must be finite.
 //
 //go:noescape
-func target4F16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+func target4F16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
 
 // target4BF16AVX2 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
-// magnitudes of t, and WW, DD and TT. absmax must be finite.
+// magnitudes of t, inverse to the reciprocals of those, and WW, DD and TT. absmax
+// must be finite.
 //
 //go:noescape
-func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
 
-// codeNF4AVX2 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
-// RD, EE, MaxE and Codes of the results, whose sums are step bytes apart.
+// codeNF4AVX2 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and the
+// reciprocals of those, and sets RD, EE, MaxE and Codes of the results, whose sums
+// are step bytes apart.
 //
 //go:noescape
-func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
+func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 
-// codeFP4AVX2 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
-// RD, EE, MaxE and Codes of the results, whose sums are step bytes apart.
+// codeFP4AVX2 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and the
+// reciprocals of those, and sets RD, EE, MaxE and Codes of the results, whose sums
+// are step bytes apart.
 //
 //go:noescape
-func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
+func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 
 // drift4AVX2 sets VD, EV, VV and MaxE of blocks of 64*chunks codes with scales absmax that
 // become scales, both of them finite.
@@ -304,35 +330,61 @@ func changedF16AVX512(sums *float32, old *byte, now *byte, blocks int)
 //go:noescape
 func changedBF16AVX512(sums *float32, old *byte, now *byte, blocks int)
 
-// target4F32AVX512 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
-// magnitudes of t, and WW, DD and TT. absmax must be finite.
+// farthestAVX512 returns the largest |x-offset| of 64*chunks values that is no NaN.
 //
 //go:noescape
-func target4F32AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+func farthestAVX512(x *float32, chunks int, offset float32) (m float32)
+
+// placeAVX512 sets dst to the places of 64*chunks values (x-offset)*inverse.
+//
+//go:noescape
+func placeAVX512(dst *uint16, x *float32, chunks int, offset float32, inverse float32)
+
+// scaleAVX512 sets dst to points[code]*absmax + offset for 64*chunks codes. absmax and offset
+// must be finite.
+//
+//go:noescape
+func scaleAVX512(dst *float32, codes *byte, points *[256]float32, chunks int, absmax float32, offset float32)
+
+// sumAVX512 adds groups of four rows of 8 lanes to acc.
+//
+//go:noescape
+func sumAVX512(acc *[4][8]float32, x *float32, groups int)
+
+// target4F32AVX512 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
+// magnitudes of t, inverse to the reciprocals of those, and WW, DD and TT. absmax
+// must be finite.
+//
+//go:noescape
+func target4F32AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
 
 // target4F16AVX512 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
-// magnitudes of t, and WW, DD and TT. absmax must be finite.
+// magnitudes of t, inverse to the reciprocals of those, and WW, DD and TT. absmax
+// must be finite.
 //
 //go:noescape
-func target4F16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+func target4F16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
 
 // target4BF16AVX512 decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest
-// magnitudes of t, and WW, DD and TT. absmax must be finite.
+// magnitudes of t, inverse to the reciprocals of those, and WW, DD and TT. absmax
+// must be finite.
 //
 //go:noescape
-func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
 
-// codeNF4AVX512 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
-// RD, EE, MaxE and Codes of the results, whose sums are step bytes apart.
+// codeNF4AVX512 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and the
+// reciprocals of those, and sets RD, EE, MaxE and Codes of the results, whose sums
+// are step bytes apart.
 //
 //go:noescape
-func codeNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
+func codeNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 
-// codeFP4AVX512 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets
-// RD, EE, MaxE and Codes of the results, whose sums are step bytes apart.
+// codeFP4AVX512 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and the
+// reciprocals of those, and sets RD, EE, MaxE and Codes of the results, whose sums
+// are step bytes apart.
 //
 //go:noescape
-func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
+func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 
 // drift4AVX512 sets VD, EV, VV and MaxE of blocks of 64*chunks codes with scales absmax that
 // become scales, both of them finite.
@@ -343,9 +395,9 @@ func drift4AVX512(drifts *float32, step int, w *float32, d *float32, codes *byte
 // codeDriftNF4AVX512 does what codeNF4 does and sets VD, EV and VV.
 //
 //go:noescape
-func codeDriftNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+func codeDriftNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
 
 // codeDriftFP4AVX512 does what codeFP4 does and sets VD, EV and VV.
 //
 //go:noescape
-func codeDriftFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+func codeDriftFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)

@@ -1704,8 +1704,8 @@ TEXT ·quantizeNF4AVX2(SB), NOSPLIT, $0-48
 	MOVQ chunks+40(FP), DI
 
 block:
-	VMOVSS       least<>+0(SB), X0
-	VMAXSS       (DX), X0, X0
+	VMOVSS       (DX), X0
+	VMAXSS       least<>+0(SB), X0, X0
 	VMOVSS       unit<>+0(SB), X1
 	VDIVSS       X0, X1, X0
 	VBROADCASTSS X0, Y0
@@ -1940,8 +1940,8 @@ TEXT ·quantizeFP4AVX2(SB), NOSPLIT, $0-48
 	MOVQ chunks+40(FP), DI
 
 block:
-	VMOVSS       least<>+0(SB), X0
-	VMAXSS       (DX), X0, X0
+	VMOVSS       (DX), X0
+	VMAXSS       least<>+0(SB), X0, X0
 	VMOVSS       unit<>+0(SB), X1
 	VDIVSS       X0, X1, X0
 	VBROADCASTSS X0, Y0
@@ -3093,26 +3093,335 @@ block:
 	VZEROUPPER
 	RET
 
-// func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+// func farthestAVX2(x *float32, chunks int, offset float32) (m float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·farthestAVX2(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), AX
+	MOVQ         chunks+8(FP), CX
+	VBROADCASTSS offset+16(FP), Y0
+	VMOVUPS      magnitude<>+0(SB), Y1
+	VPXOR        Y2, Y2, Y2
+	VPXOR        Y3, Y3, Y3
+
+chunk:
+	VMOVUPS      (AX), Y4
+	VSUBPS       Y0, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VMAXPS       Y2, Y4, Y2
+	VMOVUPS      32(AX), Y4
+	VSUBPS       Y0, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VMOVUPS      64(AX), Y4
+	VSUBPS       Y0, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VMAXPS       Y2, Y4, Y2
+	VMOVUPS      96(AX), Y4
+	VSUBPS       Y0, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VMOVUPS      128(AX), Y4
+	VSUBPS       Y0, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VMAXPS       Y2, Y4, Y2
+	VMOVUPS      160(AX), Y4
+	VSUBPS       Y0, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	VMOVUPS      192(AX), Y4
+	VSUBPS       Y0, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VMAXPS       Y2, Y4, Y2
+	VMOVUPS      224(AX), Y4
+	VSUBPS       Y0, Y4, Y4
+	VPAND        Y1, Y4, Y4
+	VMAXPS       Y3, Y4, Y3
+	ADDQ         $0x00000100, AX
+	DECQ         CX
+	JNZ          chunk
+	VMAXPS       Y3, Y2, Y2
+	VEXTRACTI128 $0x01, Y2, X0
+	VPMAXUD      X0, X2, X2
+	VPSHUFD      $0x4e, X2, X0
+	VPMAXUD      X0, X2, X2
+	VPSHUFD      $0xb1, X2, X0
+	VPMAXUD      X0, X2, X2
+	MOVSS        X2, m+24(FP)
+	VZEROUPPER
+	RET
+
+// func placeAVX2(dst *uint16, x *float32, chunks int, offset float32, inverse float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·placeAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         chunks+16(FP), DX
+	VBROADCASTSS offset+24(FP), Y0
+	VBROADCASTSS inverse+28(FP), Y1
+	VMOVUPS      minus<>+0(SB), Y2
+	VMOVUPS      unit<>+0(SB), Y3
+	VMOVUPS      half<>+0(SB), Y4
+	VMOVUPS      last<>+0(SB), Y5
+
+chunk:
+	VMOVUPS     (CX), Y6
+	VSUBPS      Y0, Y6, Y6
+	VMULPS      Y1, Y6, Y6
+	VMAXPS      Y2, Y6, Y6
+	VMINPS      Y3, Y6, Y6
+	VADDPS      Y3, Y6, Y6
+	VMULPS      Y4, Y6, Y6
+	VFMADD213PS Y4, Y5, Y6
+	VCVTTPS2DQ  Y6, Y6
+	VMOVUPS     32(CX), Y7
+	VSUBPS      Y0, Y7, Y7
+	VMULPS      Y1, Y7, Y7
+	VMAXPS      Y2, Y7, Y7
+	VMINPS      Y3, Y7, Y7
+	VADDPS      Y3, Y7, Y7
+	VMULPS      Y4, Y7, Y7
+	VFMADD213PS Y4, Y5, Y7
+	VCVTTPS2DQ  Y7, Y7
+	VPACKUSDW   Y7, Y6, Y6
+	VPERMQ      $0xd8, Y6, Y6
+	VMOVDQU     Y6, (AX)
+	VMOVUPS     64(CX), Y6
+	VSUBPS      Y0, Y6, Y6
+	VMULPS      Y1, Y6, Y6
+	VMAXPS      Y2, Y6, Y6
+	VMINPS      Y3, Y6, Y6
+	VADDPS      Y3, Y6, Y6
+	VMULPS      Y4, Y6, Y6
+	VFMADD213PS Y4, Y5, Y6
+	VCVTTPS2DQ  Y6, Y6
+	VMOVUPS     96(CX), Y7
+	VSUBPS      Y0, Y7, Y7
+	VMULPS      Y1, Y7, Y7
+	VMAXPS      Y2, Y7, Y7
+	VMINPS      Y3, Y7, Y7
+	VADDPS      Y3, Y7, Y7
+	VMULPS      Y4, Y7, Y7
+	VFMADD213PS Y4, Y5, Y7
+	VCVTTPS2DQ  Y7, Y7
+	VPACKUSDW   Y7, Y6, Y6
+	VPERMQ      $0xd8, Y6, Y6
+	VMOVDQU     Y6, 32(AX)
+	VMOVUPS     128(CX), Y6
+	VSUBPS      Y0, Y6, Y6
+	VMULPS      Y1, Y6, Y6
+	VMAXPS      Y2, Y6, Y6
+	VMINPS      Y3, Y6, Y6
+	VADDPS      Y3, Y6, Y6
+	VMULPS      Y4, Y6, Y6
+	VFMADD213PS Y4, Y5, Y6
+	VCVTTPS2DQ  Y6, Y6
+	VMOVUPS     160(CX), Y7
+	VSUBPS      Y0, Y7, Y7
+	VMULPS      Y1, Y7, Y7
+	VMAXPS      Y2, Y7, Y7
+	VMINPS      Y3, Y7, Y7
+	VADDPS      Y3, Y7, Y7
+	VMULPS      Y4, Y7, Y7
+	VFMADD213PS Y4, Y5, Y7
+	VCVTTPS2DQ  Y7, Y7
+	VPACKUSDW   Y7, Y6, Y6
+	VPERMQ      $0xd8, Y6, Y6
+	VMOVDQU     Y6, 64(AX)
+	VMOVUPS     192(CX), Y6
+	VSUBPS      Y0, Y6, Y6
+	VMULPS      Y1, Y6, Y6
+	VMAXPS      Y2, Y6, Y6
+	VMINPS      Y3, Y6, Y6
+	VADDPS      Y3, Y6, Y6
+	VMULPS      Y4, Y6, Y6
+	VFMADD213PS Y4, Y5, Y6
+	VCVTTPS2DQ  Y6, Y6
+	VMOVUPS     224(CX), Y7
+	VSUBPS      Y0, Y7, Y7
+	VMULPS      Y1, Y7, Y7
+	VMAXPS      Y2, Y7, Y7
+	VMINPS      Y3, Y7, Y7
+	VADDPS      Y3, Y7, Y7
+	VMULPS      Y4, Y7, Y7
+	VFMADD213PS Y4, Y5, Y7
+	VCVTTPS2DQ  Y7, Y7
+	VPACKUSDW   Y7, Y6, Y6
+	VPERMQ      $0xd8, Y6, Y6
+	VMOVDQU     Y6, 96(AX)
+	ADDQ        $0x00000100, CX
+	ADDQ        $0x00000080, AX
+	DECQ        DX
+	JNZ         chunk
+	VZEROUPPER
+	RET
+
+DATA minus<>+0(SB)/4, $0xbf800000
+DATA minus<>+4(SB)/4, $0xbf800000
+DATA minus<>+8(SB)/4, $0xbf800000
+DATA minus<>+12(SB)/4, $0xbf800000
+DATA minus<>+16(SB)/4, $0xbf800000
+DATA minus<>+20(SB)/4, $0xbf800000
+DATA minus<>+24(SB)/4, $0xbf800000
+DATA minus<>+28(SB)/4, $0xbf800000
+DATA minus<>+32(SB)/4, $0xbf800000
+DATA minus<>+36(SB)/4, $0xbf800000
+DATA minus<>+40(SB)/4, $0xbf800000
+DATA minus<>+44(SB)/4, $0xbf800000
+DATA minus<>+48(SB)/4, $0xbf800000
+DATA minus<>+52(SB)/4, $0xbf800000
+DATA minus<>+56(SB)/4, $0xbf800000
+DATA minus<>+60(SB)/4, $0xbf800000
+GLOBL minus<>(SB), RODATA|NOPTR, $64
+
+DATA half<>+0(SB)/4, $0x3f000000
+DATA half<>+4(SB)/4, $0x3f000000
+DATA half<>+8(SB)/4, $0x3f000000
+DATA half<>+12(SB)/4, $0x3f000000
+DATA half<>+16(SB)/4, $0x3f000000
+DATA half<>+20(SB)/4, $0x3f000000
+DATA half<>+24(SB)/4, $0x3f000000
+DATA half<>+28(SB)/4, $0x3f000000
+DATA half<>+32(SB)/4, $0x3f000000
+DATA half<>+36(SB)/4, $0x3f000000
+DATA half<>+40(SB)/4, $0x3f000000
+DATA half<>+44(SB)/4, $0x3f000000
+DATA half<>+48(SB)/4, $0x3f000000
+DATA half<>+52(SB)/4, $0x3f000000
+DATA half<>+56(SB)/4, $0x3f000000
+DATA half<>+60(SB)/4, $0x3f000000
+GLOBL half<>(SB), RODATA|NOPTR, $64
+
+DATA last<>+0(SB)/4, $0x477fff00
+DATA last<>+4(SB)/4, $0x477fff00
+DATA last<>+8(SB)/4, $0x477fff00
+DATA last<>+12(SB)/4, $0x477fff00
+DATA last<>+16(SB)/4, $0x477fff00
+DATA last<>+20(SB)/4, $0x477fff00
+DATA last<>+24(SB)/4, $0x477fff00
+DATA last<>+28(SB)/4, $0x477fff00
+DATA last<>+32(SB)/4, $0x477fff00
+DATA last<>+36(SB)/4, $0x477fff00
+DATA last<>+40(SB)/4, $0x477fff00
+DATA last<>+44(SB)/4, $0x477fff00
+DATA last<>+48(SB)/4, $0x477fff00
+DATA last<>+52(SB)/4, $0x477fff00
+DATA last<>+56(SB)/4, $0x477fff00
+DATA last<>+60(SB)/4, $0x477fff00
+GLOBL last<>(SB), RODATA|NOPTR, $64
+
+// func scaleAVX2(dst *float32, codes *byte, points *[256]float32, chunks int, absmax float32, offset float32)
 // Requires: AVX, AVX2
-TEXT ·target4F32AVX2(SB), NOSPLIT, $0-88
+TEXT ·scaleAVX2(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         points+16(FP), DX
+	MOVQ         chunks+24(FP), BX
+	VBROADCASTSS absmax+32(FP), Y0
+	VBROADCASTSS offset+36(FP), Y1
+
+chunk:
+	VPMOVZXBD  (CX), Y2
+	VPCMPEQD   Y4, Y4, Y4
+	VGATHERDPS Y4, (DX)(Y2*4), Y3
+	VMULPS     Y0, Y3, Y3
+	VADDPS     Y1, Y3, Y3
+	VMOVUPS    Y3, (AX)
+	VPMOVZXBD  8(CX), Y2
+	VPCMPEQD   Y4, Y4, Y4
+	VGATHERDPS Y4, (DX)(Y2*4), Y5
+	VMULPS     Y0, Y5, Y5
+	VADDPS     Y1, Y5, Y5
+	VMOVUPS    Y5, 32(AX)
+	VPMOVZXBD  16(CX), Y2
+	VPCMPEQD   Y4, Y4, Y4
+	VGATHERDPS Y4, (DX)(Y2*4), Y6
+	VMULPS     Y0, Y6, Y6
+	VADDPS     Y1, Y6, Y6
+	VMOVUPS    Y6, 64(AX)
+	VPMOVZXBD  24(CX), Y2
+	VPCMPEQD   Y4, Y4, Y4
+	VGATHERDPS Y4, (DX)(Y2*4), Y7
+	VMULPS     Y0, Y7, Y7
+	VADDPS     Y1, Y7, Y7
+	VMOVUPS    Y7, 96(AX)
+	VPMOVZXBD  32(CX), Y2
+	VPCMPEQD   Y4, Y4, Y4
+	VGATHERDPS Y4, (DX)(Y2*4), Y8
+	VMULPS     Y0, Y8, Y8
+	VADDPS     Y1, Y8, Y8
+	VMOVUPS    Y8, 128(AX)
+	VPMOVZXBD  40(CX), Y2
+	VPCMPEQD   Y4, Y4, Y4
+	VGATHERDPS Y4, (DX)(Y2*4), Y9
+	VMULPS     Y0, Y9, Y9
+	VADDPS     Y1, Y9, Y9
+	VMOVUPS    Y9, 160(AX)
+	VPMOVZXBD  48(CX), Y2
+	VPCMPEQD   Y4, Y4, Y4
+	VGATHERDPS Y4, (DX)(Y2*4), Y10
+	VMULPS     Y0, Y10, Y10
+	VADDPS     Y1, Y10, Y10
+	VMOVUPS    Y10, 192(AX)
+	VPMOVZXBD  56(CX), Y2
+	VPCMPEQD   Y4, Y4, Y4
+	VGATHERDPS Y4, (DX)(Y2*4), Y11
+	VMULPS     Y0, Y11, Y11
+	VADDPS     Y1, Y11, Y11
+	VMOVUPS    Y11, 224(AX)
+	ADDQ       $0x40, CX
+	ADDQ       $0x00000100, AX
+	DECQ       BX
+	JNZ        chunk
+	VZEROUPPER
+	RET
+
+// func sumAVX2(acc *[4][8]float32, x *float32, groups int)
+// Requires: AVX
+TEXT ·sumAVX2(SB), NOSPLIT, $0-24
+	MOVQ    acc+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    groups+16(FP), DX
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+
+group:
+	VADDPS  (CX), Y0, Y0
+	VADDPS  32(CX), Y1, Y1
+	VADDPS  64(CX), Y2, Y2
+	VADDPS  96(CX), Y3, Y3
+	ADDQ    $0x00000080, CX
+	DECQ    DX
+	JNZ     group
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VZEROUPPER
+	RET
+
+// func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
+// Requires: AVX, AVX2
+TEXT ·target4F32AVX2(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
 	MOVQ    codes+24(FP), BX
 	MOVQ    absmax+32(FP), SI
 	MOVQ    next+48(FP), DI
-	MOVQ    sums+56(FP), R8
+	MOVQ    inverse+56(FP), R8
+	MOVQ    sums+64(FP), R9
 	VMOVUPS nibbles<>+0(SB), Y0
-	MOVQ    table+40(FP), R9
-	MOVQ    step+64(FP), R10
-	MOVQ    blocks+72(FP), R11
-	MOVQ    chunks+80(FP), R12
+	MOVQ    table+40(FP), R10
+	MOVQ    step+72(FP), R11
+	MOVQ    blocks+80(FP), R12
+	MOVQ    chunks+88(FP), R13
 
 block:
 	VBROADCASTSS (SI), Y1
-	VMULPS       (R9), Y1, Y2
-	VMULPS       32(R9), Y1, Y1
+	VMULPS       (R10), Y1, Y2
+	VMULPS       32(R10), Y1, Y1
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
@@ -3120,7 +3429,7 @@ block:
 	VPXOR        Y7, Y7, Y7
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
-	MOVQ         R12, R13
+	MOVQ         R13, R14
 
 chunk:
 	VPBROADCASTD (BX), Y10
@@ -3271,7 +3580,7 @@ chunk:
 	ADDQ         $0x00000100, AX
 	ADDQ         $0x00000100, CX
 	ADDQ         $0x00000100, DX
-	DECQ         R13
+	DECQ         R14
 	JNZ          chunk
 	VADDPS       Y4, Y3, Y3
 	VEXTRACTF128 $0x01, Y3, X1
@@ -3291,7 +3600,7 @@ chunk:
 	VSHUFPS      $0x88, X2, X1, X3
 	VSHUFPS      $0xdd, X2, X1, X1
 	VADDPS       X1, X3, X3
-	VMOVUPS      X3, (R8)
+	VMOVUPS      X3, (R9)
 	VEXTRACTI128 $0x01, Y9, X1
 	VPMAXUD      X1, X9, X9
 	VPSHUFD      $0x4e, X9, X1
@@ -3299,36 +3608,42 @@ chunk:
 	VPSHUFD      $0xb1, X9, X1
 	VPMAXUD      X1, X9, X9
 	VMOVD        X9, (DI)
+	VMAXSS       least<>+0(SB), X9, X1
+	VMOVSS       unit<>+0(SB), X2
+	VDIVSS       X1, X2, X1
+	VMOVSS       X1, (R8)
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
-	ADDQ         R10, R8
-	DECQ         R11
+	ADDQ         $0x04, R8
+	ADDQ         R11, R9
+	DECQ         R12
 	JNZ          block
 	VZEROUPPER
 	RET
 
-// func target4F16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+// func target4F16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, F16C
-TEXT ·target4F16AVX2(SB), NOSPLIT, $0-88
+TEXT ·target4F16AVX2(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
 	MOVQ    codes+24(FP), BX
 	MOVQ    absmax+32(FP), SI
 	MOVQ    next+48(FP), DI
-	MOVQ    sums+56(FP), R8
+	MOVQ    inverse+56(FP), R8
+	MOVQ    sums+64(FP), R9
 	VMOVUPS nibbles<>+0(SB), Y0
-	MOVQ    table+40(FP), R9
-	MOVQ    step+64(FP), R10
-	MOVQ    blocks+72(FP), R11
-	MOVQ    chunks+80(FP), R12
+	MOVQ    table+40(FP), R10
+	MOVQ    step+72(FP), R11
+	MOVQ    blocks+80(FP), R12
+	MOVQ    chunks+88(FP), R13
 
 block:
 	VBROADCASTSS (SI), Y1
-	VMULPS       (R9), Y1, Y2
+	VMULPS       (R10), Y1, Y2
 	VCVTPS2PH    $0x00, Y2, X2
 	VCVTPH2PS    X2, Y2
-	VMULPS       32(R9), Y1, Y1
+	VMULPS       32(R10), Y1, Y1
 	VCVTPS2PH    $0x00, Y1, X1
 	VCVTPH2PS    X1, Y1
 	VPXOR        Y3, Y3, Y3
@@ -3338,7 +3653,7 @@ block:
 	VPXOR        Y7, Y7, Y7
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
-	MOVQ         R12, R13
+	MOVQ         R13, R14
 
 chunk:
 	VPBROADCASTD (BX), Y10
@@ -3489,7 +3804,7 @@ chunk:
 	ADDQ         $0x00000100, AX
 	ADDQ         $0x00000100, CX
 	ADDQ         $0x00000100, DX
-	DECQ         R13
+	DECQ         R14
 	JNZ          chunk
 	VADDPS       Y4, Y3, Y3
 	VEXTRACTF128 $0x01, Y3, X1
@@ -3509,7 +3824,7 @@ chunk:
 	VSHUFPS      $0x88, X2, X1, X3
 	VSHUFPS      $0xdd, X2, X1, X1
 	VADDPS       X1, X3, X3
-	VMOVUPS      X3, (R8)
+	VMOVUPS      X3, (R9)
 	VEXTRACTI128 $0x01, Y9, X1
 	VPMAXUD      X1, X9, X9
 	VPSHUFD      $0x4e, X9, X1
@@ -3517,39 +3832,45 @@ chunk:
 	VPSHUFD      $0xb1, X9, X1
 	VPMAXUD      X1, X9, X9
 	VMOVD        X9, (DI)
+	VMAXSS       least<>+0(SB), X9, X1
+	VMOVSS       unit<>+0(SB), X2
+	VDIVSS       X1, X2, X1
+	VMOVSS       X1, (R8)
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
-	ADDQ         R10, R8
-	DECQ         R11
+	ADDQ         $0x04, R8
+	ADDQ         R11, R9
+	DECQ         R12
 	JNZ          block
 	VZEROUPPER
 	RET
 
-// func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+// func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2
-TEXT ·target4BF16AVX2(SB), NOSPLIT, $0-88
+TEXT ·target4BF16AVX2(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
 	MOVQ    codes+24(FP), BX
 	MOVQ    absmax+32(FP), SI
 	MOVQ    next+48(FP), DI
-	MOVQ    sums+56(FP), R8
+	MOVQ    inverse+56(FP), R8
+	MOVQ    sums+64(FP), R9
 	VMOVUPS nibbles<>+0(SB), Y0
-	MOVQ    table+40(FP), R9
-	MOVQ    step+64(FP), R10
-	MOVQ    blocks+72(FP), R11
-	MOVQ    chunks+80(FP), R12
+	MOVQ    table+40(FP), R10
+	MOVQ    step+72(FP), R11
+	MOVQ    blocks+80(FP), R12
+	MOVQ    chunks+88(FP), R13
 
 block:
 	VBROADCASTSS (SI), Y1
-	VMULPS       (R9), Y1, Y2
+	VMULPS       (R10), Y1, Y2
 	VPSRLD       $0x10, Y2, Y3
 	VPAND        one<>+0(SB), Y3, Y3
 	VPADDD       bias<>+0(SB), Y2, Y2
 	VPADDD       Y3, Y2, Y2
 	VPAND        top<>+0(SB), Y2, Y2
-	VMULPS       32(R9), Y1, Y1
+	VMULPS       32(R10), Y1, Y1
 	VPSRLD       $0x10, Y1, Y3
 	VPAND        one<>+0(SB), Y3, Y3
 	VPADDD       bias<>+0(SB), Y1, Y1
@@ -3562,7 +3883,7 @@ block:
 	VPXOR        Y7, Y7, Y7
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
-	MOVQ         R12, R13
+	MOVQ         R13, R14
 
 chunk:
 	VPBROADCASTD (BX), Y10
@@ -3713,7 +4034,7 @@ chunk:
 	ADDQ         $0x00000100, AX
 	ADDQ         $0x00000100, CX
 	ADDQ         $0x00000100, DX
-	DECQ         R13
+	DECQ         R14
 	JNZ          chunk
 	VADDPS       Y4, Y3, Y3
 	VEXTRACTF128 $0x01, Y3, X1
@@ -3733,7 +4054,7 @@ chunk:
 	VSHUFPS      $0x88, X2, X1, X3
 	VSHUFPS      $0xdd, X2, X1, X1
 	VADDPS       X1, X3, X3
-	VMOVUPS      X3, (R8)
+	VMOVUPS      X3, (R9)
 	VEXTRACTI128 $0x01, Y9, X1
 	VPMAXUD      X1, X9, X9
 	VPSHUFD      $0x4e, X9, X1
@@ -3741,59 +4062,60 @@ chunk:
 	VPSHUFD      $0xb1, X9, X1
 	VPMAXUD      X1, X9, X9
 	VMOVD        X9, (DI)
+	VMAXSS       least<>+0(SB), X9, X1
+	VMOVSS       unit<>+0(SB), X2
+	VDIVSS       X1, X2, X1
+	VMOVSS       X1, (R8)
 	ADDQ         $0x04, SI
 	ADDQ         $0x04, DI
-	ADDQ         R10, R8
-	DECQ         R11
+	ADDQ         $0x04, R8
+	ADDQ         R11, R9
+	DECQ         R12
 	JNZ          block
 	VZEROUPPER
 	RET
 
-// func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
+// func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, POPCNT
-TEXT ·codeNF4AVX2(SB), NOSPLIT, $0-88
+TEXT ·codeNF4AVX2(SB), NOSPLIT, $0-96
 	MOVQ codes+0(FP), AX
 	MOVQ old+8(FP), CX
 	MOVQ t+16(FP), DX
 	MOVQ w+24(FP), BX
 	MOVQ d+32(FP), SI
 	MOVQ absmax+40(FP), DI
-	MOVQ tables+48(FP), R8
-	MOVQ sums+56(FP), R9
-	MOVQ step+64(FP), R10
-	MOVQ blocks+72(FP), R11
-	MOVQ chunks+80(FP), R12
+	MOVQ inverse+48(FP), R8
+	MOVQ tables+56(FP), R9
+	MOVQ sums+64(FP), R10
+	MOVQ step+72(FP), R11
+	MOVQ blocks+80(FP), R12
 
 block:
-	VMOVSS       least<>+0(SB), X0
-	VMAXSS       (DI), X0, X0
-	VMOVSS       unit<>+0(SB), X1
-	VDIVSS       X0, X1, X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS (R8), Y0
 	VBROADCASTSS (DI), Y1
-	VMULPS       424(R8), Y1, Y2
-	VMULPS       456(R8), Y1, Y1
+	VMULPS       424(R9), Y1, Y2
+	VMULPS       456(R9), Y1, Y1
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
 	VPXOR        Y6, Y6, Y6
 	VPXOR        Y7, Y7, Y7
 	XORQ         R13, R13
-	MOVQ         R12, R14
+	MOVQ         chunks+88(FP), R14
 
 chunk:
 	VMULPS       (DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y9
+	VCMPPS       $0x1e, 264(R9), Y8, Y9
 	VPSRLD       $0x1f, Y9, Y9
-	VPERMPS      296(R8), Y9, Y10
+	VPERMPS      296(R9), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
-	VPERMPS      328(R8), Y9, Y10
+	VPERMPS      328(R9), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
-	VPERMPS      360(R8), Y9, Y10
+	VPERMPS      360(R9), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
@@ -3811,17 +4133,17 @@ chunk:
 	VPAND        magnitude<>+0(SB), Y10, Y10
 	VPMAXUD      Y10, Y7, Y7
 	VMULPS       32(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y10
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R8), Y10, Y11
+	VPERMPS      296(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R8), Y10, Y11
+	VPERMPS      328(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R8), Y10, Y11
+	VPERMPS      360(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
@@ -3840,17 +4162,17 @@ chunk:
 	VPMAXUD      Y11, Y7, Y7
 	VPACKUSDW    Y10, Y9, Y9
 	VMULPS       64(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y10
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R8), Y10, Y11
+	VPERMPS      296(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R8), Y10, Y11
+	VPERMPS      328(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R8), Y10, Y11
+	VPERMPS      360(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
@@ -3868,17 +4190,17 @@ chunk:
 	VPAND        magnitude<>+0(SB), Y11, Y11
 	VPMAXUD      Y11, Y7, Y7
 	VMULPS       96(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y11
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R8), Y11, Y12
+	VPERMPS      296(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R8), Y11, Y12
+	VPERMPS      328(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R8), Y11, Y12
+	VPERMPS      360(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
@@ -3901,17 +4223,17 @@ chunk:
 	VPERMD       Y9, Y8, Y9
 	VPMADDUBSW   pair<>+0(SB), Y9, Y9
 	VMULPS       128(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y10
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R8), Y10, Y11
+	VPERMPS      296(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R8), Y10, Y11
+	VPERMPS      328(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R8), Y10, Y11
+	VPERMPS      360(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
@@ -3929,17 +4251,17 @@ chunk:
 	VPAND        magnitude<>+0(SB), Y11, Y11
 	VPMAXUD      Y11, Y7, Y7
 	VMULPS       160(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y11
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R8), Y11, Y12
+	VPERMPS      296(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R8), Y11, Y12
+	VPERMPS      328(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R8), Y11, Y12
+	VPERMPS      360(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
@@ -3958,17 +4280,17 @@ chunk:
 	VPMAXUD      Y12, Y7, Y7
 	VPACKUSDW    Y11, Y10, Y10
 	VMULPS       192(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y11
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R8), Y11, Y12
+	VPERMPS      296(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R8), Y11, Y12
+	VPERMPS      328(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R8), Y11, Y12
+	VPERMPS      360(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
@@ -3986,17 +4308,17 @@ chunk:
 	VPAND        magnitude<>+0(SB), Y12, Y12
 	VPMAXUD      Y12, Y7, Y7
 	VMULPS       224(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y12
+	VCMPPS       $0x1e, 264(R9), Y8, Y12
 	VPSRLD       $0x1f, Y12, Y12
-	VPERMPS      296(R8), Y12, Y13
+	VPERMPS      296(R9), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
-	VPERMPS      328(R8), Y12, Y13
+	VPERMPS      328(R9), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
-	VPERMPS      360(R8), Y12, Y13
+	VPERMPS      360(R9), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
@@ -4053,20 +4375,21 @@ chunk:
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0xb1, X0, X1
 	VADDPS       X1, X0, X0
-	VMOVSS       X0, 12(R9)
+	VMOVSS       X0, 12(R10)
 	VPERMILPS    $0x4e, X0, X0
-	VMOVSS       X0, 16(R9)
+	VMOVSS       X0, 16(R10)
 	VEXTRACTI128 $0x01, Y7, X0
 	VPMAXUD      X0, X7, X7
 	VPSHUFD      $0x4e, X7, X0
 	VPMAXUD      X0, X7, X7
 	VPSHUFD      $0xb1, X7, X0
 	VPMAXUD      X0, X7, X7
-	VMOVD        X7, 20(R9)
-	MOVL         R13, 28(R9)
+	VMOVD        X7, 20(R10)
+	MOVL         R13, 28(R10)
 	ADDQ         $0x04, DI
-	ADDQ         R10, R9
-	DECQ         R11
+	ADDQ         $0x04, R8
+	ADDQ         R11, R10
+	DECQ         R12
 	JNZ          block
 	VZEROUPPER
 	RET
@@ -4107,51 +4430,47 @@ DATA high<>+56(SB)/4, $0xf0f0f0f0
 DATA high<>+60(SB)/4, $0xf0f0f0f0
 GLOBL high<>(SB), RODATA|NOPTR, $64
 
-// func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
+// func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, POPCNT
-TEXT ·codeFP4AVX2(SB), NOSPLIT, $0-88
+TEXT ·codeFP4AVX2(SB), NOSPLIT, $0-96
 	MOVQ codes+0(FP), AX
 	MOVQ old+8(FP), CX
 	MOVQ t+16(FP), DX
 	MOVQ w+24(FP), BX
 	MOVQ d+32(FP), SI
 	MOVQ absmax+40(FP), DI
-	MOVQ tables+48(FP), R8
-	MOVQ sums+56(FP), R9
-	MOVQ step+64(FP), R10
-	MOVQ blocks+72(FP), R11
-	MOVQ chunks+80(FP), R12
+	MOVQ inverse+48(FP), R8
+	MOVQ tables+56(FP), R9
+	MOVQ sums+64(FP), R10
+	MOVQ step+72(FP), R11
+	MOVQ blocks+80(FP), R12
 
 block:
-	VMOVSS       least<>+0(SB), X0
-	VMAXSS       (DI), X0, X0
-	VMOVSS       unit<>+0(SB), X1
-	VDIVSS       X0, X1, X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS (R8), Y0
 	VBROADCASTSS (DI), Y1
-	VMULPS       424(R8), Y1, Y2
-	VMULPS       456(R8), Y1, Y1
+	VMULPS       424(R9), Y1, Y2
+	VMULPS       456(R9), Y1, Y1
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
 	VPXOR        Y6, Y6, Y6
 	VPXOR        Y7, Y7, Y7
 	XORQ         R13, R13
-	MOVQ         R12, R14
+	MOVQ         chunks+88(FP), R14
 
 chunk:
 	VMULPS       (DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y9
+	VCMPPS       $0x1e, 264(R9), Y8, Y9
 	VPSRLD       $0x1f, Y9, Y9
-	VPERMPS      296(R8), Y9, Y10
+	VPERMPS      296(R9), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
-	VPERMPS      328(R8), Y9, Y10
+	VPERMPS      328(R9), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
-	VPERMPS      360(R8), Y9, Y10
+	VPERMPS      360(R9), Y9, Y10
 	VCMPPS       $0x1e, Y10, Y8, Y10
 	VPADDD       Y9, Y9, Y9
 	VPSUBD       Y10, Y9, Y9
@@ -4169,17 +4488,17 @@ chunk:
 	VPAND        magnitude<>+0(SB), Y10, Y10
 	VPMAXUD      Y10, Y7, Y7
 	VMULPS       32(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y10
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R8), Y10, Y11
+	VPERMPS      296(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R8), Y10, Y11
+	VPERMPS      328(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R8), Y10, Y11
+	VPERMPS      360(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
@@ -4198,17 +4517,17 @@ chunk:
 	VPMAXUD      Y11, Y7, Y7
 	VPACKUSDW    Y10, Y9, Y9
 	VMULPS       64(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y10
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R8), Y10, Y11
+	VPERMPS      296(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R8), Y10, Y11
+	VPERMPS      328(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R8), Y10, Y11
+	VPERMPS      360(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
@@ -4226,17 +4545,17 @@ chunk:
 	VPAND        magnitude<>+0(SB), Y11, Y11
 	VPMAXUD      Y11, Y7, Y7
 	VMULPS       96(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y11
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R8), Y11, Y12
+	VPERMPS      296(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R8), Y11, Y12
+	VPERMPS      328(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R8), Y11, Y12
+	VPERMPS      360(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
@@ -4257,21 +4576,21 @@ chunk:
 	VPACKUSWB    Y10, Y9, Y9
 	VMOVUPS      order<>+0(SB), Y8
 	VPERMD       Y9, Y8, Y9
-	VMOVDQU      392(R8), Y8
+	VMOVDQU      392(R9), Y8
 	VPSHUFB      Y9, Y8, Y9
 	VPMADDUBSW   pair<>+0(SB), Y9, Y9
 	VMULPS       128(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y10
+	VCMPPS       $0x1e, 264(R9), Y8, Y10
 	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R8), Y10, Y11
+	VPERMPS      296(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R8), Y10, Y11
+	VPERMPS      328(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R8), Y10, Y11
+	VPERMPS      360(R9), Y10, Y11
 	VCMPPS       $0x1e, Y11, Y8, Y11
 	VPADDD       Y10, Y10, Y10
 	VPSUBD       Y11, Y10, Y10
@@ -4289,17 +4608,17 @@ chunk:
 	VPAND        magnitude<>+0(SB), Y11, Y11
 	VPMAXUD      Y11, Y7, Y7
 	VMULPS       160(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y11
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R8), Y11, Y12
+	VPERMPS      296(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R8), Y11, Y12
+	VPERMPS      328(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R8), Y11, Y12
+	VPERMPS      360(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
@@ -4318,17 +4637,17 @@ chunk:
 	VPMAXUD      Y12, Y7, Y7
 	VPACKUSDW    Y11, Y10, Y10
 	VMULPS       192(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y11
+	VCMPPS       $0x1e, 264(R9), Y8, Y11
 	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R8), Y11, Y12
+	VPERMPS      296(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R8), Y11, Y12
+	VPERMPS      328(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R8), Y11, Y12
+	VPERMPS      360(R9), Y11, Y12
 	VCMPPS       $0x1e, Y12, Y8, Y12
 	VPADDD       Y11, Y11, Y11
 	VPSUBD       Y12, Y11, Y11
@@ -4346,17 +4665,17 @@ chunk:
 	VPAND        magnitude<>+0(SB), Y12, Y12
 	VPMAXUD      Y12, Y7, Y7
 	VMULPS       224(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R8), Y8, Y12
+	VCMPPS       $0x1e, 264(R9), Y8, Y12
 	VPSRLD       $0x1f, Y12, Y12
-	VPERMPS      296(R8), Y12, Y13
+	VPERMPS      296(R9), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
-	VPERMPS      328(R8), Y12, Y13
+	VPERMPS      328(R9), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
-	VPERMPS      360(R8), Y12, Y13
+	VPERMPS      360(R9), Y12, Y13
 	VCMPPS       $0x1e, Y13, Y8, Y13
 	VPADDD       Y12, Y12, Y12
 	VPSUBD       Y13, Y12, Y12
@@ -4377,7 +4696,7 @@ chunk:
 	VPACKUSWB    Y11, Y10, Y10
 	VMOVUPS      order<>+0(SB), Y8
 	VPERMD       Y10, Y8, Y10
-	VMOVDQU      392(R8), Y8
+	VMOVDQU      392(R9), Y8
 	VPSHUFB      Y10, Y8, Y10
 	VPMADDUBSW   pair<>+0(SB), Y10, Y10
 	VPACKUSWB    Y10, Y9, Y9
@@ -4415,20 +4734,21 @@ chunk:
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0xb1, X0, X1
 	VADDPS       X1, X0, X0
-	VMOVSS       X0, 12(R9)
+	VMOVSS       X0, 12(R10)
 	VPERMILPS    $0x4e, X0, X0
-	VMOVSS       X0, 16(R9)
+	VMOVSS       X0, 16(R10)
 	VEXTRACTI128 $0x01, Y7, X0
 	VPMAXUD      X0, X7, X7
 	VPSHUFD      $0x4e, X7, X0
 	VPMAXUD      X0, X7, X7
 	VPSHUFD      $0xb1, X7, X0
 	VPMAXUD      X0, X7, X7
-	VMOVD        X7, 20(R9)
-	MOVL         R13, 28(R9)
+	VMOVD        X7, 20(R10)
+	MOVL         R13, 28(R10)
 	ADDQ         $0x04, DI
-	ADDQ         R10, R9
-	DECQ         R11
+	ADDQ         $0x04, R8
+	ADDQ         R11, R10
+	DECQ         R12
 	JNZ          block
 	VZEROUPPER
 	RET
@@ -5555,8 +5875,8 @@ TEXT ·quantizeNF4AVX512(SB), NOSPLIT, $0-48
 	MOVQ    chunks+40(FP), SI
 
 block:
-	VMOVSS       least<>+0(SB), X7
-	VMAXSS       (DX), X7, X7
+	VMOVSS       (DX), X7
+	VMAXSS       least<>+0(SB), X7, X7
 	VMOVSS       unit<>+0(SB), X8
 	VDIVSS       X7, X8, X7
 	VBROADCASTSS X7, Z7
@@ -5688,8 +6008,8 @@ TEXT ·quantizeFP4AVX512(SB), NOSPLIT, $0-48
 	MOVQ         chunks+40(FP), DI
 
 block:
-	VMOVSS       least<>+0(SB), X9
-	VMAXSS       (DX), X9, X9
+	VMOVSS       (DX), X9
+	VMAXSS       least<>+0(SB), X9, X9
 	VMOVSS       unit<>+0(SB), X10
 	VDIVSS       X9, X10, X9
 	VBROADCASTSS X9, Z9
@@ -6367,31 +6687,198 @@ block:
 	VZEROUPPER
 	RET
 
-// func target4F32AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+// func farthestAVX512(x *float32, chunks int, offset float32) (m float32)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, SSE
+TEXT ·farthestAVX512(SB), NOSPLIT, $0-28
+	MOVQ         x+0(FP), AX
+	MOVQ         chunks+8(FP), CX
+	VBROADCASTSS offset+16(FP), Z0
+	VMOVUPS      magnitude<>+0(SB), Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+
+chunk:
+	VMOVUPS       (AX), Z4
+	VSUBPS        Z0, Z4, Z4
+	VPANDD        Z1, Z4, Z4
+	VMAXPS        Z2, Z4, Z2
+	VMOVUPS       64(AX), Z4
+	VSUBPS        Z0, Z4, Z4
+	VPANDD        Z1, Z4, Z4
+	VMAXPS        Z3, Z4, Z3
+	VMOVUPS       128(AX), Z4
+	VSUBPS        Z0, Z4, Z4
+	VPANDD        Z1, Z4, Z4
+	VMAXPS        Z2, Z4, Z2
+	VMOVUPS       192(AX), Z4
+	VSUBPS        Z0, Z4, Z4
+	VPANDD        Z1, Z4, Z4
+	VMAXPS        Z3, Z4, Z3
+	ADDQ          $0x00000100, AX
+	DECQ          CX
+	JNZ           chunk
+	VMAXPS        Z3, Z2, Z2
+	VEXTRACTI64X4 $0x01, Z2, Y0
+	VPMAXUD       Y0, Y2, Y2
+	VEXTRACTI32X4 $0x01, Y2, X0
+	VPMAXUD       X0, X2, X2
+	VPSHUFD       $0x4e, X2, X0
+	VPMAXUD       X0, X2, X2
+	VPSHUFD       $0xb1, X2, X0
+	VPMAXUD       X0, X2, X2
+	MOVSS         X2, m+24(FP)
+	VZEROUPPER
+	RET
+
+// func placeAVX512(dst *uint16, x *float32, chunks int, offset float32, inverse float32)
+// Requires: AVX, AVX512F
+TEXT ·placeAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         chunks+16(FP), DX
+	VBROADCASTSS offset+24(FP), Z0
+	VBROADCASTSS inverse+28(FP), Z1
+	VMOVUPS      minus<>+0(SB), Z2
+	VMOVUPS      unit<>+0(SB), Z3
+	VMOVUPS      half<>+0(SB), Z4
+	VMOVUPS      last<>+0(SB), Z5
+
+chunk:
+	VMOVUPS     (CX), Z6
+	VSUBPS      Z0, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VMAXPS      Z2, Z6, Z6
+	VMINPS      Z3, Z6, Z6
+	VADDPS      Z3, Z6, Z6
+	VMULPS      Z4, Z6, Z6
+	VFMADD213PS Z4, Z5, Z6
+	VCVTTPS2DQ  Z6, Z6
+	VPMOVDW     Z6, (AX)
+	VMOVUPS     64(CX), Z6
+	VSUBPS      Z0, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VMAXPS      Z2, Z6, Z6
+	VMINPS      Z3, Z6, Z6
+	VADDPS      Z3, Z6, Z6
+	VMULPS      Z4, Z6, Z6
+	VFMADD213PS Z4, Z5, Z6
+	VCVTTPS2DQ  Z6, Z6
+	VPMOVDW     Z6, 32(AX)
+	VMOVUPS     128(CX), Z6
+	VSUBPS      Z0, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VMAXPS      Z2, Z6, Z6
+	VMINPS      Z3, Z6, Z6
+	VADDPS      Z3, Z6, Z6
+	VMULPS      Z4, Z6, Z6
+	VFMADD213PS Z4, Z5, Z6
+	VCVTTPS2DQ  Z6, Z6
+	VPMOVDW     Z6, 64(AX)
+	VMOVUPS     192(CX), Z6
+	VSUBPS      Z0, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VMAXPS      Z2, Z6, Z6
+	VMINPS      Z3, Z6, Z6
+	VADDPS      Z3, Z6, Z6
+	VMULPS      Z4, Z6, Z6
+	VFMADD213PS Z4, Z5, Z6
+	VCVTTPS2DQ  Z6, Z6
+	VPMOVDW     Z6, 96(AX)
+	ADDQ        $0x00000100, CX
+	ADDQ        $0x00000080, AX
+	DECQ        DX
+	JNZ         chunk
+	VZEROUPPER
+	RET
+
+// func scaleAVX512(dst *float32, codes *byte, points *[256]float32, chunks int, absmax float32, offset float32)
+// Requires: AVX, AVX512F
+TEXT ·scaleAVX512(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         codes+8(FP), CX
+	MOVQ         points+16(FP), DX
+	MOVQ         chunks+24(FP), BX
+	VBROADCASTSS absmax+32(FP), Z0
+	VBROADCASTSS offset+36(FP), Z1
+
+chunk:
+	VPMOVZXBD  (CX), Z2
+	KXNORW     K1, K1, K1
+	VGATHERDPS (DX)(Z2*4), K1, Z3
+	VMULPS     Z0, Z3, Z3
+	VADDPS     Z1, Z3, Z3
+	VMOVUPS    Z3, (AX)
+	VPMOVZXBD  16(CX), Z2
+	KXNORW     K2, K2, K2
+	VGATHERDPS (DX)(Z2*4), K2, Z4
+	VMULPS     Z0, Z4, Z4
+	VADDPS     Z1, Z4, Z4
+	VMOVUPS    Z4, 64(AX)
+	VPMOVZXBD  32(CX), Z2
+	KXNORW     K3, K3, K3
+	VGATHERDPS (DX)(Z2*4), K3, Z5
+	VMULPS     Z0, Z5, Z5
+	VADDPS     Z1, Z5, Z5
+	VMOVUPS    Z5, 128(AX)
+	VPMOVZXBD  48(CX), Z2
+	KXNORW     K4, K4, K4
+	VGATHERDPS (DX)(Z2*4), K4, Z6
+	VMULPS     Z0, Z6, Z6
+	VADDPS     Z1, Z6, Z6
+	VMOVUPS    Z6, 192(AX)
+	ADDQ       $0x40, CX
+	ADDQ       $0x00000100, AX
+	DECQ       BX
+	JNZ        chunk
+	VZEROUPPER
+	RET
+
+// func sumAVX512(acc *[4][8]float32, x *float32, groups int)
+// Requires: AVX, AVX512F
+TEXT ·sumAVX512(SB), NOSPLIT, $0-24
+	MOVQ    acc+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    groups+16(FP), DX
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+
+group:
+	VADDPS  (CX), Z0, Z0
+	VADDPS  64(CX), Z1, Z1
+	ADDQ    $0x00000080, CX
+	DECQ    DX
+	JNZ     group
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+// func target4F32AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
-TEXT ·target4F32AVX512(SB), NOSPLIT, $0-88
+TEXT ·target4F32AVX512(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
 	MOVQ    codes+24(FP), BX
 	MOVQ    absmax+32(FP), SI
 	MOVQ    next+48(FP), DI
-	MOVQ    sums+56(FP), R8
+	MOVQ    inverse+56(FP), R8
+	MOVQ    sums+64(FP), R9
 	VMOVUPS halves<>+0(SB), Z0
 	VMOVUPS spread<>+0(SB), Z1
-	MOVQ    table+40(FP), R9
-	MOVQ    step+64(FP), R10
-	MOVQ    blocks+72(FP), R11
-	MOVQ    chunks+80(FP), R12
+	MOVQ    table+40(FP), R10
+	MOVQ    step+72(FP), R11
+	MOVQ    blocks+80(FP), R12
+	MOVQ    chunks+88(FP), R13
 
 block:
 	VBROADCASTSS (SI), Z2
-	VMULPS       (R9), Z2, Z2
+	VMULPS       (R10), Z2, Z2
 	VPXORD       Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
 	VPXORD       Z6, Z6, Z6
-	MOVQ         R12, R13
+	MOVQ         R13, R14
 
 chunk:
 	VPBROADCASTQ  (BX), Z7
@@ -6458,7 +6945,7 @@ chunk:
 	ADDQ          $0x00000100, AX
 	ADDQ          $0x00000100, CX
 	ADDQ          $0x00000100, DX
-	DECQ          R13
+	DECQ          R14
 	JNZ           chunk
 	VEXTRACTF64X4 $0x01, Z3, Y2
 	VADDPS        Y2, Y3, Y3
@@ -6481,7 +6968,7 @@ chunk:
 	VSHUFPS       $0x88, X7, X2, X8
 	VSHUFPS       $0xdd, X7, X2, X2
 	VADDPS        X2, X8, X8
-	VMOVUPS       X8, (R8)
+	VMOVUPS       X8, (R9)
 	VEXTRACTI64X4 $0x01, Z6, Y2
 	VPMAXUD       Y2, Y6, Y6
 	VEXTRACTI32X4 $0x01, Y6, X2
@@ -6491,41 +6978,47 @@ chunk:
 	VPSHUFD       $0xb1, X6, X2
 	VPMAXUD       X2, X6, X6
 	VMOVD         X6, (DI)
+	VMAXSS        least<>+0(SB), X6, X2
+	VMOVSS        unit<>+0(SB), X7
+	VDIVSS        X2, X7, X2
+	VMOVSS        X2, (R8)
 	ADDQ          $0x04, SI
 	ADDQ          $0x04, DI
-	ADDQ          R10, R8
-	DECQ          R11
+	ADDQ          $0x04, R8
+	ADDQ          R11, R9
+	DECQ          R12
 	JNZ           block
 	VZEROUPPER
 	RET
 
-// func target4F16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+// func target4F16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
-TEXT ·target4F16AVX512(SB), NOSPLIT, $0-88
+TEXT ·target4F16AVX512(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
 	MOVQ    codes+24(FP), BX
 	MOVQ    absmax+32(FP), SI
 	MOVQ    next+48(FP), DI
-	MOVQ    sums+56(FP), R8
+	MOVQ    inverse+56(FP), R8
+	MOVQ    sums+64(FP), R9
 	VMOVUPS halves<>+0(SB), Z0
 	VMOVUPS spread<>+0(SB), Z1
-	MOVQ    table+40(FP), R9
-	MOVQ    step+64(FP), R10
-	MOVQ    blocks+72(FP), R11
-	MOVQ    chunks+80(FP), R12
+	MOVQ    table+40(FP), R10
+	MOVQ    step+72(FP), R11
+	MOVQ    blocks+80(FP), R12
+	MOVQ    chunks+88(FP), R13
 
 block:
 	VBROADCASTSS (SI), Z2
-	VMULPS       (R9), Z2, Z2
+	VMULPS       (R10), Z2, Z2
 	VCVTPS2PH    $0x00, Z2, Y2
 	VCVTPH2PS    Y2, Z2
 	VPXORD       Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
 	VPXORD       Z6, Z6, Z6
-	MOVQ         R12, R13
+	MOVQ         R13, R14
 
 chunk:
 	VPBROADCASTQ  (BX), Z7
@@ -6592,7 +7085,7 @@ chunk:
 	ADDQ          $0x00000100, AX
 	ADDQ          $0x00000100, CX
 	ADDQ          $0x00000100, DX
-	DECQ          R13
+	DECQ          R14
 	JNZ           chunk
 	VEXTRACTF64X4 $0x01, Z3, Y2
 	VADDPS        Y2, Y3, Y3
@@ -6615,7 +7108,7 @@ chunk:
 	VSHUFPS       $0x88, X7, X2, X8
 	VSHUFPS       $0xdd, X7, X2, X2
 	VADDPS        X2, X8, X8
-	VMOVUPS       X8, (R8)
+	VMOVUPS       X8, (R9)
 	VEXTRACTI64X4 $0x01, Z6, Y2
 	VPMAXUD       Y2, Y6, Y6
 	VEXTRACTI32X4 $0x01, Y6, X2
@@ -6625,34 +7118,40 @@ chunk:
 	VPSHUFD       $0xb1, X6, X2
 	VPMAXUD       X2, X6, X6
 	VMOVD         X6, (DI)
+	VMAXSS        least<>+0(SB), X6, X2
+	VMOVSS        unit<>+0(SB), X7
+	VDIVSS        X2, X7, X2
+	VMOVSS        X2, (R8)
 	ADDQ          $0x04, SI
 	ADDQ          $0x04, DI
-	ADDQ          R10, R8
-	DECQ          R11
+	ADDQ          $0x04, R8
+	ADDQ          R11, R9
+	DECQ          R12
 	JNZ           block
 	VZEROUPPER
 	RET
 
-// func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)
+// func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
-TEXT ·target4BF16AVX512(SB), NOSPLIT, $0-88
+TEXT ·target4BF16AVX512(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
 	MOVQ    d+16(FP), DX
 	MOVQ    codes+24(FP), BX
 	MOVQ    absmax+32(FP), SI
 	MOVQ    next+48(FP), DI
-	MOVQ    sums+56(FP), R8
+	MOVQ    inverse+56(FP), R8
+	MOVQ    sums+64(FP), R9
 	VMOVUPS halves<>+0(SB), Z0
 	VMOVUPS spread<>+0(SB), Z1
-	MOVQ    table+40(FP), R9
-	MOVQ    step+64(FP), R10
-	MOVQ    blocks+72(FP), R11
-	MOVQ    chunks+80(FP), R12
+	MOVQ    table+40(FP), R10
+	MOVQ    step+72(FP), R11
+	MOVQ    blocks+80(FP), R12
+	MOVQ    chunks+88(FP), R13
 
 block:
 	VBROADCASTSS (SI), Z2
-	VMULPS       (R9), Z2, Z2
+	VMULPS       (R10), Z2, Z2
 	VPSRLD       $0x10, Z2, Z7
 	VPANDD       one<>+0(SB), Z7, Z7
 	VPADDD       bias<>+0(SB), Z2, Z2
@@ -6662,7 +7161,7 @@ block:
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
 	VPXORD       Z6, Z6, Z6
-	MOVQ         R12, R13
+	MOVQ         R13, R14
 
 chunk:
 	VPBROADCASTQ  (BX), Z7
@@ -6729,7 +7228,7 @@ chunk:
 	ADDQ          $0x00000100, AX
 	ADDQ          $0x00000100, CX
 	ADDQ          $0x00000100, DX
-	DECQ          R13
+	DECQ          R14
 	JNZ           chunk
 	VEXTRACTF64X4 $0x01, Z3, Y2
 	VADDPS        Y2, Y3, Y3
@@ -6752,7 +7251,7 @@ chunk:
 	VSHUFPS       $0x88, X7, X2, X8
 	VSHUFPS       $0xdd, X7, X2, X2
 	VADDPS        X2, X8, X8
-	VMOVUPS       X8, (R8)
+	VMOVUPS       X8, (R9)
 	VEXTRACTI64X4 $0x01, Z6, Y2
 	VPMAXUD       Y2, Y6, Y6
 	VEXTRACTI32X4 $0x01, Y6, X2
@@ -6762,49 +7261,50 @@ chunk:
 	VPSHUFD       $0xb1, X6, X2
 	VPMAXUD       X2, X6, X6
 	VMOVD         X6, (DI)
+	VMAXSS        least<>+0(SB), X6, X2
+	VMOVSS        unit<>+0(SB), X7
+	VDIVSS        X2, X7, X2
+	VMOVSS        X2, (R8)
 	ADDQ          $0x04, SI
 	ADDQ          $0x04, DI
-	ADDQ          R10, R8
-	DECQ          R11
+	ADDQ          $0x04, R8
+	ADDQ          R11, R9
+	DECQ          R12
 	JNZ           block
 	VZEROUPPER
 	RET
 
-// func codeNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
+// func codeNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
-TEXT ·codeNF4AVX512(SB), NOSPLIT, $0-88
+TEXT ·codeNF4AVX512(SB), NOSPLIT, $0-96
 	MOVQ    codes+0(FP), AX
 	MOVQ    old+8(FP), CX
 	MOVQ    t+16(FP), DX
 	MOVQ    w+24(FP), BX
 	MOVQ    d+32(FP), SI
 	MOVQ    absmax+40(FP), DI
-	MOVQ    tables+48(FP), R8
+	MOVQ    inverse+48(FP), R8
+	MOVQ    tables+56(FP), R9
 	VMOVUPS cells<>+0(SB), Z0
 	VMOVUPS middle<>+0(SB), Z1
 	VMOVUPS one<>+0(SB), Z2
-	VMOVUPS (R8), Z3
-	VMOVUPS 128(R8), Z4
-	VMOVUPS 64(R8), Z5
-	VMOVUPS 192(R8), Z6
-	MOVQ    sums+56(FP), R9
-	MOVQ    step+64(FP), R10
-	MOVQ    blocks+72(FP), R11
-	MOVQ    chunks+80(FP), R12
+	VMOVUPS (R9), Z3
+	VMOVUPS 128(R9), Z4
+	VMOVUPS 64(R9), Z5
+	VMOVUPS 192(R9), Z6
+	MOVQ    sums+64(FP), R10
+	MOVQ    step+72(FP), R11
+	MOVQ    blocks+80(FP), R12
 
 block:
-	VMOVSS       least<>+0(SB), X7
-	VMAXSS       (DI), X7, X7
-	VMOVSS       unit<>+0(SB), X8
-	VDIVSS       X7, X8, X7
-	VBROADCASTSS X7, Z7
+	VBROADCASTSS (R8), Z7
 	VBROADCASTSS (DI), Z8
-	VMULPS       424(R8), Z8, Z8
+	VMULPS       424(R9), Z8, Z8
 	VPXORD       Z9, Z9, Z9
 	VPXORD       Z10, Z10, Z10
 	VPXORD       Z11, Z11, Z11
 	XORQ         R13, R13
-	MOVQ         R12, R14
+	MOVQ         chunks+88(FP), R14
 
 chunk:
 	VMULPS        (DX), Z7, Z12
@@ -6913,9 +7413,9 @@ chunk:
 	VADDPS        X8, X7, X7
 	VPERMILPS     $0xb1, X7, X8
 	VADDPS        X8, X7, X7
-	VMOVSS        X7, 12(R9)
+	VMOVSS        X7, 12(R10)
 	VPERMILPS     $0x4e, X7, X7
-	VMOVSS        X7, 16(R9)
+	VMOVSS        X7, 16(R10)
 	VEXTRACTI64X4 $0x01, Z11, Y7
 	VPMAXUD       Y7, Y11, Y11
 	VEXTRACTI32X4 $0x01, Y11, X7
@@ -6924,52 +7424,49 @@ chunk:
 	VPMAXUD       X7, X11, X11
 	VPSHUFD       $0xb1, X11, X7
 	VPMAXUD       X7, X11, X11
-	VMOVD         X11, 20(R9)
-	MOVL          R13, 28(R9)
+	VMOVD         X11, 20(R10)
+	MOVL          R13, 28(R10)
 	ADDQ          $0x04, DI
-	ADDQ          R10, R9
-	DECQ          R11
+	ADDQ          $0x04, R8
+	ADDQ          R11, R10
+	DECQ          R12
 	JNZ           block
 	VZEROUPPER
 	RET
 
-// func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
+// func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
-TEXT ·codeFP4AVX512(SB), NOSPLIT, $0-88
+TEXT ·codeFP4AVX512(SB), NOSPLIT, $0-96
 	MOVQ         codes+0(FP), AX
 	MOVQ         old+8(FP), CX
 	MOVQ         t+16(FP), DX
 	MOVQ         w+24(FP), BX
 	MOVQ         d+32(FP), SI
 	MOVQ         absmax+40(FP), DI
-	MOVQ         tables+48(FP), R8
+	MOVQ         inverse+48(FP), R8
+	MOVQ         tables+56(FP), R9
 	VMOVUPS      cells<>+0(SB), Z0
 	VMOVUPS      middle<>+0(SB), Z1
 	VMOVUPS      one<>+0(SB), Z2
-	VMOVUPS      (R8), Z3
-	VMOVUPS      128(R8), Z4
-	VMOVUPS      64(R8), Z5
-	VMOVUPS      192(R8), Z6
-	VBROADCASTSS 256(R8), Z7
-	VBROADCASTSS 260(R8), Z8
-	MOVQ         sums+56(FP), R9
-	MOVQ         step+64(FP), R10
-	MOVQ         blocks+72(FP), R11
-	MOVQ         chunks+80(FP), R12
+	VMOVUPS      (R9), Z3
+	VMOVUPS      128(R9), Z4
+	VMOVUPS      64(R9), Z5
+	VMOVUPS      192(R9), Z6
+	VBROADCASTSS 256(R9), Z7
+	VBROADCASTSS 260(R9), Z8
+	MOVQ         sums+64(FP), R10
+	MOVQ         step+72(FP), R11
+	MOVQ         blocks+80(FP), R12
 
 block:
-	VMOVSS       least<>+0(SB), X9
-	VMAXSS       (DI), X9, X9
-	VMOVSS       unit<>+0(SB), X10
-	VDIVSS       X9, X10, X9
-	VBROADCASTSS X9, Z9
+	VBROADCASTSS (R8), Z9
 	VBROADCASTSS (DI), Z10
-	VMULPS       424(R8), Z10, Z10
+	VMULPS       424(R9), Z10, Z10
 	VPXORD       Z11, Z11, Z11
 	VPXORD       Z12, Z12, Z12
 	VPXORD       Z13, Z13, Z13
 	XORQ         R13, R13
-	MOVQ         R12, R14
+	MOVQ         chunks+88(FP), R14
 
 chunk:
 	VMULPS          (DX), Z9, Z14
@@ -7061,7 +7558,7 @@ chunk:
 	VPACKUSWB       Z16, Z15, Z15
 	VMOVUPS         order4<>+0(SB), Z14
 	VPERMD          Z15, Z14, Z15
-	VBROADCASTI32X4 392(R8), Z14
+	VBROADCASTI32X4 392(R9), Z14
 	VPSHUFB         Z15, Z14, Z15
 	VMOVUPS         pair<>+0(SB), Z14
 	VPMADDUBSW      Z14, Z15, Z15
@@ -7096,9 +7593,9 @@ chunk:
 	VADDPS          X10, X9, X9
 	VPERMILPS       $0xb1, X9, X10
 	VADDPS          X10, X9, X9
-	VMOVSS          X9, 12(R9)
+	VMOVSS          X9, 12(R10)
 	VPERMILPS       $0x4e, X9, X9
-	VMOVSS          X9, 16(R9)
+	VMOVSS          X9, 16(R10)
 	VEXTRACTI64X4   $0x01, Z13, Y9
 	VPMAXUD         Y9, Y13, Y13
 	VEXTRACTI32X4   $0x01, Y13, X9
@@ -7107,11 +7604,12 @@ chunk:
 	VPMAXUD         X9, X13, X13
 	VPSHUFD         $0xb1, X13, X9
 	VPMAXUD         X9, X13, X13
-	VMOVD           X13, 20(R9)
-	MOVL            R13, 28(R9)
+	VMOVD           X13, 20(R10)
+	MOVL            R13, 28(R10)
 	ADDQ            $0x04, DI
-	ADDQ            R10, R9
-	DECQ            R11
+	ADDQ            $0x04, R8
+	ADDQ            R11, R10
+	DECQ            R12
 	JNZ             block
 	VZEROUPPER
 	RET
@@ -7259,36 +7757,32 @@ chunk:
 	VZEROUPPER
 	RET
 
-// func codeDriftNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+// func codeDriftNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
-TEXT ·codeDriftNF4AVX512(SB), NOSPLIT, $0-96
-	MOVQ    drifts+64(FP), AX
+TEXT ·codeDriftNF4AVX512(SB), NOSPLIT, $0-104
+	MOVQ    drifts+72(FP), AX
 	MOVQ    codes+0(FP), CX
 	MOVQ    old+8(FP), DX
 	MOVQ    t+16(FP), BX
 	MOVQ    w+24(FP), SI
 	MOVQ    d+32(FP), DI
 	MOVQ    absmax+40(FP), R8
-	MOVQ    tables+48(FP), R9
+	MOVQ    inverse+48(FP), R9
+	MOVQ    tables+56(FP), R10
 	VMOVUPS cells<>+0(SB), Z0
 	VMOVUPS middle<>+0(SB), Z1
 	VMOVUPS one<>+0(SB), Z2
-	VMOVUPS (R9), Z3
-	VMOVUPS 128(R9), Z4
-	VMOVUPS 64(R9), Z5
-	VMOVUPS 192(R9), Z6
-	MOVQ    sums+56(FP), R10
-	MOVQ    step+72(FP), R11
-	MOVQ    blocks+80(FP), R12
-	MOVQ    chunks+88(FP), R13
-	VMOVUPS 424(R9), Z7
+	VMOVUPS (R10), Z3
+	VMOVUPS 128(R10), Z4
+	VMOVUPS 64(R10), Z5
+	VMOVUPS 192(R10), Z6
+	MOVQ    sums+64(FP), R11
+	MOVQ    step+80(FP), R12
+	MOVQ    blocks+88(FP), R13
+	VMOVUPS 424(R10), Z7
 
 block:
-	VMOVSS       least<>+0(SB), X8
-	VMAXSS       (R8), X8, X8
-	VMOVSS       unit<>+0(SB), X9
-	VDIVSS       X8, X9, X8
-	VBROADCASTSS X8, Z8
+	VBROADCASTSS (R9), Z8
 	VBROADCASTSS (R8), Z9
 	VPXORD       Z10, Z10, Z10
 	VPXORD       Z11, Z11, Z11
@@ -7296,8 +7790,8 @@ block:
 	VPXORD       Z13, Z13, Z13
 	VPXORD       Z14, Z14, Z14
 	VPXORD       Z15, Z15, Z15
-	XORQ         R9, R9
-	MOVQ         R13, R14
+	XORQ         R10, R10
+	MOVQ         chunks+96(FP), R14
 
 chunk:
 	VMULPS        (BX), Z8, Z16
@@ -7409,11 +7903,11 @@ chunk:
 	VPTESTMB      low<>+0(SB), Y17, K1
 	KMOVD         K1, R15
 	POPCNTL       R15, R15
-	ADDQ          R15, R9
+	ADDQ          R15, R10
 	VPTESTMB      high<>+0(SB), Y17, K1
 	KMOVD         K1, R15
 	POPCNTL       R15, R15
-	ADDQ          R15, R9
+	ADDQ          R15, R10
 	ADDQ          $0x20, CX
 	ADDQ          $0x20, DX
 	ADDQ          $0x00000100, BX
@@ -7434,9 +7928,9 @@ chunk:
 	VADDPS        X9, X8, X8
 	VPERMILPS     $0xb1, X8, X9
 	VADDPS        X9, X8, X8
-	VMOVSS        X8, 12(R10)
+	VMOVSS        X8, 12(R11)
 	VPERMILPS     $0x4e, X8, X8
-	VMOVSS        X8, 16(R10)
+	VMOVSS        X8, 16(R11)
 	VEXTRACTI64X4 $0x01, Z15, Y8
 	VPMAXUD       Y8, Y15, Y15
 	VEXTRACTI32X4 $0x01, Y15, X8
@@ -7445,8 +7939,8 @@ chunk:
 	VPMAXUD       X8, X15, X15
 	VPSHUFD       $0xb1, X15, X8
 	VPMAXUD       X8, X15, X15
-	VMOVD         X15, 20(R10)
-	MOVL          R9, 28(R10)
+	VMOVD         X15, 20(R11)
+	MOVL          R10, 28(R11)
 	VEXTRACTF64X4 $0x01, Z10, Y8
 	VADDPS        Y8, Y10, Y10
 	VEXTRACTF32X4 $0x01, Y10, X8
@@ -7469,46 +7963,43 @@ chunk:
 	VSHUFPS       $0xdd, X9, X8, X8
 	VADDPS        X8, X16, X16
 	VMOVUPS       X16, (AX)
-	ADDQ          R11, AX
+	ADDQ          R12, AX
 	ADDQ          $0x04, R8
-	ADDQ          R11, R10
-	DECQ          R12
+	ADDQ          $0x04, R9
+	ADDQ          R12, R11
+	DECQ          R13
 	JNZ           block
 	VZEROUPPER
 	RET
 
-// func codeDriftFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+// func codeDriftFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
-TEXT ·codeDriftFP4AVX512(SB), NOSPLIT, $8-96
-	MOVQ         drifts+64(FP), AX
+TEXT ·codeDriftFP4AVX512(SB), NOSPLIT, $8-104
+	MOVQ         drifts+72(FP), AX
 	MOVQ         codes+0(FP), CX
 	MOVQ         old+8(FP), DX
 	MOVQ         t+16(FP), BX
 	MOVQ         w+24(FP), SI
 	MOVQ         d+32(FP), DI
 	MOVQ         absmax+40(FP), R8
-	MOVQ         tables+48(FP), R9
+	MOVQ         inverse+48(FP), R9
+	MOVQ         tables+56(FP), R10
 	VMOVUPS      cells<>+0(SB), Z0
 	VMOVUPS      middle<>+0(SB), Z1
 	VMOVUPS      one<>+0(SB), Z2
-	VMOVUPS      (R9), Z3
-	VMOVUPS      128(R9), Z4
-	VMOVUPS      64(R9), Z5
-	VMOVUPS      192(R9), Z6
-	VBROADCASTSS 256(R9), Z7
-	VBROADCASTSS 260(R9), Z8
-	MOVQ         sums+56(FP), R10
-	MOVQ         step+72(FP), R11
-	MOVQ         blocks+80(FP), R12
-	MOVQ         chunks+88(FP), R13
-	VMOVUPS      424(R9), Z9
+	VMOVUPS      (R10), Z3
+	VMOVUPS      128(R10), Z4
+	VMOVUPS      64(R10), Z5
+	VMOVUPS      192(R10), Z6
+	VBROADCASTSS 256(R10), Z7
+	VBROADCASTSS 260(R10), Z8
+	MOVQ         sums+64(FP), R11
+	MOVQ         step+80(FP), R12
+	MOVQ         blocks+88(FP), R13
+	VMOVUPS      424(R10), Z9
 
 block:
-	VMOVSS       least<>+0(SB), X10
-	VMAXSS       (R8), X10, X10
-	VMOVSS       unit<>+0(SB), X11
-	VDIVSS       X10, X11, X10
-	VBROADCASTSS X10, Z10
+	VBROADCASTSS (R9), Z10
 	VBROADCASTSS (R8), Z11
 	VPXORD       Z12, Z12, Z12
 	VPXORD       Z13, Z13, Z13
@@ -7517,7 +8008,7 @@ block:
 	VPXORD       Z16, Z16, Z16
 	VPXORD       Z17, Z17, Z17
 	XORQ         R14, R14
-	MOVQ         R13, R15
+	MOVQ         chunks+96(FP), R15
 
 chunk:
 	VMULPS          (BX), Z10, Z18
@@ -7637,7 +8128,7 @@ chunk:
 	VPACKUSWB       Z20, Z19, Z19
 	VMOVUPS         order4<>+0(SB), Z18
 	VPERMD          Z19, Z18, Z19
-	VBROADCASTI32X4 392(R9), Z18
+	VBROADCASTI32X4 392(R10), Z18
 	VPSHUFB         Z19, Z18, Z19
 	VMOVUPS         pair<>+0(SB), Z18
 	VPMADDUBSW      Z18, Z19, Z19
@@ -7672,9 +8163,9 @@ chunk:
 	VADDPS          X11, X10, X10
 	VPERMILPS       $0xb1, X10, X11
 	VADDPS          X11, X10, X10
-	VMOVSS          X10, 12(R10)
+	VMOVSS          X10, 12(R11)
 	VPERMILPS       $0x4e, X10, X10
-	VMOVSS          X10, 16(R10)
+	VMOVSS          X10, 16(R11)
 	VEXTRACTI64X4   $0x01, Z17, Y10
 	VPMAXUD         Y10, Y17, Y17
 	VEXTRACTI32X4   $0x01, Y17, X10
@@ -7683,8 +8174,8 @@ chunk:
 	VPMAXUD         X10, X17, X17
 	VPSHUFD         $0xb1, X17, X10
 	VPMAXUD         X10, X17, X17
-	VMOVD           X17, 20(R10)
-	MOVL            R14, 28(R10)
+	VMOVD           X17, 20(R11)
+	MOVL            R14, 28(R11)
 	VEXTRACTF64X4   $0x01, Z12, Y10
 	VADDPS          Y10, Y12, Y12
 	VEXTRACTF32X4   $0x01, Y12, X10
@@ -7707,10 +8198,11 @@ chunk:
 	VSHUFPS         $0xdd, X11, X10, X10
 	VADDPS          X10, X18, X18
 	VMOVUPS         X18, (AX)
-	ADDQ            R11, AX
+	ADDQ            R12, AX
 	ADDQ            $0x04, R8
-	ADDQ            R11, R10
-	DECQ            R12
+	ADDQ            $0x04, R9
+	ADDQ            R12, R11
+	DECQ            R13
 	JNZ             block
 	VZEROUPPER
 	RET

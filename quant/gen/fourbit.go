@@ -231,16 +231,14 @@ func (c coder) chunk(value func(i int) reg.VecVirtual, seen func(i int, rank reg
 	return words[0]
 }
 
-// inverse returns the reciprocal of the absmax at mem, as scaler does for whole
-// blocks under the CPU profile.
-func (u unit) inverse(mem operand.Mem) reg.VecVirtual {
-	v, one := u.vec(), XMM()
-	VMOVSS(constant("least", 0x006ce3ee), v.AsX()) // 1e-38
-	VMAXSS(mem, v.AsX(), v.AsX())
+// inverse returns the reciprocal of the absmax in the first lane of v as scaler
+// does for whole blocks under the CPU profile.
+func (u unit) inverse(v reg.VecVirtual) reg.Register {
+	x, one := XMM(), XMM()
+	VMAXSS(constant("least", 0x006ce3ee), v.AsX(), x) // 1e-38
 	VMOVSS(constant("unit", math.Float32bits(1)), one)
-	VDIVSS(v.AsX(), one, v.AsX())
-	VBROADCASTSS(v.AsX(), v)
-	return v
+	VDIVSS(x, one, x)
+	return x
 }
 
 // quantize4 codes whole blocks.
@@ -252,7 +250,9 @@ func (u unit) quantize4(format string) {
 	c := u.newCoder(load("t"), format)
 	blocks, chunks := load("blocks"), load("chunks")
 	loop("block", blocks, func() {
-		inverse := u.inverse(at(absmax, 0))
+		inverse := u.vec()
+		VMOVSS(at(absmax, 0), inverse.AsX())
+		VBROADCASTSS(u.inverse(inverse), inverse)
 		n := GP64()
 		MOVQ(chunks, n)
 		loop("chunk", n, func() {

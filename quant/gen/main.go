@@ -40,6 +40,10 @@ func main() {
 		u.changed("F32", 4)
 		u.changed("F16", 2)
 		u.changed("BF16", 2)
+		u.farthest()
+		u.place()
+		u.scale()
+		u.sum()
 		for _, r := range []rounding{toF32, toF16, toBF16} {
 			u.target4(r)
 		}

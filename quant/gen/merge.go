@@ -42,11 +42,12 @@ func (u unit) addProduct(l lane16, i int, a, b operand.Op) {
 // before the new absmax is.
 func (u unit) target4(to rounding) {
 	u.text("target4"+string(to),
-		"t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, sums *float32, step int, blocks int, chunks int)",
+		"t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, inverse *float32, sums *float32, step int, blocks int, chunks int)",
 		"decodes blocks of 64*chunks codes to w, sets t = w+d, next to the largest\n"+
-			"magnitudes of t, and WW, DD and TT. absmax must be finite.")
+			"magnitudes of t, inverse to the reciprocals of those, and WW, DD and TT. absmax\n"+
+			"must be finite.")
 	t, w, d, codes := load("t"), load("w"), load("d"), load("codes")
-	absmax, next, dst := load("absmax"), load("next"), load("sums")
+	absmax, next, inverse, dst := load("absmax"), load("next"), load("inverse"), load("sums")
 	dec, points := u.newDecoder(), load("table")
 	step, blocks, chunks := load("step"), load("blocks"), load("chunks")
 	loop("block", blocks, func() {
@@ -76,8 +77,10 @@ func (u unit) target4(to rounding) {
 		u.storeThree(ww, dd, tt, dst) // RD is still to come
 		u.foldMax(largest)
 		VMOVD(largest.AsX(), at(next, 0))
+		VMOVSS(u.inverse(largest), at(inverse, 0))
 		ADDQ(operand.U8(4), absmax)
 		ADDQ(operand.U8(4), next)
+		ADDQ(operand.U8(4), inverse)
 		ADDQ(step, dst)
 	})
 	end()
@@ -112,9 +115,10 @@ func (u unit) round32(to rounding, v reg.VecVirtual) {
 // code4 is the second half: codes and what they leave of the delta.
 func (u unit) code4(format string) {
 	u.text("code"+format,
-		"codes, old *byte, t, w, d, absmax *float32, tables *float32, sums *float32, step int, blocks int, chunks int)",
-		"codes blocks of 64*chunks values t by absmax, their largest magnitudes, and sets\n"+
-			"RD, EE, MaxE and Codes of the results, whose sums are step bytes apart.")
+		"codes, old *byte, t, w, d, absmax, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)",
+		"codes blocks of 64*chunks values t by absmax, their largest magnitudes, and the\n"+
+			"reciprocals of those, and sets RD, EE, MaxE and Codes of the results, whose sums\n"+
+			"are step bytes apart.")
 	u.codes(format, nil)
 }
 
@@ -122,7 +126,7 @@ func (u unit) code4(format string) {
 // for it.
 func (u unit) codeDrift4(format string) {
 	u.text("codeDrift"+format,
-		"codes, old *byte, t, w, d, absmax *float32, tables *float32, sums, drifts *float32, step int, blocks int, chunks int)",
+		"codes, old *byte, t, w, d, absmax, inverse *float32, tables *float32, sums, drifts *float32, step int, blocks int, chunks int)",
 		"does what code"+format+" does and sets VD, EV and VV.")
 	u.codes(format, load("drifts"))
 }
@@ -130,10 +134,10 @@ func (u unit) codeDrift4(format string) {
 func (u unit) codes(format string, drifts reg.Register) {
 	codes, old := load("codes"), load("old")
 	t, w, d := load("t"), load("w"), load("d")
-	absmax := load("absmax")
+	absmax, inverses := load("absmax"), load("inverse")
 	c := u.newCoder(load("tables"), format)
 	dst, step := load("sums"), load("step")
-	blocks, chunks := load("blocks"), load("chunks")
+	blocks := load("blocks")
 	points := table(u.vecs(16 / u.lanes))
 	if drifts != nil {
 		for i, v := range points {
@@ -141,7 +145,8 @@ func (u unit) codes(format string, drifts reg.Register) {
 		}
 	}
 	loop("block", blocks, func() {
-		inverse, scale := u.inverse(at(absmax, 0)), u.vec()
+		inverse, scale := u.vec(), u.vec()
+		VBROADCASTSS(at(inverses, 0), inverse)
 		var results table
 		var vd, ev, vv lane16
 		if drifts == nil {
@@ -152,9 +157,9 @@ func (u unit) codes(format string, drifts reg.Register) {
 		}
 		rd, ee, largest := u.newLanes(), u.newLanes(), u.vec()
 		u.zero(largest)
-		changed, n := GP64(), GP64()
+		changed := GP64()
 		XORQ(changed, changed)
-		MOVQ(chunks, n)
+		n := load("chunks") // of which no register is left
 		loop("chunk", n, func() {
 			packed := c.chunk(func(i int) reg.VecVirtual {
 				x := u.vec()
@@ -204,6 +209,7 @@ func (u unit) codes(format string, drifts reg.Register) {
 			ADDQ(step, drifts)
 		}
 		ADDQ(operand.U8(4), absmax)
+		ADDQ(operand.U8(4), inverses)
 		ADDQ(step, dst)
 	})
 	end()
