@@ -1,9 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -41,41 +38,11 @@ func readBaseline(name string) (*merge.Report, error) {
 	if err != nil {
 		return fail(err)
 	}
-	r, err := decodeReport(data)
+	r, err := merge.DecodeReport(data)
 	if err != nil {
 		return fail(fmt.Errorf("%s: %w", name, err))
 	}
 	return r, nil
-}
-
-// decodeReport reads what report --json and a merge write. Fields of later
-// versions of the program are passed over.
-func decodeReport(data []byte) (*merge.Report, error) {
-	var r merge.Report
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if err := dec.Decode(&r); err != nil {
-		return nil, fmt.Errorf("offset %d: %w", dec.InputOffset(), err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("offset %d: text after the report", dec.InputOffset())
-	}
-	switch {
-	case r.Version != 1:
-		return nil, fmt.Errorf("version: %d is not supported, this program reads version 1", r.Version)
-	case r.Layers == nil:
-		return nil, errors.New("layers: missing; this is no report")
-	}
-	seen := map[string]bool{}
-	for i, l := range r.Layers {
-		if l == nil {
-			return nil, fmt.Errorf("layers[%d]: null", i)
-		}
-		if seen[l.Name] {
-			return nil, fmt.Errorf("layers[%d]: %q is given twice", i, l.Name)
-		}
-		seen[l.Name] = true
-	}
-	return &r, nil
 }
 
 // regressions lists what is worse in a report than in the baseline: alerts to

@@ -89,7 +89,7 @@ func TestDecodeReportErrors(t *testing.T) {
 		`{"version":1,"layers":[{"kept":"1"}]}`: "offset",
 		`{"version":1,"layers":[],"alerts":[{"level":"bad"}]}`: "unknown alert level",
 	} {
-		_, err := decodeReport([]byte(text))
+		_, err := merge.DecodeReport([]byte(text))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q in it", text, err, want)
 		}
@@ -109,7 +109,7 @@ func FuzzDecodeReport(f *testing.F) {
 	f.Add(data)
 	f.Add([]byte(`{"version":1,"layers":[],"alerts":[{"level":"error","code":"weak","layer":"x"},{"level":"info","code":"weak","layer":"x"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := decodeReport(data)
+		r, err := merge.DecodeReport(data)
 		if err != nil {
 			return
 		}

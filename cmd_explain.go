@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -13,16 +14,20 @@ import (
 
 func newExplain(a *app) *cobra.Command {
 	var sel selection
-	var at string
+	var at, merged string
 	var block bool
 	c := &cobra.Command{
 		Use:   "explain MODEL",
 		Short: "Follow one weight through the merge",
 		Long: `Follow one weight through dequantize, add and requantize, with every number in
 between. LAYER is a module path or an end of one that only one layer has; ROW and
-COL count from 0.`,
+COL count from 0.
+
+Codes of method calibrated follow from the inputs of the whole model: --merged
+reads them from the checkpoint that a merge by the same plan wrote.`,
 		Example: `mergescope explain demo -a demo:gocode-light --at model.layers.0.self_attn.q_proj:3:17
-mergescope explain demo -a demo:gocode-light --at 0.self_attn.q_proj:3:17 --block`,
+mergescope explain demo -a demo:gocode-light --at 0.self_attn.q_proj:3:17 --block
+mergescope explain demo -a demo:gocode-light --method calibrated --merged OUT --at 0.self_attn.q_proj:3:17`,
 		Args: arguments(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if at == "" {
@@ -48,11 +53,21 @@ mergescope explain demo -a demo:gocode-light --at 0.self_attn.q_proj:3:17 --bloc
 			if row >= w.Rows() || col >= w.Cols() {
 				return usagef("rows and columns count from 0", "%s is %s, it has no weight at row %d, column %d", w.Name, shapeText(w.Shape), row, col)
 			}
+			var report *merge.LayerReport
+			if merged != "" {
+				if report, err = s.recall(a, merged, w.Name); err != nil {
+					return err
+				}
+			}
 			trace, err := s.project.Explain(c.Context(), s.plan, w.Name, row, col)
 			if err != nil {
-				return &failure{what: "explain", err: err}
+				f := &failure{what: "explain", err: err}
+				if errors.Is(err, merge.ErrNotRun) {
+					f.hint = "merge by the same plan, then --merged OUT reads them from there"
+				}
+				return f
 			}
-			e := merge.Explain{Trace: trace, Layer: w.Name}
+			e := merge.Explain{Trace: trace, Layer: w.Name, Report: report}
 			text := e.Text(trace.Cursor)
 			if block {
 				text += "\n" + blockTable(e)
@@ -64,8 +79,28 @@ mergescope explain demo -a demo:gocode-light --at 0.self_attn.q_proj:3:17 --bloc
 	sel.addPlan(c)
 	sel.addForms(c)
 	c.Flags().StringVar(&at, "at", "", "the weight, as LAYER:ROW:COL")
+	c.Flags().StringVar(&merged, "merged", "", "a checkpoint that a merge by this plan wrote, for the codes of calibrated layers")
 	c.Flags().BoolVar(&block, "block", false, "list every weight of the block as well")
 	return c
+}
+
+// recall takes up what a merge wrote of a layer, and returns what its report says
+// of it, nil if there is none.
+func (s *session) recall(a *app, dir, layer string) (*merge.LayerReport, error) {
+	fail := func(err error) error { return &failure{what: "read the merged checkpoint", err: err} }
+	c, err := a.source.Checkpoint(dir)
+	if err != nil {
+		return nil, fail(err)
+	}
+	defer c.Close()
+	if err := s.project.Recall(s.plan, layer, c); err != nil {
+		return nil, fail(err)
+	}
+	r, err := merge.WrittenReport(c)
+	if err != nil {
+		return nil, fail(err)
+	}
+	return r.Layer(layer), nil
 }
 
 // parseAt splits LAYER:ROW:COL.

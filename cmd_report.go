@@ -173,17 +173,36 @@ func adapterLine(ad merge.AdapterInfo) string {
 
 // reportTable has one line a layer and the totals at the end.
 func reportTable(r *merge.Report) *table {
-	t := newTable("layer", "format", "adapter", "output", ">kept", ">snr dB", ">codes", ">delta/W", ">error/W", "alerts")
+	head := []string{"layer", "format", "adapter", "output", ">kept", ">snr dB", ">codes", ">delta/W", ">error/W"}
+	if r.Peft != nil {
+		head = append(head, ">on inputs", ">peft kept", ">peft inputs")
+	}
+	t := newTable(append(head, "alerts")...)
+	row := func(first []string, m merge.Metrics, peft *merge.Kept, alerts string) {
+		cells := append(first, figureCells(m)...)
+		if r.Peft != nil {
+			cells = append(cells, inputCells(m, peft)...)
+		}
+		t.add(append(cells, alerts)...)
+	}
 	for _, l := range r.Layers {
 		var codes []string
 		for _, al := range l.Alerts {
 			codes = append(codes, string(al.Code))
 		}
-		t.add(append([]string{l.Name, l.Format, stepsText(l.Adapters), string(l.Output)},
-			append(figureCells(l.Metrics), strings.Join(codes, " "))...)...)
+		row([]string{l.Name, l.Format, stepsText(l.Adapters), string(l.Output)}, l.Metrics, l.Peft, strings.Join(codes, " "))
 	}
-	t.add(append([]string{"total", "", "", ""}, append(figureCells(r.Totals), "")...)...)
+	row([]string{"total", "", "", ""}, r.Totals, r.Peft, "")
 	return t
+}
+
+// inputCells are the figures that only a merge with calibrated layers has: of the
+// result on the layer's inputs, and of PEFT's codes.
+func inputCells(m merge.Metrics, peft *merge.Kept) []string {
+	if peft == nil {
+		return []string{number(m.KeptOnInputs, 3), dash, dash}
+	}
+	return []string{number(m.KeptOnInputs, 3), number(peft.Kept, 3), number(peft.OnInputs, 3)}
 }
 
 func figureCells(m merge.Metrics) []string {

@@ -41,6 +41,7 @@ type page struct {
 	More       []pageFinding // that the page folds away
 	Run        *pageRun      // nil if the model was not run
 	Histograms []histogram
+	Inputs     bool // layers have what their inputs see
 	Layers     []pageLayer
 	Maps       []pageMap
 	MapsLeft   int // layers whose map is left out
@@ -109,6 +110,7 @@ func newPage(d *dossier) (*page, error) {
 		Kept:    keptClass(d.report.Totals.Kept),
 		Mood:    mood(d),
 		Verdict: clean(d.verdict()),
+		Inputs:  d.report.Peft != nil,
 		Layers:  pageLayers(d),
 		Worst:   pageBlocks(d.report),
 		Alerts:  pageAlerts(allAlerts(d.report)),

@@ -111,6 +111,15 @@ func pageLayers(d *dossier) []pageLayer {
 			},
 			Format: clean(l.Format), Steps: clean(stepsText(l.Adapters)), Output: clean(string(l.Output)),
 		}
+		if d.report.Peft != nil {
+			peft := merge.Kept{Kept: merge.Figure(math.NaN()), OnInputs: merge.Figure(math.NaN())}
+			if l.Peft != nil {
+				peft = *l.Peft
+			}
+			for i, v := range [...]merge.Figure{l.KeptOnInputs, peft.Kept, peft.OnInputs} {
+				row.Cells = append(row.Cells, newCell(inputCells(l.Metrics, l.Peft)[i], v))
+			}
+		}
 		if drawn[l] {
 			row.Map = "#" + anchor(i)
 		}

@@ -31,10 +31,17 @@ func modelCard(d *dossier) ([]byte, error) {
 		fmt.Fprintf(b, "- %s\n", markdown(line))
 	}
 	if worst := worstLayers(r, cardLayers); len(worst) > 0 {
-		fmt.Fprintf(b, "\n### Layers that keep least\n\n| layer | format | output | kept | SNR dB | codes changed |\n|---|---|---|--:|--:|--:|\n")
+		head, rule := "| layer | format | output | kept | SNR dB | codes changed |", "|---|---|---|--:|--:|--:|"
+		if r.Peft != nil {
+			head, rule = head+" kept on inputs | PEFT keeps | PEFT on inputs |", rule+"--:|--:|--:|"
+		}
+		fmt.Fprintf(b, "\n### Layers that keep least\n\n%s\n%s\n", head, rule)
 		for _, l := range worst {
-			fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", markdown(l.Name), markdown(l.Format), markdown(string(l.Output)),
-				number(l.Kept, 3), number(l.SNR, 1), percent(l.CodesChanged, 2))
+			cells := []string{markdown(l.Name), markdown(l.Format), markdown(string(l.Output)), number(l.Kept, 3), number(l.SNR, 1), percent(l.CodesChanged, 2)}
+			if r.Peft != nil {
+				cells = append(cells, inputCells(l.Metrics, l.Peft)...)
+			}
+			fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
 		}
 	}
 	cardAlerts(b, allAlerts(r))
@@ -87,13 +94,18 @@ func (d *dossier) facts() [][2]string {
 // totals are the figures of the whole model.
 func (d *dossier) totals() [][2]string {
 	m := d.report.Totals
-	return [][2]string{
+	list := [][2]string{
 		{"kept", number(m.Kept, 3)},
 		{"SNR dB", number(m.SNR, 1)},
 		{"codes changed", percent(m.CodesChanged, 2)},
 		{"delta / weight", percent(m.DeltaRatio, 2)},
 		{"error / weight", percent(m.ErrorRelative, 2)},
 	}
+	if p := d.report.Peft; p != nil {
+		cells := inputCells(m, p)
+		list = append(list, [2]string{"kept on inputs", cells[0]}, [2]string{"PEFT's codes keep", cells[1]}, [2]string{"PEFT's on inputs", cells[2]})
+	}
+	return list
 }
 
 // summary is the report's own, without the advice at its end.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 
 	"mergescope/model"
@@ -200,8 +201,8 @@ func (c *calibration) merge(group []int, o observed) error {
 	j := c.j
 	lists := c.alike(group)
 	home, work := &c.memory[0], &c.memory[0]
-	if len(lists) > 1 {
-		work = &c.memory[1] // the moments are needed several times
+	if len(lists) > 1 || slices.ContainsFunc(group, func(i int) bool { return c.j.layers[i].wholeSight() }) {
+		work = &c.memory[1] // the moments are needed afterwards
 	}
 	home.Reserve(o.cols, o.cross != nil && home == work)
 	moments, err := o.moments(home)

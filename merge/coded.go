@@ -40,6 +40,12 @@ func (c *coded) put(codes []byte, scales []float32, r0 int) {
 	copy(c.scales[min(first, len(c.scales)):], scales)
 }
 
+// take returns the codes of rows [r0, r0+n), which begin a block.
+func (c *coded) take(r0, n int) []byte {
+	cols := int64(c.cols)
+	return c.codes[c.spec.Format.Bytes(int64(r0)*cols):c.spec.Format.Bytes(int64(r0+n)*cols)]
+}
+
 // Size returns out_features and in_features.
 func (c *coded) Size() (rows, cols int) { return c.rows, c.cols }
 

@@ -54,7 +54,13 @@ func (s *subject) examine(ctx context.Context, r0, r1, rows, cols int) (*Examina
 			return err
 		}
 		s.process(w, from)
-		results[i] = collect(&w.p, max(from, r0), min(to, r1), h)
+		lo, hi := max(from, r0), min(to, r1)
+		results[i] = collect(&w.p, lo, hi, h)
+		if s.seen != nil {
+			for r := lo; r < hi; r++ {
+				h.see(results[i].part, r, s.seen[r])
+			}
+		}
 		return nil
 	})
 	if err != nil {
@@ -106,6 +112,7 @@ func (s *subject) explain(ctx context.Context, row, col int) (t *quant.Trace, er
 		t = quant.TraceBlock(&w.p, b, scales)
 		lo, _ := w.p.Block(b)
 		t.Cursor = flat - lo
+		t.Choice, t.Kept = s.chosen(), s.keepsScales()
 		if s.onto != nil {
 			t.Onto = slices.Clone(w.other.W[lo : lo+len(t.W)])
 		}
@@ -115,6 +122,17 @@ func (s *subject) explain(ctx context.Context, row, col int) (t *quant.Trace, er
 		return nil, layerError(s.layer, err)
 	}
 	return t, nil
+}
+
+// chosen is how the codes of the result are found.
+func (s *subject) chosen() quant.Choice {
+	switch {
+	case s.choice != nil:
+		return quant.ForInputs
+	case s.dither != nil:
+		return quant.ByDraw
+	}
+	return quant.ByDistance
 }
 
 // blockOf returns the block of a panel that holds a flat index.

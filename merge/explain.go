@@ -11,8 +11,9 @@ import (
 // Explain is a block's way through a merge in words, for the command and for
 // copying from the screen. Weights are counted from 0 in flat order.
 type Explain struct {
-	Trace *quant.Trace
-	Layer string
+	Trace  *quant.Trace
+	Layer  string
+	Report *LayerReport // of the whole layer, nil if there is none
 }
 
 // Text explains weight i of the block: where it is, the six steps, what became
@@ -26,7 +27,22 @@ func (e Explain) Text(i int) string {
 		b.WriteString(s + "\n")
 	}
 	fmt.Fprintf(&b, "\n%s\n%s\n", e.Verdict(i), e.Block())
+	if s := e.Inputs(); s != "" {
+		b.WriteString(s + "\n")
+	}
 	return b.String()
+}
+
+// Inputs says what the layer's inputs see of the delta, "" if that is not known.
+func (e Explain) Inputs() string {
+	if e.Report == nil || math.IsNaN(float64(e.Report.KeptOnInputs)) {
+		return ""
+	}
+	s := "layer: kept on its inputs " + Percent(float64(e.Report.KeptOnInputs))
+	if p := e.Report.Peft; p != nil {
+		s += fmt.Sprintf(", with PEFT's codes %s (of the matrix %s, %s)", Percent(float64(p.OnInputs)), Percent(float64(e.Report.Kept)), Percent(float64(p.Kept)))
+	}
+	return s
 }
 
 // Steps returns the six steps of weight i, one line each. Nested absmax adds a
@@ -99,6 +115,9 @@ func (e Explain) scale() string {
 	if f.IsFloat() {
 		return "4 new absmax  float weights have none"
 	}
+	if t.Kept {
+		return fmt.Sprintf("4 absmax      the base's stays: %s; the largest of the block's new weights is %s", plain(t.OldAbsmax), plain(largest(t.T)))
+	}
 	name, over := "absmax", fmt.Sprintf("largest magnitude of the %d new weights", len(t.T))
 	if f == quant.Int8 {
 		name, over = "SCB   ", "largest magnitude of the row's new weights in float16"
@@ -126,6 +145,14 @@ func (e Explain) requantize(i int) string {
 	divide := fmt.Sprintf("%s / %s", plain(t.T[i]), plain(t.RawAbsmax))
 	if f == quant.Int8 {
 		divide = fmt.Sprintf("%s × 127 / %s", plain(t.T[i]), plain(t.RawAbsmax))
+	}
+	if t.Choice != quant.ByDistance {
+		code, _ := t.Nearest(i)
+		how := "drawn for it"
+		if t.Choice == quant.ForInputs {
+			how = "chosen for the inputs"
+		}
+		return fmt.Sprintf("5 choose      %s = %s, nearest code %s; %s  →  code %s", divide, plain(t.X[i]), e.code(code), how, e.code(t.NewCode[i]))
 	}
 	return fmt.Sprintf("5 requantize  %s = %s, %s  →  code %s", divide, plain(t.X[i]), e.between(t.X[i]), e.code(t.NewCode[i]))
 }
@@ -177,6 +204,9 @@ func (e Explain) Verdict(i int) string {
 	if f.IsFloat() {
 		return fmt.Sprintf("the result is the nearest %s: of the delta %s, %s arrived", f, signed(t.D[i]), signed(t.Out[i]-t.W[i]))
 	}
+	if t.Choice != quant.ByDistance {
+		return e.choice(i)
+	}
 	if t.OldCode[i] != t.NewCode[i] {
 		return fmt.Sprintf("code %s → %s: the weight moves by %s where the adapter asked for %s",
 			e.code(t.OldCode[i]), e.code(t.NewCode[i]), signed(t.Out[i]-t.W[i]), signed(t.D[i]))
@@ -198,6 +228,34 @@ func (e Explain) Verdict(i int) string {
 		reach = "since the block's scale changed with it"
 	}
 	return fmt.Sprintf("code %s stays: the delta %s is swallowed, %s", e.code(t.OldCode[i]), signed(t.D[i]), reach)
+}
+
+// choice says what was chosen for weight i instead of the nearest code.
+func (e Explain) choice(i int) string {
+	t := e.Trace
+	code, value := t.Nearest(i)
+	off, least := t.Out[i]-t.T[i], value-t.T[i]
+	mine := fmt.Sprintf("code %s instead of the nearest, %s: error %s, that had %s", e.code(t.NewCode[i]), e.code(code), signed(off), signed(least))
+	if off == least {
+		mine = fmt.Sprintf("code %s is the nearest to the sum: error %s", e.code(t.NewCode[i]), signed(off))
+	}
+	if t.Choice == quant.ByDraw {
+		return mine + "; drawn between its two neighbours, so that it is right on average"
+	}
+	return mine + "; the row's other weights make up for it in what the inputs see, as it does for them"
+}
+
+func largest(v []float32) float32 {
+	m := float32(0)
+	for _, x := range v {
+		if x < 0 {
+			x = -x
+		}
+		if x > m || x != x {
+			m = x
+		}
+	}
+	return m
 }
 
 // Block sums up the block.

@@ -46,7 +46,7 @@ type flight struct {
 // outcome is what a merge of some rows of a weight showed.
 type outcome struct {
 	sums  quant.Sums
-	seen  onInputs   // of layers whose inputs are known
+	seen  []onInputs // by row, of layers whose inputs are known
 	loss  [2]float64 // of the codes chosen and of the nearest, of calibrated layers
 	codes *coded     // the result, nil if nobody runs the model
 	worst worstBlock
@@ -92,7 +92,7 @@ type panelResult struct {
 	first strays
 	part  *part
 	apart apartness
-	seen  onInputs
+	seen  []onInputs // by row, or nil
 	loss  [2]float64
 }
 
@@ -180,6 +180,11 @@ func (f *flight) look(w *work, r *panelResult, r0 int) {
 	}
 	if s.sight != nil {
 		r.seen = s.sight.look(w, r0, s.values(w, scales))
+		if r.part != nil {
+			for i, o := range r.seen {
+				f.result.heat.see(r.part, r0+i, o)
+			}
+		}
 	}
 }
 
@@ -290,7 +295,7 @@ func (o *outcome) add(r *panelResult) {
 	for i := range r.rows {
 		o.sums.Merge(r.rows[i])
 	}
-	o.seen.add(r.seen)
+	o.seen = append(o.seen, r.seen...)
 	o.loss[0], o.loss[1] = o.loss[0]+r.loss[0], o.loss[1]+r.loss[1]
 	o.worst.take(r.worst)
 	o.first.take(r.first)

@@ -115,6 +115,7 @@ func gridOf(rows, cols, width int) Grid {
 // cell collects the blocks under one cell.
 type cell struct {
 	sums     quant.Sums
+	seen     onInputs            // of the rows it touches
 	worst    [NumMetrics]float64 // Metric.order of the worst block, NaN if none
 	tail     *tail               // nil while empty, and where no cell holds 100 blocks
 	nan, inf bool
@@ -132,12 +133,22 @@ func (c *cell) add(b *quant.BlockSum, nan bool, depth int) {
 	if depth > 1 && c.tail == nil {
 		c.tail = &tail{}
 	}
-	for m := range NumMetrics {
-		v := orders[m]
+	for m, v := range orders {
+		m := Metric(m)
 		c.take(m, v)
 		if c.tail != nil {
 			c.tail.add(m, v, depth)
 		}
+	}
+}
+
+// see takes what inputs see of a row it touches.
+func (c *cell) see(o onInputs, depth int) {
+	c.seen.add(o)
+	v := float64(ratio(o.RD, o.DD))
+	c.take(MetricOnInputs, v)
+	if c.tail != nil {
+		c.tail.add(MetricOnInputs, v, depth)
 	}
 }
 
@@ -168,6 +179,7 @@ func (c *cell) merge(o *cell, depth int) {
 		c.clearWorst()
 	}
 	c.sums.Merge(o.sums)
+	c.seen.add(o.seen)
 	c.nan, c.inf = c.nan || o.nan, c.inf || o.inf
 	for m := range NumMetrics {
 		c.take(m, o.worst[m])
@@ -243,6 +255,14 @@ func (h *heat) add(p *part, row, col int, b *quant.BlockSum, nan bool) {
 	p.cells[(h.rowOf(row)-p.first)*h.cols+h.colOf(col/h.grid.Width)].add(b, nan, h.depth)
 }
 
+// see puts what inputs see of a weight row into the cells of the row.
+func (h *heat) see(p *part, row int, o onInputs) {
+	at := (h.rowOf(row) - p.first) * h.cols
+	for i := range h.cols {
+		p.cells[at+i].see(o, h.depth)
+	}
+}
+
 func (h *heat) merge(p *part) {
 	at := h.cells[p.first*h.cols:]
 	for i := range p.cells {
@@ -266,6 +286,7 @@ func (h *heat) tile() *Tile {
 			t.values[m][P99][i] = float32(m.value(c.p99(m)))
 			t.values[m][Mean][i] = float32(m.Of(c.sums))
 		}
+		t.values[MetricOnInputs][Mean][i] = float32(ratio(c.seen.RD, c.seen.DD))
 	}
 	return t
 }

@@ -1,13 +1,16 @@
 package merge
 
 import (
+	"slices"
+
 	"mergescope/quant"
 )
 
 // layerInputs is what is known of the inputs of a layer.
 type layerInputs struct {
-	sight    sight
+	sight    *sight          // nil: nothing is known that figures could say
 	feedback *quant.Feedback // nil if it is not to be calibrated
+	codes    *coded          // chosen for them by an earlier job, instead of both
 }
 
 // newLayerInputs takes from the moments of a layer's inputs what figures need.
@@ -19,21 +22,32 @@ func newLayerInputs(l *Layer, opt mergeOptions, moments *quant.Moments) (*layerI
 	if err != nil {
 		return nil, layerError(l, err)
 	}
-	return &layerInputs{sight: newSight(updates, moments)}, nil
+	return &layerInputs{sight: newSight(l, updates, moments)}, nil
+}
+
+// wholeSight reports whether figures of a layer need the moments of its inputs as
+// long as it is computed.
+func (l *Layer) wholeSight() bool {
+	return l.Merges() && slices.ContainsFunc(l.Steps, func(s Step) bool {
+		m := s.Module
+		return m.Tuner != "" || m.Magnitude != nil || s.Share != nil || m.A == nil
+	})
 }
 
 // choice is what the codes of a calibrated layer follow from.
 type choice struct {
 	feedback *quant.Feedback
-	fresh    bool // on PEFT's new scales, not the base's own
+	codes    *coded // the codes themselves, if they are known
+	fresh    bool   // on PEFT's new scales, not the base's own
 }
 
 // newChoice returns what a layer's method asks for, nil if that is nothing.
 func newChoice(l *Layer) *choice {
-	if l.Method.Kind != MethodCalibrated || l.inputs == nil || l.inputs.feedback == nil || !l.calibratable() {
+	in := l.inputs
+	if l.Method.Kind != MethodCalibrated || in == nil || in.feedback == nil && in.codes == nil || !l.calibratable() {
 		return nil
 	}
-	return &choice{l.inputs.feedback, l.Method.Fresh || l.into != nil}
+	return &choice{in.feedback, in.codes, l.Method.Fresh || l.into != nil}
 }
 
 // calibratable reports whether the layer is merged into codes of a matrix.
@@ -49,6 +63,13 @@ const choiceRows = 192
 // codes chosen for the layer's inputs.
 func (s *subject) choose(w *work, r0 int) {
 	p := &w.p
+	if c := s.choice.codes; c != nil {
+		p.NewCodes = append(p.NewCodes[:0], c.take(r0, p.Rows)...)
+		if s.keepsScales() {
+			p.NewAbsmax = append(p.NewAbsmax[:0], p.Absmax...)
+		}
+		return
+	}
 	last := s.scalePasses() - 1
 	nearest := s.values(w, p.NewAbsmax)
 	scales := s.stored(p, r0, last)
@@ -102,32 +123,47 @@ func allFinite(x []float32) bool {
 }
 
 // sight tells how much of a layer's delta D arrives in what its inputs see:
-// <R, Z> and <D, Z> of Z = D E[x x^T]. For D = s B A, Z is s B (A E[x x^T]),
-// which costs as much as D itself.
-type sight []*lora
+// <R, Z> and <D, Z> of Z = D E[x x^T].
+type sight struct {
+	moments *quant.Moments // valid while the layer is computed only if there are no terms
 
-// newSight is nil if an update is no sum of products that it could do this with.
-func newSight(updates []update, moments *quant.Moments) sight {
-	var s sight
+	// For D = s B A, Z is s B (A E[x x^T]), which costs as much as D itself. These
+	// are the terms of Z then; nil for a D of another kind, which costs a
+	// multiply-add more for each column of a row.
+	terms []*lora
+}
+
+// newSight is nil if a row of the weight is no output of the layer.
+func newSight(l *Layer, updates []update, moments *quant.Moments) *sight {
+	if len(updates) == 0 || slices.ContainsFunc(l.Steps, func(s Step) bool { return s.Transpose }) {
+		return nil
+	}
+	s := &sight{moments: moments}
+	if !l.wholeSight() && !s.add(updates) {
+		return nil
+	}
+	return s
+}
+
+// add reports whether Z of all updates is a sum of small products, and lists them.
+func (s *sight) add(updates []update) bool {
 	for _, u := range updates {
 		switch u := u.(type) {
 		case summed:
-			more := newSight(u, moments)
-			if more == nil {
-				return nil
+			if !s.add(u) {
+				return false
 			}
-			s = append(s, more...)
 		case *lora:
 			if u.minus {
-				return nil
+				return false
 			}
-			seen := moments.Times(u.a.A, u.a.Rank)
-			s = append(s, &lora{a: quant.NewFactor(seen, u.a.Rank, u.a.Cols), b: u.b, scale: u.scale, kind: quant.F32})
+			seen := s.moments.Times(u.a.A, u.a.Rank)
+			s.terms = append(s.terms, &lora{a: quant.NewFactor(seen, u.a.Rank, u.a.Cols), b: u.b, scale: u.scale, kind: quant.F32})
 		default:
-			return nil
+			return false
 		}
 	}
-	return s
+	return true
 }
 
 // onInputs holds sums of a delta D and a realised change R in what inputs see.
@@ -135,18 +171,39 @@ type onInputs struct{ RD, DD float64 }
 
 func (o *onInputs) add(p onInputs) { o.RD, o.DD = o.RD+p.RD, o.DD+p.DD }
 
-// look sums over the panel, of which W, D and the values of the result are known.
-func (s sight) look(w *work, r0 int, result []float32) (o onInputs) {
+func sumOf(rows []onInputs) (o onInputs) {
+	for _, p := range rows {
+		o.add(p)
+	}
+	return o
+}
+
+// look sums over each row of the panel, of which W, D and the values of the
+// result are known.
+func (s *sight) look(w *work, r0 int, result []float32) []onInputs {
 	p := &w.p
+	rows := make([]onInputs, p.Rows)
+	if s.terms == nil {
+		w.seen = s.moments.Times(p.D, p.Rows)
+		addSeen(rows, w, p.D, result)
+		return rows
+	}
 	d := p.D
 	p.D = w.seen
-	for _, l := range s {
+	for _, l := range s.terms {
 		l.delta(p, r0)
-		for i, z := range p.D {
-			o.RD += float64((float64(result[i]) - float64(p.W[i])) * float64(z))
-			o.DD += float64(float64(d[i]) * float64(z))
-		}
+		w.seen = p.D
+		addSeen(rows, w, d, result)
 	}
-	w.seen, p.D = p.D, d
-	return o
+	p.D = d
+	return rows
+}
+
+// addSeen adds <R, Z> and <D, Z> of each row, Z being w.seen.
+func addSeen(rows []onInputs, w *work, d, result []float32) {
+	for i, z := range w.seen {
+		o := &rows[i/w.p.Cols]
+		o.RD += float64((float64(result[i]) - float64(w.p.W[i])) * float64(z))
+		o.DD += float64(float64(d[i]) * float64(z))
+	}
 }

@@ -52,10 +52,11 @@ type Job struct {
 	out      sink            // nil in a dry run; set by Run before any worker starts
 	log      Log
 	pool     pool
-	beside   *calibration // the model that is run beside the job, nil if none is
-	workers  int          // goroutines
-	tile     int          // rows of a tile
-	panel    int          // weights of a panel
+	beside   *calibration   // the model that is run beside the job, nil if none is
+	keys     map[int]string // of what is to be known, by layer; nil unless the job is calibrated
+	workers  int            // goroutines
+	tile     int            // rows of a tile
+	panel    int            // weights of a panel
 
 	weights, bytes           atomic.Int64 // done
 	weightsTotal, bytesTotal int64
@@ -106,6 +107,7 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 		project: NewProject(p.Model, slices.Clone(p.Adapters)...), model: p.Model, against: p.against,
 		plan: plan, opt: opt, merge: p.arithmetic(plan, opt), panel: panelWeights,
 	}
+	j.project.known = p.known
 	for _, ref := range plan.Adapters {
 		j.used = append(j.used, p.Adapter(ref.Name))
 	}
@@ -407,6 +409,7 @@ func (j *Job) open(ctx context.Context, layer int) (*flight, error) {
 // one of them is calibrated, else in their own.
 func (j *Job) compute(ctx context.Context) error {
 	if j.calibrated() {
+		j.keys = j.knownKeys()
 		return j.calibrate(ctx)
 	}
 	return j.pool.run(ctx, j.workers)
@@ -440,6 +443,9 @@ func (j *Job) end(ctx context.Context, w *work, layer int, f *flight) error {
 		if f, v, err = j.beside.land(ctx, w, layer, f, v); err != nil {
 			return err
 		}
+	}
+	if err := j.keepKnown(ctx, w, layer, f, v); err != nil {
+		return err
 	}
 	if j.opt.NoiseFloor {
 		noise, err := f.sub.noiseFloor(ctx, w)

@@ -30,6 +30,13 @@ type Metrics struct {
 	KeptOnInputs  Figure    `json:"kept_on_inputs"`
 }
 
+// Kept is how much of a delta a result keeps: of the matrix, and of what it adds
+// to the outputs for the layer's inputs.
+type Kept struct {
+	Kept     Figure `json:"kept"`
+	OnInputs Figure `json:"kept_on_inputs"`
+}
+
 // NonFinite counts NaN and infinite elements by where they were seen.
 type NonFinite struct {
 	A      int64 `json:"a"`
@@ -97,7 +104,10 @@ const (
 	MetricGrowth   // absmax_growth
 	MetricErrorMax // error_max
 	MetricNonFinite
+	MetricOnInputs // kept_on_inputs, which rows have and blocks do not: a cell has that of the rows it touches
 	NumMetrics
+
+	numBlockMetrics = MetricOnInputs // those of single blocks come first
 )
 
 // MetricInfo describes a metric for titles and legends.
@@ -119,6 +129,7 @@ var metricInfos = [NumMetrics]MetricInfo{
 	MetricGrowth:    {Name: "absmax growth", Unit: "×", Low: 0.5, High: 2, Log: true},
 	MetricErrorMax:  {Name: "largest error", Low: 1e-5, High: 1, Log: true},
 	MetricNonFinite: {Name: "non-finite", Low: 1, High: 4096, Log: true},
+	MetricOnInputs:  {Name: "kept on inputs", Low: 0, High: 1, BadIsLow: true},
 }
 
 // Info returns the description of m.
@@ -157,8 +168,8 @@ func (m Metric) order(s *quant.Sums) float64 {
 	return math.NaN()
 }
 
-// ordersOf is order of every metric over one block.
-func ordersOf(b *quant.BlockSum) (v [NumMetrics]float64) {
+// ordersOf is order of every metric that a block has.
+func ordersOf(b *quant.BlockSum) (v [numBlockMetrics]float64) {
 	for m := range v {
 		v[m] = math.NaN()
 	}

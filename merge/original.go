@@ -36,13 +36,14 @@ func (p *Project) SetOriginal(name string, c *loader.Checkpoint) error {
 // it is.
 func (p *Project) WithOriginal(name string, c *loader.Checkpoint) (*Project, error) {
 	q := NewProject(p.Model, slices.Clone(p.Adapters)...)
+	q.known = p.known
 	return q, q.SetOriginal(name, c)
 }
 
 // WithAdapter returns a project with one more adapter; p stays as it is.
 func (p *Project) WithAdapter(a *loader.Adapter) *Project {
 	q := NewProject(p.Model, append(slices.Clone(p.Adapters), a)...)
-	q.Original, q.originalName = p.Original, p.originalName
+	q.Original, q.originalName, q.known = p.Original, p.originalName, p.known
 	return q
 }
 
@@ -94,7 +95,7 @@ func (p *Project) written(plan Plan) *Project {
 	if plan.Onto == "" || p.Original == nil {
 		return p
 	}
-	return &Project{Model: p.Original, Adapters: p.Adapters, against: p.Model}
+	return &Project{Model: p.Original, Adapters: p.Adapters, against: p.Model, known: p.known}
 }
 
 // face sets what a plan with Onto compares a layer of the original with, and

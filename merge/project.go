@@ -19,12 +19,13 @@ type Project struct {
 	originalName string
 	against      *loader.Checkpoint // the quantized model, if Model is its original
 	seen         examined           // by Examine and Explain
+	known        *knownLayers       // of jobs, shared by projects over the same files
 }
 
 // NewProject returns a project over an opened model. The project does not close
 // what it is given.
 func NewProject(model *loader.Checkpoint, adapters ...*loader.Adapter) *Project {
-	return &Project{Model: model, Adapters: adapters}
+	return &Project{Model: model, Adapters: adapters, known: &knownLayers{}}
 }
 
 // Adapter returns the adapter of that name, or nil.

@@ -37,16 +37,22 @@ func (p *Project) subject(ctx context.Context, plan Plan, layer string) (*subjec
 	if step, why := l.refusal(opt); step != nil {
 		return nil, layerError(l, errors.New(why))
 	}
-	if l.Method.Kind == MethodCalibrated && l.calibratable() {
-		return nil, layerError(l, errors.New("a calibrated layer is computed only with the whole model: run the plan to see it"))
-	}
-	key := l.key(opt)
+	x := p.known.find(knownKey(l))
+	key := fmt.Sprintf("%s %p", l.key(opt), x)
 	if s := p.seen.find(key); s != nil {
 		return s, nil
 	}
-	s, err := openSubject(l, opt)
+	var s *subject
+	if l.Method.Kind == MethodCalibrated && l.calibratable() {
+		s, err = openKnown(l, x, opt)
+	} else {
+		s, err = openSubject(l, opt)
+	}
 	if err != nil {
 		return nil, layerError(l, err)
+	}
+	if x != nil {
+		s.seen = x.seen
 	}
 	if err := s.settleAll(ctx); err != nil {
 		return nil, layerError(l, err)

@@ -1,8 +1,15 @@
 package merge
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"math"
+
+	"mergescope/loader"
 )
 
 // Report is the result of a job, in the shape of `report --json`.
@@ -14,7 +21,8 @@ type Report struct {
 	Method   string         `json:"method"`
 	Profile  string         `json:"profile"`
 	Totals   Metrics        `json:"totals"`
-	Layers   []*LayerReport `json:"layers"` // layers with an adapter, natural order
+	Peft     *Kept          `json:"peft,omitempty"` // what PEFT's codes would keep, if layers are calibrated
+	Layers   []*LayerReport `json:"layers"`         // layers with an adapter, natural order
 	Alerts   []Alert        `json:"alerts"`
 	Seconds  float64        `json:"seconds"`
 	Plan     string         `json:"plan_digest,omitempty"`
@@ -67,6 +75,12 @@ type LayerReport struct {
 	Output   Output      `json:"output"`
 	Method   string      `json:"method,omitempty"` // if it is not peft
 	Metrics
+	Peft *Kept `json:"peft,omitempty"` // what PEFT's codes would keep, of a calibrated layer
+
+	// DeltaOnInputs is the rms of what the delta adds to an output of the layer,
+	// sqrt(tr(D H D^T)/rows); nil where KeptOnInputs does not exist.
+	DeltaOnInputs *Figure `json:"delta_on_inputs,omitempty"`
+
 	WorstBlock *WorstBlock `json:"worst_block"` // null if no block has a kept
 
 	// OffsetUlp is how many codes of double-quantized scales would change if
@@ -94,6 +108,66 @@ type WorstBlock struct {
 	Row  int    `json:"row"`
 	Col  int    `json:"col"`
 	Kept Figure `json:"kept"`
+}
+
+// Layer returns the report of a layer, nil if there is none. A nil report has none.
+func (r *Report) Layer(name string) *LayerReport {
+	if r == nil {
+		return nil
+	}
+	for _, l := range r.Layers {
+		if l.Name == name {
+			return l
+		}
+	}
+	return nil
+}
+
+// WrittenReport reads the report that a merge wrote beside its checkpoint, nil if
+// there is none. Fields of later versions are passed over.
+func WrittenReport(c *loader.Checkpoint) (*Report, error) {
+	text, err := fs.ReadFile(c.FS(), reportName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, err := DecodeReport(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", c.Name, reportName, err)
+	}
+	return r, nil
+}
+
+// DecodeReport reads what report --json and a merge write. Fields of later
+// versions are passed over.
+func DecodeReport(data []byte) (*Report, error) {
+	var r Report
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if err := dec.Decode(&r); err != nil {
+		return nil, fmt.Errorf("offset %d: %w", dec.InputOffset(), err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("offset %d: text after the report", dec.InputOffset())
+	}
+	switch {
+	case r.Version != 1:
+		return nil, fmt.Errorf("version: %d is not supported, this program reads version 1", r.Version)
+	case r.Layers == nil:
+		return nil, errors.New("layers: missing; this is no report")
+	}
+	seen := map[string]bool{}
+	for i, l := range r.Layers {
+		if l == nil {
+			return nil, fmt.Errorf("layers[%d]: null", i)
+		}
+		if seen[l.Name] {
+			return nil, fmt.Errorf("layers[%d]: %q is given twice", i, l.Name)
+		}
+		seen[l.Name] = true
+	}
+	return &r, nil
 }
 
 // MarshalJSON writes a plain number, null if it does not exist or is infinite.

@@ -16,6 +16,10 @@ func (r *Report) Summary() []string {
 	t := r.Totals
 	lines = append(lines, fmt.Sprintf("%s of the adapter kept over %s; %s of codes changed, snr %s dB",
 		Percent(float64(t.Kept)), count(len(r.Layers), "layer"), Percent(float64(t.CodesChanged)), decibel(t.SNR)))
+	if p := r.Peft; p != nil {
+		lines = append(lines, fmt.Sprintf("%s kept on the layers' inputs; PEFT's codes would keep %s, and %s of the matrices",
+			Percent(float64(t.KeptOnInputs)), Percent(float64(p.OnInputs)), Percent(float64(p.Kept))))
+	}
 	if r.Onto != nil {
 		lines = append(lines, r.distances())
 	}

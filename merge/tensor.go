@@ -28,7 +28,8 @@ type subject struct {
 	updates    []update
 	dither     *dither        // nil: nearest codes
 	choice     *choice        // nil: not calibrated
-	sight      sight          // nil: nothing is known of the layer's inputs
+	sight      *sight         // nil: nothing is known of the layer's inputs
+	seen       []onInputs     // by row, of a layer that is recomputed; nil: not known
 	dtypes     []quant.Format // of the weight before each update and after the last
 
 	// scales are the effective new scales after each update of a weight with

@@ -38,9 +38,9 @@ func (f *flight) verdict(opt mergeOptions) *verdict {
 	}
 	m := MetricsOf(sums)
 	m.NonFinite = bad
-	seen := f.result.seen
-	if stopped {
-		seen = onInputs{}
+	var seen onInputs
+	if !stopped {
+		seen = sumOf(f.result.seen)
 	}
 	m.KeptOnInputs = ratio(seen.RD, seen.DD)
 	if len(s.updates) == 0 {
@@ -48,6 +48,7 @@ func (f *flight) verdict(opt mergeOptions) *verdict {
 	}
 	v := newVerdict(l, m, sums)
 	v.Stopped, v.Seen = stopped, seen
+	v.Report.DeltaOnInputs = deltaOutput(seen, s.rows)
 	if w := f.result.worst; w.found && !v.Stopped && !l.packedDefect() {
 		v.Report.WorstBlock = &WorstBlock{Row: w.row, Col: w.col, Kept: Figure(w.kept)}
 	}
@@ -195,6 +196,7 @@ func (j *Job) report() *Report {
 			r.Layers = append(r.Layers, l)
 		}
 	}
+	r.Peft = peftTotals(r.Layers)
 	SortAlerts(r.Alerts)
 	return r
 }

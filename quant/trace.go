@@ -27,6 +27,38 @@ type Trace struct {
 	X       []float32 // T in units of RawAbsmax, what is compared with Boundaries; see Unit
 	Out     []float32 // dequantized result W'
 	Sum     BlockSum
+
+	Choice Choice // how NewCode was found
+	Kept   bool   // the scale is the old one whatever the new weights are
+}
+
+// Choice is how codes are found.
+type Choice uint8
+
+// Choices.
+const (
+	ByDistance Choice = iota // the nearest
+	ByDraw                   // one of the two next to the weight
+	ForInputs                // with other weights of the row, for what their inputs see
+)
+
+// Nearest returns the code whose value on the stored scale is nearest to the exact
+// result of weight i, the lowest of those as near, and that value. Floats have no
+// codes.
+func (t *Trace) Nearest(i int) (code uint8, value float32) {
+	first, n := 0, 16
+	if t.Spec.Format == Int8 {
+		first, n = -127, 255
+	}
+	dist := inf
+	for k := range n {
+		c := uint8(first + k)
+		v := float32(CodeValue(t.Spec.Format, c) * Unit(t.Spec.Format, t.NewAbsmax))
+		if d := abs(v - t.T[i]); d < dist {
+			code, value, dist = c, v, d
+		}
+	}
+	return code, value
 }
 
 // TraceBlock returns every step of block b of a panel that went through

@@ -128,7 +128,7 @@ func blockActions() []action {
 		{"blocks.worst", []string{"w"}, here, "worst", "Go to the worst", "To the layer that keeps least, the worst block of the layer, or the worst weight of the block.", nil, (*app).goWorst},
 		{"blocks.next", []string{"n"}, here, "", "Next hot place", "To the next layer with an alert, the next hot block, or the next block.", nil, func(a *app) tea.Cmd { return a.goNext(1) }},
 		{"blocks.prev", []string{"N"}, here, "", "Previous hot place", "The same backwards.", nil, func(a *app) tea.Cmd { return a.goNext(-1) }},
-		{"blocks.metric", []string{"v"}, inMaps, "metric", "Next metric", "Kept, SNR, relative error, codes changed, absmax growth, largest error, non-finite.", nil, func(a *app) tea.Cmd { return a.onMap(func(b *blocksPane) string { return b.cycleMetric(1) }) }},
+		{"blocks.metric", []string{"v"}, inMaps | inInsight, "metric", "Next metric", "Kept, SNR, relative error, codes changed, absmax growth, largest error, non-finite, kept on inputs; of the insight kept or kept on inputs.", nil, (*app).nextMetric},
 		{"blocks.aggregate", []string{"b"}, inMaps, "", "Next aggregate", "What a cell shows of the blocks under it: the worst, the 99th percentile or the mean.", nil, func(a *app) tea.Cmd { return a.onMap((*blocksPane).cycleAggregate) }},
 		{"blocks.map", []string{"c"}, inMaps, "", "Next colour map", "Magma, viridis, cividis, gray, diverging.", nil, func(a *app) tea.Cmd { return a.onMap((*blocksPane).cycleMap) }},
 		{"blocks.log", []string{"S"}, inMaps, "", "Logarithmic or linear scale", "Switch the scale of the colours.", nil, func(a *app) tea.Cmd { return a.onMap((*blocksPane).toggleLog) }},

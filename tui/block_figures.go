@@ -203,12 +203,17 @@ func (f blockFacts) sentence(t *quant.Trace) string {
 		return "the adapter asks for nothing here"
 	case !coded(t):
 		return fmt.Sprintf("%d of %d values change, kept %s: the result has no codes and is only rounded", f.moved, len(t.W), merge.Percent(f.kept))
+	case f.moved == 0 && t.Choice != quant.ByDistance:
+		return "no code moves: " + chosenText(t)
 	case f.moved == 0 && f.reach == 0:
 		return "no delta reaches half a step: no code moves, " + scale
 	case f.moved == 0:
 		return fmt.Sprintf("%s half a step, yet no code moves, %s", reachText(f.reach), scale)
 	}
 	s := fmt.Sprintf("%d of %d codes move, kept %s", f.moved, len(t.W), merge.Percent(f.kept))
+	if t.Choice != quant.ByDistance {
+		return s + ": " + chosenText(t)
+	}
 	if f.zeros > 0 {
 		s += fmt.Sprintf("; %d only change the sign of zero", f.zeros)
 	}
@@ -216,6 +221,14 @@ func (f blockFacts) sentence(t *quant.Trace) string {
 		s += ": no delta reaches half a step, the new scale moves them"
 	}
 	return s
+}
+
+// chosenText says what the codes of a block were chosen for.
+func chosenText(t *quant.Trace) string {
+	if t.Choice == quant.ByDraw {
+		return "each is drawn between its two neighbours, right on average"
+	}
+	return "they make up for those of the other blocks in what the inputs see"
 }
 
 func reachText(n int) string {

@@ -1,6 +1,10 @@
 package tui
 
-import "mergescope/merge"
+import (
+	"errors"
+
+	"mergescope/merge"
+)
 
 // span is what the blocks pane wants to show: rows [r0, r1) of a layer as a
 // tile of at most rows by cols cells. The app fetches it with Project.Examine.
@@ -20,6 +24,7 @@ type blocksPane struct {
 	layer   *merge.Layer
 	report  *merge.LayerReport
 	problem string // why there is no tile, "" if that is not known
+	todo    []string
 	grid    merge.Grid
 
 	coarse matrix // of the whole layer, or nil
@@ -58,7 +63,7 @@ func (r region) blocks() int { return (r.r1 - r.r0) * (r.c1 - r.c0) }
 // keeps both.
 func (b *blocksPane) setLayer(l *merge.Layer) {
 	same := l != nil && b.layer != nil && l.Weight.Name == b.layer.Weight.Name
-	b.layer, b.report, b.problem = l, nil, ""
+	b.layer, b.report, b.problem, b.todo = l, nil, "", nil
 	b.coarse, b.fine = nil, nil
 	if same {
 		return
@@ -117,8 +122,17 @@ func (b *blocksPane) better(m matrix) bool {
 	return finer(b.coarse, m)
 }
 
-// setProblem says why no data comes, for example an error of Examine.
-func (b *blocksPane) setProblem(why string) { b.problem = why }
+// setProblem says why no data comes, for example an error of Examine, and what to
+// do about it.
+func (b *blocksPane) setProblem(err error) {
+	b.problem, b.todo = clean(err.Error()), nil
+	if errors.Is(err, merge.ErrNotRun) {
+		b.problem, b.todo = notRun, []string{"D runs the plan without writing and shows them"}
+	}
+}
+
+// notRun is said of a calibrated layer before it is computed.
+const notRun = "codes for the inputs of the whole model: known when the plan has run"
 
 // setReport gives the figures of the whole layer, nil if there are none.
 func (b *blocksPane) setReport(r *merge.LayerReport) {

@@ -31,6 +31,9 @@ func (f fakeMatrix) span(r, c int) region {
 }
 
 func (f fakeMatrix) at(m merge.Metric, a merge.Aggregate, r, c int) (float64, int) {
+	if m == merge.MetricOnInputs { // as without a calibrated run
+		return math.NaN(), merge.CellEmpty
+	}
 	key := [4]int{int(m), int(a), r, c}
 	s, ok := f.memo[key]
 	if !ok {

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -122,7 +123,7 @@ func TestBlocksEmptyStates(t *testing.T) {
 		{"separate", layer(func(l *merge.Layer) { l.Output = merge.Separate }), nil, []string{"stays separate", "beside the checkpoint"}},
 		{"kept", layer(func(l *merge.Layer) { l.Steps, l.Output = nil, merge.Keep }), nil, []string{"keeps this layer as it is"}},
 		{"undecodable", layer(func(l *merge.Layer) { l.Weight.Problem = fmt.Errorf("absmax: 3 of 4 elements") }), nil, []string{"cannot be decoded", "3 of 4 elements"}},
-		{"failed", layer(nil), func(b *blocksPane) { b.setProblem("model.safetensors: read: input/output error") }, []string{"input/output error"}},
+		{"failed", layer(nil), func(b *blocksPane) { b.setProblem(errors.New("model.safetensors: read: input/output error")) }, []string{"input/output error"}},
 		{"no elements", layer(func(l *merge.Layer) { l.Weight.Shape = []int64{0, 64} }), nil, []string{"has no elements"}},
 		{"computing", layer(nil), nil, []string{"computing", "kept 0%", "100%"}},
 	} {

@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"mergescope/merge"
@@ -22,9 +23,31 @@ func (b *blocksPane) empty() (what string, todo []string) {
 	case !l.Merges():
 		return b.emptyPlan()
 	case b.problem != "" && b.coarse == nil && b.fine == nil:
-		return b.problem, nil
+		return b.problem, b.todo
 	case b.grid.Rows == 0 || b.grid.Cols == 0:
 		return fmt.Sprintf("%s has no elements", l.Weight.Name), nil
+	case b.metric == merge.MetricOnInputs && b.report != nil:
+		return b.noInputs()
+	}
+	return "", nil
+}
+
+// noInputs says why there is no map of what inputs see, "" if there is one.
+func (b *blocksPane) noInputs() (what string, todo []string) {
+	calibrated := b.layer.Method.Kind == merge.MethodCalibrated
+	if why := b.report.WhyNoInputs(calibrated); why != "" {
+		todo = []string{why}
+		if !calibrated {
+			todo = append(todo, "R chooses calibrated, D runs it; v shows another metric")
+		}
+		return "kept on inputs is not known", todo
+	}
+	if b.coarse == nil || !complete(b.coarse) {
+		return "", nil
+	}
+	if _, known := worstCell(b.coarse, b.metric, b.aggregate, b.coarse.region(), true); !known {
+		return "kept on inputs: " + merge.Percent(float64(b.report.KeptOnInputs)) + " of the whole layer",
+			[]string{"which rows keep how much is known only right after a run: D"}
 	}
 	return "", nil
 }
@@ -63,6 +86,9 @@ func (b *blocksPane) drawFooter(c canvas, g geometry) string {
 		if other != b.metric {
 			metrics = append(metrics, other)
 		}
+	}
+	if s := b.sample(m, merge.MetricOnInputs, cell); s.state == merge.CellValue && b.metric != merge.MetricOnInputs {
+		metrics = slices.Insert(metrics, min(2, len(metrics)), merge.MetricOnInputs)
 	}
 	figures := make([]string, len(metrics))
 	for i, metric := range metrics {
@@ -180,6 +206,7 @@ func metricShort(m merge.Metric) string {
 		merge.MetricGrowth:    "absmax",
 		merge.MetricErrorMax:  "max err",
 		merge.MetricNonFinite: "non-finite",
+		merge.MetricOnInputs:  "inputs",
 	}[m]
 }
 
@@ -196,11 +223,15 @@ func (b *blocksPane) wholeLayer(c canvas, w int) string {
 		v merge.Figure
 	}{
 		{merge.MetricKept, m.Kept},
+		{merge.MetricOnInputs, m.KeptOnInputs},
 		{merge.MetricCodes, m.CodesChanged},
 		{merge.MetricSNR, m.SNR},
 		{merge.MetricGrowth, m.AbsmaxGrowth},
 		{merge.MetricError, m.ErrorRelative},
 	} {
+		if f.m == merge.MetricOnInputs && !seesInputs(b.report) {
+			continue
+		}
 		text := metricShort(f.m) + " " + gl.figure(f.m, float64(f.v))
 		if width(line)+2+width(text) > w {
 			break

@@ -49,6 +49,7 @@ var metricHelp = [merge.NumMetrics]string{
 	merge.MetricGrowth:    "new over old absmax of a block",
 	merge.MetricErrorMax:  "largest error of a weight",
 	merge.MetricNonFinite: "NaN and infinite values",
+	merge.MetricOnInputs:  "share of what the adapter adds to outputs that is left, by row; of calibrated plans",
 }
 
 func (a *app) chooseAggregate() tea.Cmd {

@@ -190,7 +190,7 @@ func (a *app) compared(msg comparedMsg) {
 	case !s.asked.answered(msg.gen):
 	case msg.err != nil:
 		s.failed = s.span
-		s.pane.setProblem(clean(msg.err.Error()))
+		s.pane.setProblem(msg.err)
 	case msg.ex == nil:
 		s.failed = s.span
 	default:
@@ -238,6 +238,15 @@ func (a *app) onMap(change func(*blocksPane) string) tea.Cmd {
 	return a.view(text)
 }
 
+// nextMetric shows the next metric of the map, or of the charts.
+func (a *app) nextMetric() tea.Cmd {
+	if x, ok := a.topOverlay().(*insightBox); ok {
+		x.nextMetric()
+		return nil
+	}
+	return a.onMap(func(b *blocksPane) string { return b.cycleMetric(1) })
+}
+
 func (x *compareBox) scope() scope { return inCompare }
 
 func (x *compareBox) move(_ *app, dr, dc int) tea.Cmd {
@@ -263,11 +272,11 @@ func (s *side) metrics() merge.Metrics {
 	l := s.pane.layer
 	switch {
 	case l != nil && l.Output == merge.Separate && len(l.Steps) > 0:
-		m := noMetrics()
+		m := noFigures().Metrics
 		m.Kept, m.ErrorRelative = 1, 0
 		return m
 	case s.sums == nil:
-		return noMetrics()
+		return noFigures().Metrics
 	}
 	return merge.MetricsOf(*s.sums)
 }

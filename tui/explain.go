@@ -19,8 +19,9 @@ const explainSteps = 6
 type explainView struct {
 	trace *quant.Trace
 	layer string
-	at    int // weight, index in the block
-	shown int // steps shown, 1 to explainSteps
+	of    *merge.LayerReport // of the layer, nil if there is none
+	at    int                // weight, index in the block
+	shown int                // steps shown, 1 to explainSteps
 }
 
 // set shows the weight at index i of t; layer names it. A lesson that is under
@@ -66,7 +67,11 @@ func (e *explainView) text() string {
 	if e.trace == nil {
 		return ""
 	}
-	return merge.Explain{Trace: e.trace, Layer: e.layer}.Text(e.at)
+	return e.words().Text(e.at)
+}
+
+func (e *explainView) words() merge.Explain {
+	return merge.Explain{Trace: e.trace, Layer: e.layer, Report: e.of}
 }
 
 func (e *explainView) title(w int) (l, r string) {
@@ -124,7 +129,7 @@ func (e *explainView) draw(c canvas, w, h int) []string {
 // steps returns the text of all steps, those not shown yet as blank lines, and
 // how many lines the shown ones take.
 func (e *explainView) steps(c canvas, w int) (lines []string, last int) {
-	for n, text := range (merge.Explain{Trace: e.trace, Layer: e.layer}).Steps(e.at) {
+	for n, text := range e.words().Steps(e.at) {
 		role := themes.Dim
 		if n+1 == e.shown {
 			role = themes.NumRoles
@@ -191,9 +196,9 @@ func wrapWords(s string, w int) []string {
 // closing is what became of the delta: of the weight, its neighbour in the byte
 // and the block. Room for it is kept while the steps before the last are shown.
 func (e *explainView) closing(c canvas, w int) []string {
-	x := merge.Explain{Trace: e.trace, Layer: e.layer}
+	x := e.words()
 	var out []string
-	for _, s := range []string{x.Verdict(e.at), e.neighbour(), x.Block()} {
+	for _, s := range []string{x.Verdict(e.at), e.neighbour(), x.Block(), x.Inputs()} {
 		if s != "" {
 			out = append(out, wrapWords(c.plain(s), w)...)
 		}

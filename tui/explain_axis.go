@@ -91,8 +91,19 @@ func (e *explainView) figures(c canvas, w, h int) []string {
 func (e *explainView) marks(c canvas) string {
 	g := c.axisGlyphs()
 	s := c.paint.text(themes.Accent, g.stored) + " stored code   " + c.paint.text(themes.Warn, g.exact) + " exact merged value   " +
-		c.paint.text(themes.Good, g.snapped) + " code it rounds to   " + c.paint.text(themes.Dim, g.boundary) + " decision boundaries"
+		c.paint.text(themes.Good, g.snapped) + " " + e.became() + "   " + c.paint.text(themes.Dim, g.boundary) + " decision boundaries"
 	return s
+}
+
+// became names the code of the result.
+func (e *explainView) became() string {
+	switch e.trace.Choice {
+	case quant.ByDraw:
+		return "code drawn for it"
+	case quant.ForInputs:
+		return "code chosen for the inputs"
+	}
+	return "code it rounds to"
 }
 
 // axis returns the axis of all codes of the format.
@@ -137,6 +148,9 @@ func (e *explainView) after(c canvas, w int) []string {
 	}
 	if e.shown >= 5 {
 		text := " snaps to " + codeText(t, code)
+		if t.Choice != quant.ByDistance {
+			text = " becomes " + codeText(t, code)
+		}
 		if right+len(text) >= w {
 			right = min(to, 1+a.x(x)) - len(text) - 2
 		}

@@ -17,6 +17,7 @@ func (a *app) openExplain() tea.Cmd {
 		return nil
 	}
 	x := &explainBox{layer: a.book.short(l.Weight.Name)}
+	x.view.of = a.book.report(a.sight.layer)
 	i := a.sight.trace.Cursor
 	if a.focus == blockID {
 		i = a.block.weight()
@@ -29,6 +30,7 @@ func (a *app) openExplain() tea.Cmd {
 // showExplain follows the block under the cursor while the lesson is open.
 func (a *app) showExplain() {
 	if x, ok := a.topOverlay().(*explainBox); ok {
+		x.view.of = a.book.report(a.sight.layer)
 		x.view.set(a.sight.trace, x.layer, a.sight.trace.Cursor)
 	}
 }

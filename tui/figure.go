@@ -34,6 +34,9 @@ var layerFigures = []layerFigure{
 	{"nonfinite", "NaN and infinite elements of delta and sum", false, reported(func(r *merge.LayerReport) merge.Figure {
 		return merge.Figure(r.NonFinite.Delta + r.NonFinite.Sum)
 	})},
+	{"inputs", "share kept on the layer's inputs, if known", true, reported(func(r *merge.LayerReport) merge.Figure { return r.KeptOnInputs })},
+	{"peft", "kept by PEFT's codes, of a calibrated layer", true, reported(func(r *merge.LayerReport) merge.Figure { return r.AsPeft().Kept })},
+	{"peftinputs", "the same for the layer's inputs", true, reported(func(r *merge.LayerReport) merge.Figure { return r.AsPeft().OnInputs })},
 	{"scale", "scale of the first adapter, 1 as trained", false, scaleOf},
 	{"size", "number of weights", false, sizeOf},
 }

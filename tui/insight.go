@@ -9,6 +9,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"mergescope/merge"
 	"mergescope/quant"
 )
 
@@ -31,7 +32,9 @@ type insightBox struct {
 	book   *ledger
 	curves curves
 	chart  chart
-	layer  int // under the cursor, -1 for none
+	inputs bool   // kept is that on the layers' inputs
+	note   string // instead of what theory says, until the cursor moves
+	layer  int    // under the cursor, -1 for none
 }
 
 // point is a layer with figures.
@@ -66,16 +69,24 @@ func (x *insightBox) expected(p point) float64 {
 	return math.NaN()
 }
 
-// points lists the layers that have figures, in the order of the model.
-func (b *ledger) points() []point {
+// points lists the layers that have figures, in the order of the model. With
+// inputs, kept is that on the layers' inputs.
+func (b *ledger) points(inputs bool) []point {
 	var out []point
 	for i := range b.layers {
 		r := b.report(i)
-		if r == nil || math.IsNaN(float64(r.Kept)) || !(r.DeltaRatio > 0) {
+		if r == nil || !(r.DeltaRatio > 0) {
+			continue
+		}
+		kept := float64(r.Kept)
+		if inputs {
+			kept = float64(r.KeptOnInputs)
+		}
+		if math.IsNaN(kept) {
 			continue
 		}
 		l := &b.layers[i]
-		p := point{layer: i, ratio: float64(r.DeltaRatio), kept: float64(r.Kept), weights: float64(l.Weight.Numel())}
+		p := point{layer: i, ratio: float64(r.DeltaRatio), kept: kept, weights: float64(l.Weight.Numel())}
 		p.kind, p.depth = kindOf(l.Weight.Name)
 		f := l.Weight.Format
 		if form, ok := quant.ParseFormat(string(l.Output)); ok {
@@ -122,7 +133,7 @@ func compareKinds(a, b string) int {
 
 func (a *app) openInsight() tea.Cmd {
 	x := &insightBox{book: &a.book, curves: a.curves, layer: a.tree.current()}
-	points := a.book.points()
+	points := a.book.points(false)
 	if !slices.ContainsFunc(points, func(p point) bool { return p.layer == x.layer }) {
 		x.worst()
 	}
@@ -165,6 +176,7 @@ func (x *insightBox) hints() []lensHint {
 	return []lensHint{
 		{"move.left move.right move.up move.down", "layer"},
 		{"block.view", "chart"},
+		{"blocks.metric", "metric"},
 		{"go.in", "go there"},
 		{"blocks.worst", "worst"},
 		{"app.help", "help"},
@@ -173,10 +185,28 @@ func (x *insightBox) hints() []lensHint {
 
 func (x *insightBox) cycle() { x.chart = (x.chart + 1) % numCharts }
 
+func (x *insightBox) points() []point { return x.book.points(x.inputs) }
+
+// nextMetric changes between kept and kept on inputs.
+func (x *insightBox) nextMetric() {
+	if !x.inputs && !x.book.sees {
+		x.note = "kept on inputs is known of plans with calibrated layers: R, D"
+		return
+	}
+	x.inputs = !x.inputs
+}
+
+func (x *insightBox) metric() string {
+	if x.inputs {
+		return merge.MetricOnInputs.Info().Name
+	}
+	return merge.MetricKept.Info().Name
+}
+
 // worst puts the cursor on the layer that keeps least.
 func (x *insightBox) worst() {
 	x.layer = -1
-	if points := x.book.points(); len(points) > 0 {
+	if points := x.points(); len(points) > 0 {
 		x.layer = slices.MinFunc(points, func(a, b point) int { return cmp.Compare(a.kept, b.kept) }).layer
 	}
 }
@@ -189,7 +219,7 @@ func byRatio(a, b point) int { return cmp.Compare(a.ratio, b.ratio) }
 
 // along moves the cursor by d in an order of all layers.
 func (x *insightBox) along(order func(a, b point) int, d int) {
-	x.step(slices.SortedStableFunc(slices.Values(x.book.points()), order), d)
+	x.step(slices.SortedStableFunc(slices.Values(x.points()), order), d)
 }
 
 // step moves the cursor by d within some layers; outside them it goes to the
@@ -200,12 +230,12 @@ func (x *insightBox) step(points []point, d int) {
 	}
 	i := slices.IndexFunc(points, func(p point) bool { return p.layer == x.layer })
 	d = between(d, -len(points), len(points))
-	x.layer = points[between(max(i, 0)+d, 0, len(points)-1)].layer
+	x.layer, x.note = points[between(max(i, 0)+d, 0, len(points)-1)].layer, ""
 }
 
 // at returns the point under the cursor; ok is false if there is none.
 func (x *insightBox) at() (p point, ok bool) {
-	points := x.book.points()
+	points := x.points()
 	i := slices.IndexFunc(points, func(p point) bool { return p.layer == x.layer })
 	if i < 0 {
 		return point{}, false
@@ -242,7 +272,7 @@ func (x *insightBox) nextBin(d int) {
 	var first []point // of each bin
 	bin := -1
 	at, _ := x.at()
-	for _, p := range slices.SortedStableFunc(slices.Values(x.book.points()), byKept) {
+	for _, p := range slices.SortedStableFunc(slices.Values(x.points()), byKept) {
 		switch b := binOf(p.kept); {
 		case b != bin:
 			first, bin = append(first, p), b
@@ -257,7 +287,7 @@ func (x *insightBox) nextBin(d int) {
 // same depth.
 func (x *insightBox) nextDepth(dr, dc int) {
 	at, ok := x.at()
-	points := x.book.points()
+	points := x.points()
 	if !ok {
 		x.step(points, 0)
 		return

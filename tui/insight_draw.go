@@ -19,8 +19,11 @@ const (
 
 func (x *insightBox) box(c canvas, w, h int) (title string, lines []string, cursor *tea.Position) {
 	w -= 2
-	points := x.book.points()
+	points := x.points()
 	title = "insight  " + plural(len(points), "layer")
+	if x.inputs {
+		title += "  " + x.metric()
+	}
 	if len(points) == 0 {
 		return title, c.message(w+2, h, "no figures yet", "D runs the merge without writing"), nil
 	}
@@ -62,7 +65,7 @@ func (x *insightBox) detail(c canvas, w int) []string {
 	name := x.book.short(x.book.layers[p.layer].Weight.Name)
 	r := x.book.report(p.layer)
 	parts := []string{
-		"kept " + c.paint.text(keptRole(p.kept), g.percent(p.kept)), "delta ratio " + g.percent(p.ratio),
+		x.metric() + " " + c.paint.text(keptRole(p.kept), g.percent(p.kept)), "delta ratio " + g.percent(p.ratio),
 		"codes " + g.percent(float64(r.CodesChanged)), "snr " + g.decibels(float64(r.SNR)),
 	}
 	forms := layerForms(name)
@@ -77,6 +80,12 @@ func (x *insightBox) detail(c canvas, w int) []string {
 
 // against compares a layer with what the curve says of it.
 func (x *insightBox) against(p point, g *glyphs) string {
+	if x.note != "" {
+		return x.note
+	}
+	if r := x.book.report(p.layer); r.Peft != nil {
+		return "kept " + g.percent(float64(r.Kept)) + ", " + g.percent(float64(r.KeptOnInputs)) + " on inputs; " + asPeft(r, g)
+	}
 	e := x.expected(p)
 	if math.IsNaN(e) {
 		return "the curve is being worked out"
@@ -124,7 +133,9 @@ func (x *insightBox) scatter(c canvas, points []point, w, h int) []string {
 		xs.hi = 10 * xs.lo
 	}
 	flip := func(v float64) int { return ys.n - 1 - ys.at(v) }
-	x.drawCurves(p, points, xs, flip)
+	if !x.inputs { // theory speaks of the matrix
+		x.drawCurves(p, points, xs, flip)
+	}
 	for _, pt := range points {
 		if pt.layer != x.layer {
 			p.mark(xs.at(pt.ratio)/p.dw, flip(pt.kept)/p.dh, c.glyphs().mark, keptRole(pt.kept))

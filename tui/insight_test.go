@@ -108,7 +108,7 @@ func TestInsightTheory(t *testing.T) {
 	for range 3 {
 		r.press("t", "I")
 		x := r.a.topOverlay().(*insightBox)
-		for _, p := range x.book.points() {
+		for _, p := range x.points() {
 			e := x.expected(p)
 			if math.IsNaN(e) || p.curve.n != 64 || p.kept < e-0.06 || p.kept > e+0.3 {
 				t.Errorf("%s: ratio %.4f kept %.3f, theory %.3f of %+v", x.book.layers[p.layer].Weight.Name, p.ratio, p.kept, e, p.curve)

@@ -86,7 +86,7 @@ func TestFoldingKeepsTheCursor(t *testing.T) {
 // metrics is a report over n weights with the sums RD, DD, EE and TT.
 func metrics(n int64, rd, dd, ee, tt float64) *merge.LayerReport {
 	fn := float64(n)
-	m := noMetrics()
+	m := noFigures().Metrics
 	m.Kept = merge.Figure(rd / dd)
 	m.DeltaRMS = merge.Figure(math.Sqrt(dd / fn))
 	m.WeightRMS = 1

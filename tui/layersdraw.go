@@ -14,20 +14,43 @@ type column struct {
 	name   string
 	width  int
 	from   int // narrowest pane that shows it
-	figure func(*merge.Metrics) merge.Figure
+	figure func(*figures) merge.Figure
 	text   func(g *glyphs, v float64) string
 }
 
-var columns = []column{
-	{"KEPT", 6, 0, func(m *merge.Metrics) merge.Figure { return m.Kept }, (*glyphs).percent},
-	{"ERR", 6, 40, func(m *merge.Metrics) merge.Figure { return m.ErrorRelative }, (*glyphs).percent},
-	{"CODES", 6, 56, func(m *merge.Metrics) merge.Figure { return m.CodesChanged }, (*glyphs).percent},
-	{"SNR", 7, 66, func(m *merge.Metrics) merge.Figure { return m.SNR }, func(g *glyphs, v float64) string {
-		if math.IsNaN(v) {
-			return g.dash
-		}
-		return strconv.FormatFloat(v, 'f', 1, 64)
-	}},
+var (
+	keptColumn  = column{"KEPT", 6, 0, func(m *figures) merge.Figure { return m.Kept }, (*glyphs).percent}
+	codesColumn = column{"CODES", 6, 56, func(m *figures) merge.Figure { return m.CodesChanged }, (*glyphs).percent}
+
+	columns = []column{
+		keptColumn,
+		{"ERR", 6, 40, func(m *figures) merge.Figure { return m.ErrorRelative }, (*glyphs).percent},
+		codesColumn,
+		{"SNR", 7, 66, func(m *figures) merge.Figure { return m.SNR }, func(g *glyphs, v float64) string {
+			if math.IsNaN(v) {
+				return g.dash
+			}
+			return strconv.FormatFloat(v, 'f', 1, 64)
+		}},
+	}
+
+	// inputColumns are those of plans with calibrated layers: what the inputs see,
+	// and what PEFT's codes would keep.
+	inputColumns = []column{
+		keptColumn,
+		{"INPUTS", 7, 40, func(m *figures) merge.Figure { return m.KeptOnInputs }, (*glyphs).percent},
+		{"PEFT", 6, 56, func(m *figures) merge.Figure { return m.peft.Kept }, (*glyphs).percent},
+		{"P.INPUTS", 9, 66, func(m *figures) merge.Figure { return m.peft.OnInputs }, (*glyphs).percent},
+		{codesColumn.name, codesColumn.width, 76, codesColumn.figure, codesColumn.text},
+	}
+)
+
+// columns are the figures that the reports at hand are best told by.
+func (p *layersPane) columns() []column {
+	if p.book.sees {
+		return inputColumns
+	}
+	return columns
 }
 
 // planWidth is the width of the PLAN column, the space before it included.
@@ -83,7 +106,7 @@ func (p *layersPane) lastLine(c canvas, w int) string {
 
 func (p *layersPane) heads(c canvas, w int) string {
 	s := c.fit(" PLAN", planWidth(w))
-	for _, col := range columns {
+	for _, col := range p.columns() {
 		if w >= col.from {
 			s += right(col.name, col.width)
 		}
@@ -230,7 +253,7 @@ func scaleText(f float64) string {
 func (p *layersPane) figures(c canvas, i, w int) string {
 	n := &p.nodes[i]
 	room := 0
-	for _, col := range columns {
+	for _, col := range p.columns() {
 		if w >= col.from {
 			room += col.width
 		}
@@ -244,7 +267,7 @@ func (p *layersPane) figures(c canvas, i, w int) string {
 	}
 	m := p.book.totals(p.inside(i))
 	s := ""
-	for _, col := range columns {
+	for _, col := range p.columns() {
 		if w < col.from {
 			continue
 		}
@@ -253,7 +276,7 @@ func (p *layersPane) figures(c canvas, i, w int) string {
 		switch {
 		case math.IsNaN(v):
 			t = c.paint.text(themes.Dim, t)
-		case col.name == "KEPT":
+		case col.name == "KEPT" || col.name == "INPUTS":
 			t = c.paint.text(keptRole(v), t)
 		}
 		s += t
@@ -370,10 +393,19 @@ func (p *layersPane) details(c canvas) string {
 			s += "  r" + strconv.Itoa(st.Module.Rank) + " scale " + strconv.FormatFloat(st.Scale, 'g', 4, 64)
 		}
 	}
+	if r := p.book.report(n.layer); r != nil && r.Peft != nil {
+		return c.plain(asPeft(r, c.glyphs()) + "  " + s)
+	}
 	if m := l.Method; m != (merge.Method{Kind: merge.MethodPeft}) && m.Kind != "" {
 		s += "  " + m.String()
 	}
 	return c.plain(s)
+}
+
+// asPeft says what a calibrated layer would keep with PEFT's codes: of the matrix,
+// and on its inputs.
+func asPeft(r *merge.LayerReport, g *glyphs) string {
+	return "as PEFT " + g.percent(float64(r.Peft.Kept)) + ", " + g.percent(float64(r.Peft.OnInputs)) + " on inputs"
 }
 
 // weightText names format and shape: "nf4 64+dq 192×448".

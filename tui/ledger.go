@@ -25,6 +25,7 @@ type ledger struct {
 
 	known  map[string]*merge.LayerReport // by signature, for plans come back to
 	tried  map[string]bool               // signatures a job has been through
+	sees   bool                          // some report has what inputs see
 	at     map[string]int                // index of each layer by module path
 	prefix string                        // what the paths of all groups begin with
 }
@@ -39,13 +40,14 @@ func (b *ledger) setPlan(e engine, plan merge.Plan) {
 	b.layers, b.notes = e.layers(plan)
 	b.sigs = make([]string, len(b.layers))
 	b.reports = make([]*merge.LayerReport, len(b.layers))
-	b.states = nil
+	b.states, b.sees = nil, false
 	b.at = make(map[string]int, len(b.layers))
 	for i := range b.layers {
 		b.at[b.layers[i].Weight.Name] = i
 		b.sigs[i] = signature(&b.layers[i], plan)
 		if b.layers[i].Merges() {
 			b.reports[i] = b.known[b.sigs[i]]
+			b.sees = b.sees || seesInputs(b.reports[i])
 		}
 	}
 }
@@ -87,7 +89,14 @@ func (b *ledger) remember(i int, sig string, r *merge.LayerReport) {
 	b.known[sig] = r
 	if fits {
 		b.reports[i] = r
+		b.sees = b.sees || seesInputs(r)
 	}
+}
+
+// seesInputs reports whether a report, which may be nil, has what a layer's inputs
+// see.
+func seesInputs(r *merge.LayerReport) bool {
+	return r != nil && !math.IsNaN(float64(r.KeptOnInputs))
 }
 
 // sameAs returns the states of a job for the layers with which the plan still
@@ -164,19 +173,31 @@ func (b *ledger) pass(sigs []string, only func(layer string) bool) {
 	}
 }
 
+// figures are those of some layers: of the plan, and of PEFT's codes where layers
+// are calibrated.
+type figures struct {
+	merge.Metrics
+	peft merge.Kept
+}
+
 // totals returns the figures over some layers as far as reports exist.
-func (b *ledger) totals(layers func(yield func(int) bool)) merge.Metrics {
+func (b *ledger) totals(layers func(yield func(int) bool)) figures {
 	var sum quant.Sums
-	n := 0
+	var found []*merge.LayerReport
 	for i := range layers {
 		if r := b.report(i); r != nil && addReport(&sum, r) {
-			n++
+			found = append(found, r)
 		}
 	}
-	if n == 0 {
-		return noMetrics()
+	if len(found) == 0 {
+		return noFigures()
 	}
-	return merge.MetricsOf(sum)
+	f := figures{merge.MetricsOf(sum), noFigures().peft}
+	if b.sees {
+		f.KeptOnInputs = merge.KeptOver(found, (*merge.LayerReport).Result).OnInputs
+		f.peft = merge.KeptOver(found, (*merge.LayerReport).AsPeft)
+	}
+	return f
 }
 
 // all yields every layer.
@@ -218,14 +239,14 @@ func addReport(sum *quant.Sums, r *merge.LayerReport) bool {
 	return true
 }
 
-// noMetrics are figures of which none exists.
-func noMetrics() merge.Metrics {
+// noFigures are figures of which none exists.
+func noFigures() figures {
 	nan := merge.Figure(math.NaN())
-	return merge.Metrics{
+	return figures{peft: merge.Kept{Kept: nan, OnInputs: nan}, Metrics: merge.Metrics{
 		Kept: nan, SNR: nan, CodesChanged: nan, ScalesChanged: nan, DeltaRMS: nan,
 		WeightRMS: nan, DeltaRatio: nan, ErrorRMS: nan, ErrorMax: nan, ErrorRelative: nan,
 		AbsmaxGrowth: nan, NoiseFloor: nan, KeptOnInputs: nan,
-	}
+	}}
 }
 
 // flag notes the worst alert of each layer.

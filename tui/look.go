@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -17,8 +18,9 @@ const lookAfter = 40 * time.Millisecond
 // sight is what the panes on the right show and what is being computed for
 // them.
 type sight struct {
-	layer int    // index of the layer shown, -1 for none
-	sig   string // what the plan did with it
+	layer  int                // index of the layer shown, -1 for none
+	sig    string             // what the plan did with it
+	report *merge.LayerReport // of a calibrated layer, what is known of it
 
 	rest   inquiry // the cursor rests
 	tile   inquiry // the map of the blocks
@@ -116,11 +118,15 @@ func (a *app) followLayer() {
 		sig = a.book.sigs[i]
 	}
 	s := &a.sight
-	if i == s.layer && sig == s.sig {
+	var report *merge.LayerReport // what a calibrated layer became comes with its report
+	if l != nil && l.Method.Kind == merge.MethodCalibrated {
+		report = a.book.report(i)
+	}
+	if i == s.layer && sig == s.sig && report == s.report {
 		return
 	}
 	s.stop()
-	s.layer, s.sig = i, sig
+	s.layer, s.sig, s.report = i, sig, report
 	s.failed, s.block, s.trace = span{}, blockKey{}, nil
 	a.blocks.setLayer(l)
 	why := "no layer"
@@ -212,7 +218,7 @@ func (a *app) examined(msg examinedMsg) {
 	case !s.tile.answered(msg.gen):
 	case msg.err != nil:
 		s.failed = msg.span
-		a.blocks.setProblem(clean(msg.err.Error()))
+		a.blocks.setProblem(msg.err)
 	case msg.ex == nil:
 		s.failed = msg.span
 	default:
@@ -227,6 +233,8 @@ func (a *app) traced(msg tracedMsg) {
 	}
 	s.trace = msg.trace
 	switch {
+	case errors.Is(msg.err, merge.ErrNotRun):
+		a.block.setTrace(nil, notRun)
 	case msg.err != nil:
 		a.block.setTrace(nil, clean(msg.err.Error()))
 	case msg.trace == nil:

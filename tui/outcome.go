@@ -160,6 +160,10 @@ func (a *app) verdict() string {
 	}
 	erased := a.countCode(merge.CodeErased)
 	s := merge.Percent(kept) + " of the adapter is kept"
+	if seen := float64(m.KeptOnInputs); !math.IsNaN(seen) {
+		s = fmt.Sprintf("%s of the adapter is kept on the layers' inputs (%s with PEFT's codes), %s of the matrices",
+			merge.Percent(seen), merge.Percent(float64(m.peft.OnInputs)), merge.Percent(kept))
+	}
 	if erased > 0 {
 		s += fmt.Sprintf(", %d of %s erased", erased, plural(a.book.countPlanned(), "layer"))
 	}

@@ -95,7 +95,7 @@ func (a *app) noTrace() string {
 }
 
 func (a *app) noFigures() string {
-	if len(a.book.points()) == 0 {
+	if len(a.book.points(false)) == 0 {
 		if why := a.noPlanned(); why != "" {
 			return why
 		}
