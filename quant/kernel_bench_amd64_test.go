@@ -39,13 +39,13 @@ func BenchmarkKernels(b *testing.B) {
 			{"target", 1, func() {
 				k.target[2](&t[0], &w[0], &d[0], &old[0], &absmax[0], &nf4Values, &next[0], &inverse[0], sums, step, blocks, 1)
 			}},
-			{"code", 1, func() {
+			{"target+code", 1, func() {
+				k.target[2](&t[0], &w[0], &d[0], &old[0], &absmax[0], &nf4Values, &next[0], &inverse[0], sums, step, blocks, 1)
 				k.code[0](&codes[0], &old[0], &t[0], &w[0], &d[0], &next[0], &inverse[0], tables, sums, step, blocks, 1)
 			}},
-			{"both", 1, func() {
-				if k.both[0] != nil {
-					k.both[0](&codes[0], &old[0], &t[0], &w[0], &d[0], &next[0], &inverse[0], tables, sums, &pending[0].VD, step, blocks, 1)
-				}
+			{"target+both", 1, func() {
+				k.target[2](&t[0], &w[0], &d[0], &old[0], &absmax[0], &nf4Values, &next[0], &inverse[0], sums, step, blocks, 1)
+				k.both[0](&codes[0], &old[0], &t[0], &w[0], &d[0], &next[0], &inverse[0], tables, sums, &pending[0].VD, step, blocks, 1)
 			}},
 			{"drift", 1, func() {
 				k.drift(&pending[0].VD, step, &w[0], &d[0], &codes[0], &next[0], &next[0], &nf4Values, blocks, 1)

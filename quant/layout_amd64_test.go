@@ -3,6 +3,9 @@
 package quant
 
 import (
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 	"unsafe"
 )
@@ -35,10 +38,13 @@ func TestLayout(t *testing.T) {
 		"driftMaxE":             {unsafe.Offsetof(d.MaxE), 12},
 		"rank":                  {unsafe.Offsetof(x.rank), 128},
 		"near":                  {unsafe.Offsetof(x.near), 256},
-		"root":                  {unsafe.Offsetof(x.root), 264},
-		"tree":                  {unsafe.Offsetof(x.tree), 296},
-		"codes":                 {unsafe.Offsetof(x.codes), 392},
-		"values":                {unsafe.Offsetof(x.values), 424},
+		"few":                   {unsafe.Offsetof(x.few), 264},
+		"fewRank":               {unsafe.Offsetof(x.fewRank), 328},
+		"least":                 {unsafe.Offsetof(x.least), 360},
+		"most":                  {unsafe.Offsetof(x.most), 392},
+		"steps":                 {unsafe.Offsetof(x.steps), 424},
+		"codes":                 {unsafe.Offsetof(x.codes), 456},
+		"values":                {unsafe.Offsetof(x.values), 488},
 		"chunk":                 {chunk, 64},
 		"StatBlock":             {StatBlock, chunk},
 	} {
@@ -48,22 +54,48 @@ func TestLayout(t *testing.T) {
 	}
 }
 
-// A cell with two bounds would lose one of them.
+// A bound too many for its cell would be lost.
 func TestCells(t *testing.T) {
 	for _, x := range []*tables{&nf4Tables, &fp4Tables} {
-		n := 0
-		for _, b := range x.bound {
-			if b != inf {
-				n++
+		count := func(bounds ...float32) (n int) {
+			for _, b := range bounds {
+				if b != inf {
+					n++
+				}
 			}
+			return n
 		}
-		for _, b := range x.near {
-			if b != inf {
-				n++
-			}
-		}
-		if n != 15 {
+		apart := count(x.near[:]...)
+		if n := apart + count(x.bound[:]...); n != 15 {
 			t.Errorf("%d of 15 bounds are in the tables", n)
 		}
+		if n := apart + count(x.few[0][:]...) + count(x.few[1][:]...); n != 15 {
+			t.Errorf("%d of 15 bounds are in 8 cells", n)
+		}
+	}
+}
+
+// The assembler takes registers 16 to 31 in instructions that AVX2 has, whose encoding
+// is then that of AVX-512.
+func TestAVX2Registers(t *testing.T) {
+	text, err := os.ReadFile("vector_amd64.s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide := regexp.MustCompile(`\b([XY](1[6-9]|2[0-9]|3[01])|Z[0-9]+|K[0-7])\b`)
+	kernel, kernels := "", 0
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(line, "TEXT ·"); ok {
+			kernel, _, _ = strings.Cut(name, "(")
+			if strings.HasSuffix(kernel, "AVX2") {
+				kernels++
+			}
+		}
+		if strings.HasSuffix(kernel, "AVX2") && wide.MatchString(line) {
+			t.Errorf("%s: %s", kernel, strings.TrimSpace(line))
+		}
+	}
+	if kernels == 0 {
+		t.Error("no kernels found")
 	}
 }

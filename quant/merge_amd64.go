@@ -10,7 +10,7 @@ type mergeKernels struct {
 	target [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, inverse, sums *float32, step, blocks, chunks int)
 	code   [2]func(codes, old *byte, t, w, d, absmax, inverse, tables, sums *float32, step, blocks, chunks int)
 	drift  func(drifts *float32, step int, w, d *float32, codes *byte, absmax, scales *float32, table *[16]float32, blocks, chunks int)
-	both   [2]func(codes, old *byte, t, w, d, absmax, inverse, tables, sums, drifts *float32, step, blocks, chunks int) // code and drift for the same scales, if any
+	both   [2]func(codes, old *byte, t, w, d, absmax, inverse, tables, sums, drifts *float32, step, blocks, chunks int) // code and drift for the same scales
 }
 
 var (
@@ -22,6 +22,9 @@ var (
 			codeNF4AVX2, codeFP4AVX2,
 		},
 		drift: drift4AVX2,
+		both: [2]func(codes, old *byte, t, w, d, absmax, inverse, tables, sums, drifts *float32, step, blocks, chunks int){
+			codeDriftNF4AVX2, codeDriftFP4AVX2,
+		},
 	}
 	mergeAVX512 = mergeKernels{
 		target: [3]func(t, w, d *float32, codes *byte, absmax *float32, table *[16]float32, next, inverse, sums *float32, step, blocks, chunks int){
@@ -194,15 +197,12 @@ func (m *merge4) row(at int, d, scratch []float32) bool {
 			}
 		}
 		return true
-	case m.wanted == unsettled && m.both != nil:
+	case m.wanted == unsettled:
 		m.both(&p.NewCodes[at/2], &p.Codes[at/2], &t[0], &w[0], &d[0], &p.NewAbsmax[b], inverse, &m.tables.bound[0], sums, &m.pending[b].VD, step, n, chunks)
 		return m.counted(b, n)
 	}
 	m.code(&p.NewCodes[at/2], &p.Codes[at/2], &t[0], &w[0], &d[0], &p.NewAbsmax[b], inverse, &m.tables.bound[0], sums, step, n, chunks)
-	switch m.wanted {
-	case unsettled:
-		m.drift(&m.pending[b].VD, step, &w[0], &d[0], &p.NewCodes[at/2], &p.NewAbsmax[b], &p.NewAbsmax[b], valuesOf(p.Spec.Format), n, chunks)
-	case andDrifts:
+	if m.wanted == andDrifts {
 		m.drift(&p.drifts[b].VD, int(unsafe.Sizeof(drift{})), &w[0], &d[0], &p.NewCodes[at/2], &p.NewAbsmax[b], &m.scales[b], valuesOf(p.Spec.Format), n, chunks)
 	}
 	return m.counted(b, n)

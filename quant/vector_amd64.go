@@ -180,14 +180,14 @@ func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *fl
 
 // codeNF4AVX2 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and the
 // reciprocals of those, and sets RD, EE, MaxE and Codes of the results, whose sums
-// are step bytes apart.
+// are step bytes apart. It overwrites t.
 //
 //go:noescape
 func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 
 // codeFP4AVX2 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and the
 // reciprocals of those, and sets RD, EE, MaxE and Codes of the results, whose sums
-// are step bytes apart.
+// are step bytes apart. It overwrites t.
 //
 //go:noescape
 func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
@@ -197,6 +197,16 @@ func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, abs
 //
 //go:noescape
 func drift4AVX2(drifts *float32, step int, w *float32, d *float32, codes *byte, absmax *float32, scales *float32, table *[16]float32, blocks int, chunks int)
+
+// codeDriftNF4AVX2 does what codeNF4 does and sets VD, EV and VV. It overwrites w.
+//
+//go:noescape
+func codeDriftNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+
+// codeDriftFP4AVX2 does what codeFP4 does and sets VD, EV and VV. It overwrites w.
+//
+//go:noescape
+func codeDriftFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
 
 // delta4AVX512 sets dst [4, 64*blocks] to scale times one chain of k products.
 // stride, rank and next are the distances between rows of dst, rows of b and
@@ -374,14 +384,14 @@ func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *
 
 // codeNF4AVX512 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and the
 // reciprocals of those, and sets RD, EE, MaxE and Codes of the results, whose sums
-// are step bytes apart.
+// are step bytes apart. It overwrites t.
 //
 //go:noescape
 func codeNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
 
 // codeFP4AVX512 codes blocks of 64*chunks values t by absmax, their largest magnitudes, and the
 // reciprocals of those, and sets RD, EE, MaxE and Codes of the results, whose sums
-// are step bytes apart.
+// are step bytes apart. It overwrites t.
 //
 //go:noescape
 func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
@@ -392,12 +402,12 @@ func codeFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, a
 //go:noescape
 func drift4AVX512(drifts *float32, step int, w *float32, d *float32, codes *byte, absmax *float32, scales *float32, table *[16]float32, blocks int, chunks int)
 
-// codeDriftNF4AVX512 does what codeNF4 does and sets VD, EV and VV.
+// codeDriftNF4AVX512 does what codeNF4 does and sets VD, EV and VV. It overwrites w.
 //
 //go:noescape
 func codeDriftNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
 
-// codeDriftFP4AVX512 does what codeFP4 does and sets VD, EV and VV.
+// codeDriftFP4AVX512 does what codeFP4 does and sets VD, EV and VV. It overwrites w.
 //
 //go:noescape
 func codeDriftFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)

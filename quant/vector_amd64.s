@@ -334,23 +334,15 @@ block:
 	MOVQ  R8, R11
 
 chain0:
-	VMOVUPS      (CX), Y10
-	VMOVUPS      32(CX), Y11
-	VMOVUPS      64(CX), Y12
-	VMOVUPS      96(CX), Y13
-	VMOVUPS      128(CX), Y14
-	VMOVUPS      160(CX), Y15
-	VMOVUPS      192(CX), Y16
-	VMOVUPS      224(CX), Y17
-	VBROADCASTSS (BX), Y18
-	VFMADD231PS  Y10, Y18, Y2
-	VFMADD231PS  Y11, Y18, Y3
-	VFMADD231PS  Y12, Y18, Y4
-	VFMADD231PS  Y13, Y18, Y5
-	VFMADD231PS  Y14, Y18, Y6
-	VFMADD231PS  Y15, Y18, Y7
-	VFMADD231PS  Y16, Y18, Y8
-	VFMADD231PS  Y17, Y18, Y9
+	VBROADCASTSS (BX), Y10
+	VFMADD231PS  (CX), Y10, Y2
+	VFMADD231PS  32(CX), Y10, Y3
+	VFMADD231PS  64(CX), Y10, Y4
+	VFMADD231PS  96(CX), Y10, Y5
+	VFMADD231PS  128(CX), Y10, Y6
+	VFMADD231PS  160(CX), Y10, Y7
+	VFMADD231PS  192(CX), Y10, Y8
+	VFMADD231PS  224(CX), Y10, Y9
 	ADDQ         $0x00000100, CX
 	ADDQ         $0x04, BX
 	DECQ         R11
@@ -1694,166 +1686,135 @@ DATA step<>+60(SB)/4, $0x3c010204
 GLOBL step<>(SB), RODATA|NOPTR, $64
 
 // func quantizeNF4AVX2(codes *byte, src *float32, absmax *float32, t *float32, blocks int, chunks int)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, FMA3
 TEXT ·quantizeNF4AVX2(SB), NOSPLIT, $0-48
-	MOVQ codes+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ absmax+16(FP), DX
-	MOVQ t+24(FP), BX
-	MOVQ blocks+32(FP), SI
-	MOVQ chunks+40(FP), DI
+	MOVQ    codes+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    absmax+16(FP), DX
+	MOVQ    t+24(FP), BX
+	VMOVUPS 424(BX), Y0
+	MOVQ    blocks+32(FP), SI
+	MOVQ    chunks+40(FP), DI
 
 block:
-	VMOVSS       (DX), X0
-	VMAXSS       least<>+0(SB), X0, X0
-	VMOVSS       unit<>+0(SB), X1
-	VDIVSS       X0, X1, X0
-	VBROADCASTSS X0, Y0
+	VMOVSS       (DX), X1
+	VMAXSS       least<>+0(SB), X1, X1
+	VMOVSS       unit<>+0(SB), X2
+	VDIVSS       X1, X2, X1
+	VBROADCASTSS X1, Y1
 	MOVQ         DI, R8
 
 chunk:
-	VMULPS     (CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y2
-	VPSRLD     $0x1f, Y2, Y2
-	VPERMPS    296(BX), Y2, Y3
-	VCMPPS     $0x1e, Y3, Y1, Y3
-	VPADDD     Y2, Y2, Y2
-	VPSUBD     Y3, Y2, Y2
-	VPERMPS    328(BX), Y2, Y3
-	VCMPPS     $0x1e, Y3, Y1, Y3
-	VPADDD     Y2, Y2, Y2
-	VPSUBD     Y3, Y2, Y2
-	VPERMPS    360(BX), Y2, Y3
-	VCMPPS     $0x1e, Y3, Y1, Y3
-	VPADDD     Y2, Y2, Y2
-	VPSUBD     Y3, Y2, Y2
-	VMULPS     32(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y3
-	VPSRLD     $0x1f, Y3, Y3
-	VPERMPS    296(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    328(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    360(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPACKUSDW  Y3, Y2, Y2
-	VMULPS     64(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y3
-	VPSRLD     $0x1f, Y3, Y3
-	VPERMPS    296(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    328(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    360(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VMULPS     96(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y4
-	VPSRLD     $0x1f, Y4, Y4
-	VPERMPS    296(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    328(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    360(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPACKUSDW  Y4, Y3, Y3
-	VPACKUSWB  Y3, Y2, Y2
-	VMOVUPS    order<>+0(SB), Y1
-	VPERMD     Y2, Y1, Y2
-	VPMADDUBSW pair<>+0(SB), Y2, Y2
-	VMULPS     128(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y3
-	VPSRLD     $0x1f, Y3, Y3
-	VPERMPS    296(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    328(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    360(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VMULPS     160(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y4
-	VPSRLD     $0x1f, Y4, Y4
-	VPERMPS    296(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    328(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    360(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPACKUSDW  Y4, Y3, Y3
-	VMULPS     192(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y4
-	VPSRLD     $0x1f, Y4, Y4
-	VPERMPS    296(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    328(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    360(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VMULPS     224(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y5
-	VPSRLD     $0x1f, Y5, Y5
-	VPERMPS    296(BX), Y5, Y6
-	VCMPPS     $0x1e, Y6, Y1, Y6
-	VPADDD     Y5, Y5, Y5
-	VPSUBD     Y6, Y5, Y5
-	VPERMPS    328(BX), Y5, Y6
-	VCMPPS     $0x1e, Y6, Y1, Y6
-	VPADDD     Y5, Y5, Y5
-	VPSUBD     Y6, Y5, Y5
-	VPERMPS    360(BX), Y5, Y6
-	VCMPPS     $0x1e, Y6, Y1, Y6
-	VPADDD     Y5, Y5, Y5
-	VPSUBD     Y6, Y5, Y5
-	VPACKUSDW  Y5, Y4, Y4
-	VPACKUSWB  Y4, Y3, Y3
-	VMOVUPS    order<>+0(SB), Y1
-	VPERMD     Y3, Y1, Y3
-	VPMADDUBSW pair<>+0(SB), Y3, Y3
-	VPACKUSWB  Y3, Y2, Y2
-	VPERMQ     $0xd8, Y2, Y2
-	VMOVUPS    Y2, (AX)
-	ADDQ       $0x20, AX
-	ADDQ       $0x00000100, CX
-	DECQ       R8
-	JNZ        chunk
-	ADDQ       $0x04, DX
-	DECQ       SI
-	JNZ        block
+	VMULPS      (CX), Y1, Y2
+	VMAXPS      360(BX), Y2, Y3
+	VMINPS      392(BX), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(BX), Y3, Y4
+	VPERMPS     264(BX), Y3, Y5
+	VCMPPS      $0x1e, Y5, Y2, Y5
+	VPERMPS     296(BX), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y5, Y4, Y4
+	VPSUBD      Y3, Y4, Y4
+	VMULPS      32(CX), Y1, Y2
+	VMAXPS      360(BX), Y2, Y3
+	VMINPS      392(BX), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(BX), Y3, Y5
+	VPERMPS     264(BX), Y3, Y6
+	VCMPPS      $0x1e, Y6, Y2, Y6
+	VPERMPS     296(BX), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y6, Y5, Y5
+	VPSUBD      Y3, Y5, Y5
+	VPACKUSDW   Y5, Y4, Y4
+	VMULPS      64(CX), Y1, Y2
+	VMAXPS      360(BX), Y2, Y3
+	VMINPS      392(BX), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(BX), Y3, Y5
+	VPERMPS     264(BX), Y3, Y6
+	VCMPPS      $0x1e, Y6, Y2, Y6
+	VPERMPS     296(BX), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y6, Y5, Y5
+	VPSUBD      Y3, Y5, Y5
+	VMULPS      96(CX), Y1, Y2
+	VMAXPS      360(BX), Y2, Y3
+	VMINPS      392(BX), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(BX), Y3, Y6
+	VPERMPS     264(BX), Y3, Y7
+	VCMPPS      $0x1e, Y7, Y2, Y7
+	VPERMPS     296(BX), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y3, Y6, Y6
+	VPACKUSDW   Y6, Y5, Y5
+	VPACKUSWB   Y5, Y4, Y4
+	VMOVUPS     order<>+0(SB), Y2
+	VPERMD      Y4, Y2, Y4
+	VPMADDUBSW  pair<>+0(SB), Y4, Y4
+	VMULPS      128(CX), Y1, Y2
+	VMAXPS      360(BX), Y2, Y3
+	VMINPS      392(BX), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(BX), Y3, Y5
+	VPERMPS     264(BX), Y3, Y6
+	VCMPPS      $0x1e, Y6, Y2, Y6
+	VPERMPS     296(BX), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y6, Y5, Y5
+	VPSUBD      Y3, Y5, Y5
+	VMULPS      160(CX), Y1, Y2
+	VMAXPS      360(BX), Y2, Y3
+	VMINPS      392(BX), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(BX), Y3, Y6
+	VPERMPS     264(BX), Y3, Y7
+	VCMPPS      $0x1e, Y7, Y2, Y7
+	VPERMPS     296(BX), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y3, Y6, Y6
+	VPACKUSDW   Y6, Y5, Y5
+	VMULPS      192(CX), Y1, Y2
+	VMAXPS      360(BX), Y2, Y3
+	VMINPS      392(BX), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(BX), Y3, Y6
+	VPERMPS     264(BX), Y3, Y7
+	VCMPPS      $0x1e, Y7, Y2, Y7
+	VPERMPS     296(BX), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y3, Y6, Y6
+	VMULPS      224(CX), Y1, Y2
+	VMAXPS      360(BX), Y2, Y3
+	VMINPS      392(BX), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(BX), Y3, Y7
+	VPERMPS     264(BX), Y3, Y8
+	VCMPPS      $0x1e, Y8, Y2, Y8
+	VPERMPS     296(BX), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y3, Y7, Y7
+	VPACKUSDW   Y7, Y6, Y6
+	VPACKUSWB   Y6, Y5, Y5
+	VMOVUPS     order<>+0(SB), Y2
+	VPERMD      Y5, Y2, Y5
+	VPMADDUBSW  pair<>+0(SB), Y5, Y5
+	VPACKUSWB   Y5, Y4, Y4
+	VPERMQ      $0xd8, Y4, Y4
+	VMOVUPS     Y4, (AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x00000100, CX
+	DECQ        R8
+	JNZ         chunk
+	ADDQ        $0x04, DX
+	DECQ        SI
+	JNZ         block
 	VZEROUPPER
 	RET
 
@@ -1893,6 +1854,24 @@ DATA unit<>+56(SB)/4, $0x3f800000
 DATA unit<>+60(SB)/4, $0x3f800000
 GLOBL unit<>(SB), RODATA|NOPTR, $64
 
+DATA fewMiddle<>+0(SB)/4, $0x4b000003
+DATA fewMiddle<>+4(SB)/4, $0x4b000003
+DATA fewMiddle<>+8(SB)/4, $0x4b000003
+DATA fewMiddle<>+12(SB)/4, $0x4b000003
+DATA fewMiddle<>+16(SB)/4, $0x4b000003
+DATA fewMiddle<>+20(SB)/4, $0x4b000003
+DATA fewMiddle<>+24(SB)/4, $0x4b000003
+DATA fewMiddle<>+28(SB)/4, $0x4b000003
+DATA fewMiddle<>+32(SB)/4, $0x4b000003
+DATA fewMiddle<>+36(SB)/4, $0x4b000003
+DATA fewMiddle<>+40(SB)/4, $0x4b000003
+DATA fewMiddle<>+44(SB)/4, $0x4b000003
+DATA fewMiddle<>+48(SB)/4, $0x4b000003
+DATA fewMiddle<>+52(SB)/4, $0x4b000003
+DATA fewMiddle<>+56(SB)/4, $0x4b000003
+DATA fewMiddle<>+60(SB)/4, $0x4b000003
+GLOBL fewMiddle<>(SB), RODATA|NOPTR, $64
+
 DATA order<>+0(SB)/4, $0x00000000
 DATA order<>+4(SB)/4, $0x00000004
 DATA order<>+8(SB)/4, $0x00000001
@@ -1930,170 +1909,173 @@ DATA pair<>+60(SB)/4, $0x01100110
 GLOBL pair<>(SB), RODATA|NOPTR, $64
 
 // func quantizeFP4AVX2(codes *byte, src *float32, absmax *float32, t *float32, blocks int, chunks int)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, FMA3
 TEXT ·quantizeFP4AVX2(SB), NOSPLIT, $0-48
-	MOVQ codes+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ absmax+16(FP), DX
-	MOVQ t+24(FP), BX
-	MOVQ blocks+32(FP), SI
-	MOVQ chunks+40(FP), DI
+	MOVQ         codes+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         absmax+16(FP), DX
+	MOVQ         t+24(FP), BX
+	VBROADCASTSS 256(BX), Y0
+	VBROADCASTSS 260(BX), Y1
+	VMOVUPS      424(BX), Y2
+	MOVQ         blocks+32(FP), SI
+	MOVQ         chunks+40(FP), DI
 
 block:
-	VMOVSS       (DX), X0
-	VMAXSS       least<>+0(SB), X0, X0
-	VMOVSS       unit<>+0(SB), X1
-	VDIVSS       X0, X1, X0
-	VBROADCASTSS X0, Y0
+	VMOVSS       (DX), X3
+	VMAXSS       least<>+0(SB), X3, X3
+	VMOVSS       unit<>+0(SB), X4
+	VDIVSS       X3, X4, X3
+	VBROADCASTSS X3, Y3
 	MOVQ         DI, R8
 
 chunk:
-	VMULPS     (CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y2
-	VPSRLD     $0x1f, Y2, Y2
-	VPERMPS    296(BX), Y2, Y3
-	VCMPPS     $0x1e, Y3, Y1, Y3
-	VPADDD     Y2, Y2, Y2
-	VPSUBD     Y3, Y2, Y2
-	VPERMPS    328(BX), Y2, Y3
-	VCMPPS     $0x1e, Y3, Y1, Y3
-	VPADDD     Y2, Y2, Y2
-	VPSUBD     Y3, Y2, Y2
-	VPERMPS    360(BX), Y2, Y3
-	VCMPPS     $0x1e, Y3, Y1, Y3
-	VPADDD     Y2, Y2, Y2
-	VPSUBD     Y3, Y2, Y2
-	VMULPS     32(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y3
-	VPSRLD     $0x1f, Y3, Y3
-	VPERMPS    296(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    328(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    360(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPACKUSDW  Y3, Y2, Y2
-	VMULPS     64(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y3
-	VPSRLD     $0x1f, Y3, Y3
-	VPERMPS    296(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    328(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    360(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VMULPS     96(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y4
-	VPSRLD     $0x1f, Y4, Y4
-	VPERMPS    296(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    328(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    360(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPACKUSDW  Y4, Y3, Y3
-	VPACKUSWB  Y3, Y2, Y2
-	VMOVUPS    order<>+0(SB), Y1
-	VPERMD     Y2, Y1, Y2
-	VMOVDQU    392(BX), Y1
-	VPSHUFB    Y2, Y1, Y2
-	VPMADDUBSW pair<>+0(SB), Y2, Y2
-	VMULPS     128(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y3
-	VPSRLD     $0x1f, Y3, Y3
-	VPERMPS    296(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    328(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VPERMPS    360(BX), Y3, Y4
-	VCMPPS     $0x1e, Y4, Y1, Y4
-	VPADDD     Y3, Y3, Y3
-	VPSUBD     Y4, Y3, Y3
-	VMULPS     160(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y4
-	VPSRLD     $0x1f, Y4, Y4
-	VPERMPS    296(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    328(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    360(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPACKUSDW  Y4, Y3, Y3
-	VMULPS     192(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y4
-	VPSRLD     $0x1f, Y4, Y4
-	VPERMPS    296(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    328(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VPERMPS    360(BX), Y4, Y5
-	VCMPPS     $0x1e, Y5, Y1, Y5
-	VPADDD     Y4, Y4, Y4
-	VPSUBD     Y5, Y4, Y4
-	VMULPS     224(CX), Y0, Y1
-	VCMPPS     $0x1e, 264(BX), Y1, Y5
-	VPSRLD     $0x1f, Y5, Y5
-	VPERMPS    296(BX), Y5, Y6
-	VCMPPS     $0x1e, Y6, Y1, Y6
-	VPADDD     Y5, Y5, Y5
-	VPSUBD     Y6, Y5, Y5
-	VPERMPS    328(BX), Y5, Y6
-	VCMPPS     $0x1e, Y6, Y1, Y6
-	VPADDD     Y5, Y5, Y5
-	VPSUBD     Y6, Y5, Y5
-	VPERMPS    360(BX), Y5, Y6
-	VCMPPS     $0x1e, Y6, Y1, Y6
-	VPADDD     Y5, Y5, Y5
-	VPSUBD     Y6, Y5, Y5
-	VPACKUSDW  Y5, Y4, Y4
-	VPACKUSWB  Y4, Y3, Y3
-	VMOVUPS    order<>+0(SB), Y1
-	VPERMD     Y3, Y1, Y3
-	VMOVDQU    392(BX), Y1
-	VPSHUFB    Y3, Y1, Y3
-	VPMADDUBSW pair<>+0(SB), Y3, Y3
-	VPACKUSWB  Y3, Y2, Y2
-	VPERMQ     $0xd8, Y2, Y2
-	VMOVUPS    Y2, (AX)
-	ADDQ       $0x20, AX
-	ADDQ       $0x00000100, CX
-	DECQ       R8
-	JNZ        chunk
-	ADDQ       $0x04, DX
-	DECQ       SI
-	JNZ        block
+	VMULPS      (CX), Y3, Y4
+	VMAXPS      360(BX), Y4, Y5
+	VMINPS      392(BX), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(BX), Y5, Y6
+	VPERMPS     264(BX), Y5, Y7
+	VCMPPS      $0x1e, Y7, Y4, Y7
+	VPERMPS     296(BX), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y8
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y5, Y6, Y6
+	VPSUBD      Y8, Y6, Y6
+	VPSUBD      Y4, Y6, Y6
+	VMULPS      32(CX), Y3, Y4
+	VMAXPS      360(BX), Y4, Y5
+	VMINPS      392(BX), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(BX), Y5, Y7
+	VPERMPS     264(BX), Y5, Y8
+	VCMPPS      $0x1e, Y8, Y4, Y8
+	VPERMPS     296(BX), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y9
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y5, Y7, Y7
+	VPSUBD      Y9, Y7, Y7
+	VPSUBD      Y4, Y7, Y7
+	VPACKUSDW   Y7, Y6, Y6
+	VMULPS      64(CX), Y3, Y4
+	VMAXPS      360(BX), Y4, Y5
+	VMINPS      392(BX), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(BX), Y5, Y7
+	VPERMPS     264(BX), Y5, Y8
+	VCMPPS      $0x1e, Y8, Y4, Y8
+	VPERMPS     296(BX), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y9
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y5, Y7, Y7
+	VPSUBD      Y9, Y7, Y7
+	VPSUBD      Y4, Y7, Y7
+	VMULPS      96(CX), Y3, Y4
+	VMAXPS      360(BX), Y4, Y5
+	VMINPS      392(BX), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(BX), Y5, Y8
+	VPERMPS     264(BX), Y5, Y9
+	VCMPPS      $0x1e, Y9, Y4, Y9
+	VPERMPS     296(BX), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y10
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y9, Y8, Y8
+	VPSUBD      Y5, Y8, Y8
+	VPSUBD      Y10, Y8, Y8
+	VPSUBD      Y4, Y8, Y8
+	VPACKUSDW   Y8, Y7, Y7
+	VPACKUSWB   Y7, Y6, Y6
+	VMOVUPS     order<>+0(SB), Y4
+	VPERMD      Y6, Y4, Y6
+	VMOVDQU     456(BX), Y4
+	VPSHUFB     Y6, Y4, Y6
+	VPMADDUBSW  pair<>+0(SB), Y6, Y6
+	VMULPS      128(CX), Y3, Y4
+	VMAXPS      360(BX), Y4, Y5
+	VMINPS      392(BX), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(BX), Y5, Y7
+	VPERMPS     264(BX), Y5, Y8
+	VCMPPS      $0x1e, Y8, Y4, Y8
+	VPERMPS     296(BX), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y9
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y5, Y7, Y7
+	VPSUBD      Y9, Y7, Y7
+	VPSUBD      Y4, Y7, Y7
+	VMULPS      160(CX), Y3, Y4
+	VMAXPS      360(BX), Y4, Y5
+	VMINPS      392(BX), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(BX), Y5, Y8
+	VPERMPS     264(BX), Y5, Y9
+	VCMPPS      $0x1e, Y9, Y4, Y9
+	VPERMPS     296(BX), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y10
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y9, Y8, Y8
+	VPSUBD      Y5, Y8, Y8
+	VPSUBD      Y10, Y8, Y8
+	VPSUBD      Y4, Y8, Y8
+	VPACKUSDW   Y8, Y7, Y7
+	VMULPS      192(CX), Y3, Y4
+	VMAXPS      360(BX), Y4, Y5
+	VMINPS      392(BX), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(BX), Y5, Y8
+	VPERMPS     264(BX), Y5, Y9
+	VCMPPS      $0x1e, Y9, Y4, Y9
+	VPERMPS     296(BX), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y10
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y9, Y8, Y8
+	VPSUBD      Y5, Y8, Y8
+	VPSUBD      Y10, Y8, Y8
+	VPSUBD      Y4, Y8, Y8
+	VMULPS      224(CX), Y3, Y4
+	VMAXPS      360(BX), Y4, Y5
+	VMINPS      392(BX), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(BX), Y5, Y9
+	VPERMPS     264(BX), Y5, Y10
+	VCMPPS      $0x1e, Y10, Y4, Y10
+	VPERMPS     296(BX), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y11
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y10, Y9, Y9
+	VPSUBD      Y5, Y9, Y9
+	VPSUBD      Y11, Y9, Y9
+	VPSUBD      Y4, Y9, Y9
+	VPACKUSDW   Y9, Y8, Y8
+	VPACKUSWB   Y8, Y7, Y7
+	VMOVUPS     order<>+0(SB), Y4
+	VPERMD      Y7, Y4, Y7
+	VMOVDQU     456(BX), Y4
+	VPSHUFB     Y7, Y4, Y7
+	VPMADDUBSW  pair<>+0(SB), Y7, Y7
+	VPACKUSWB   Y7, Y6, Y6
+	VPERMQ      $0xd8, Y6, Y6
+	VMOVUPS     Y6, (AX)
+	ADDQ        $0x20, AX
+	ADDQ        $0x00000100, CX
+	DECQ        R8
+	JNZ         chunk
+	ADDQ        $0x04, DX
+	DECQ        SI
+	JNZ         block
 	VZEROUPPER
 	RET
 
@@ -4076,321 +4058,324 @@ chunk:
 	RET
 
 // func codeNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
-// Requires: AVX, AVX2, POPCNT
+// Requires: AVX, AVX2, FMA3, POPCNT
 TEXT ·codeNF4AVX2(SB), NOSPLIT, $0-96
-	MOVQ codes+0(FP), AX
-	MOVQ old+8(FP), CX
-	MOVQ t+16(FP), DX
-	MOVQ w+24(FP), BX
-	MOVQ d+32(FP), SI
-	MOVQ absmax+40(FP), DI
-	MOVQ inverse+48(FP), R8
-	MOVQ tables+56(FP), R9
-	MOVQ sums+64(FP), R10
-	MOVQ step+72(FP), R11
-	MOVQ blocks+80(FP), R12
+	MOVQ    codes+0(FP), AX
+	MOVQ    old+8(FP), CX
+	MOVQ    t+16(FP), DX
+	MOVQ    inverse+48(FP), BX
+	MOVQ    tables+56(FP), SI
+	VMOVUPS 424(SI), Y0
+	MOVQ    sums+64(FP), DI
+	MOVQ    step+72(FP), R8
+	MOVQ    blocks+80(FP), R9
+	MOVQ    chunks+88(FP), R10
 
-block:
-	VBROADCASTSS (R8), Y0
-	VBROADCASTSS (DI), Y1
-	VMULPS       424(R9), Y1, Y2
-	VMULPS       456(R9), Y1, Y1
+codes:
+	VBROADCASTSS (BX), Y1
+	XORQ         R11, R11
+	MOVQ         R10, R12
+
+chunkCodes:
+	VMULPS      (DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y4
+	VPERMPS     264(SI), Y3, Y5
+	VCMPPS      $0x1e, Y5, Y2, Y5
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y5, Y4, Y4
+	VPSUBD      Y3, Y4, Y4
+	VMOVUPS     Y4, (DX)
+	VMULPS      32(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y5
+	VPERMPS     264(SI), Y3, Y6
+	VCMPPS      $0x1e, Y6, Y2, Y6
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y6, Y5, Y5
+	VPSUBD      Y3, Y5, Y5
+	VMOVUPS     Y5, 32(DX)
+	VPACKUSDW   Y5, Y4, Y4
+	VMULPS      64(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y5
+	VPERMPS     264(SI), Y3, Y6
+	VCMPPS      $0x1e, Y6, Y2, Y6
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y6, Y5, Y5
+	VPSUBD      Y3, Y5, Y5
+	VMOVUPS     Y5, 64(DX)
+	VMULPS      96(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y6
+	VPERMPS     264(SI), Y3, Y7
+	VCMPPS      $0x1e, Y7, Y2, Y7
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y3, Y6, Y6
+	VMOVUPS     Y6, 96(DX)
+	VPACKUSDW   Y6, Y5, Y5
+	VPACKUSWB   Y5, Y4, Y4
+	VMOVUPS     order<>+0(SB), Y2
+	VPERMD      Y4, Y2, Y4
+	VPMADDUBSW  pair<>+0(SB), Y4, Y4
+	VMULPS      128(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y5
+	VPERMPS     264(SI), Y3, Y6
+	VCMPPS      $0x1e, Y6, Y2, Y6
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y6, Y5, Y5
+	VPSUBD      Y3, Y5, Y5
+	VMOVUPS     Y5, 128(DX)
+	VMULPS      160(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y6
+	VPERMPS     264(SI), Y3, Y7
+	VCMPPS      $0x1e, Y7, Y2, Y7
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y3, Y6, Y6
+	VMOVUPS     Y6, 160(DX)
+	VPACKUSDW   Y6, Y5, Y5
+	VMULPS      192(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y6
+	VPERMPS     264(SI), Y3, Y7
+	VCMPPS      $0x1e, Y7, Y2, Y7
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y3, Y6, Y6
+	VMOVUPS     Y6, 192(DX)
+	VMULPS      224(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y7
+	VPERMPS     264(SI), Y3, Y8
+	VCMPPS      $0x1e, Y8, Y2, Y8
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y3, Y7, Y7
+	VMOVUPS     Y7, 224(DX)
+	VPACKUSDW   Y7, Y6, Y6
+	VPACKUSWB   Y6, Y5, Y5
+	VMOVUPS     order<>+0(SB), Y2
+	VPERMD      Y5, Y2, Y5
+	VPMADDUBSW  pair<>+0(SB), Y5, Y5
+	VPACKUSWB   Y5, Y4, Y4
+	VPERMQ      $0xd8, Y4, Y4
+	VMOVUPS     Y4, (AX)
+	VPXOR       (CX), Y4, Y4
+	ADDQ        $0x40, R11
+	VPXOR       Y2, Y2, Y2
+	VPAND       low<>+0(SB), Y4, Y3
+	VPCMPEQB    Y2, Y3, Y3
+	VPMOVMSKB   Y3, R13
+	POPCNTL     R13, R13
+	SUBQ        R13, R11
+	VPXOR       Y2, Y2, Y2
+	VPAND       high<>+0(SB), Y4, Y3
+	VPCMPEQB    Y2, Y3, Y3
+	VPMOVMSKB   Y3, R13
+	POPCNTL     R13, R13
+	SUBQ        R13, R11
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x00000100, DX
+	DECQ        R12
+	JNZ         chunkCodes
+	MOVL        R11, 28(DI)
+	ADDQ        $0x04, BX
+	ADDQ        R8, DI
+	DECQ        R9
+	JNZ         codes
+	MOVQ        t+16(FP), AX
+	MOVQ        w+24(FP), CX
+	MOVQ        d+32(FP), DX
+	MOVQ        absmax+40(FP), BX
+	MOVQ        tables+56(FP), SI
+	MOVQ        sums+64(FP), DI
+	MOVQ        step+72(FP), R8
+	MOVQ        blocks+80(FP), R9
+	MOVQ        chunks+88(FP), R10
+
+errors:
+	VBROADCASTSS (BX), Y0
+	VMULPS       488(SI), Y0, Y1
+	VMULPS       520(SI), Y0, Y0
+	VPXOR        Y2, Y2, Y2
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
 	VPXOR        Y6, Y6, Y6
-	VPXOR        Y7, Y7, Y7
-	XORQ         R13, R13
-	MOVQ         chunks+88(FP), R14
+	MOVQ         R10, R11
 
-chunk:
-	VMULPS       (DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y9
-	VPSRLD       $0x1f, Y9, Y9
-	VPERMPS      296(R9), Y9, Y10
-	VCMPPS       $0x1e, Y10, Y8, Y10
-	VPADDD       Y9, Y9, Y9
-	VPSUBD       Y10, Y9, Y9
-	VPERMPS      328(R9), Y9, Y10
-	VCMPPS       $0x1e, Y10, Y8, Y10
-	VPADDD       Y9, Y9, Y9
-	VPSUBD       Y10, Y9, Y9
-	VPERMPS      360(R9), Y9, Y10
-	VCMPPS       $0x1e, Y10, Y8, Y10
-	VPADDD       Y9, Y9, Y9
-	VPSUBD       Y10, Y9, Y9
-	VMOVUPS      (SI), Y8
-	VPERMPS      Y2, Y9, Y10
-	VPERMPS      Y1, Y9, Y11
-	VPSLLD       $0x1c, Y9, Y12
-	VBLENDVPS    Y12, Y11, Y10, Y10
-	VSUBPS       (BX), Y10, Y10
-	VMULPS       Y10, Y8, Y11
-	VADDPS       Y11, Y3, Y3
-	VSUBPS       Y8, Y10, Y10
-	VMULPS       Y10, Y10, Y8
-	VADDPS       Y8, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y10, Y10
-	VPMAXUD      Y10, Y7, Y7
-	VMULPS       32(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
-	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VMOVUPS      32(SI), Y8
-	VPERMPS      Y2, Y10, Y11
-	VPERMPS      Y1, Y10, Y12
-	VPSLLD       $0x1c, Y10, Y13
-	VBLENDVPS    Y13, Y12, Y11, Y11
-	VSUBPS       32(BX), Y11, Y11
-	VMULPS       Y11, Y8, Y12
-	VADDPS       Y12, Y4, Y4
-	VSUBPS       Y8, Y11, Y11
-	VMULPS       Y11, Y11, Y8
-	VADDPS       Y8, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y11, Y11
-	VPMAXUD      Y11, Y7, Y7
-	VPACKUSDW    Y10, Y9, Y9
-	VMULPS       64(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
-	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VMOVUPS      64(SI), Y8
-	VPERMPS      Y2, Y10, Y11
-	VPERMPS      Y1, Y10, Y12
-	VPSLLD       $0x1c, Y10, Y13
-	VBLENDVPS    Y13, Y12, Y11, Y11
-	VSUBPS       64(BX), Y11, Y11
-	VMULPS       Y11, Y8, Y12
-	VADDPS       Y12, Y3, Y3
-	VSUBPS       Y8, Y11, Y11
-	VMULPS       Y11, Y11, Y8
-	VADDPS       Y8, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y11, Y11
-	VPMAXUD      Y11, Y7, Y7
-	VMULPS       96(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
-	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VMOVUPS      96(SI), Y8
-	VPERMPS      Y2, Y11, Y12
-	VPERMPS      Y1, Y11, Y13
-	VPSLLD       $0x1c, Y11, Y14
-	VBLENDVPS    Y14, Y13, Y12, Y12
-	VSUBPS       96(BX), Y12, Y12
-	VMULPS       Y12, Y8, Y13
-	VADDPS       Y13, Y4, Y4
-	VSUBPS       Y8, Y12, Y12
-	VMULPS       Y12, Y12, Y8
-	VADDPS       Y8, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y12, Y12
-	VPMAXUD      Y12, Y7, Y7
-	VPACKUSDW    Y11, Y10, Y10
-	VPACKUSWB    Y10, Y9, Y9
-	VMOVUPS      order<>+0(SB), Y8
-	VPERMD       Y9, Y8, Y9
-	VPMADDUBSW   pair<>+0(SB), Y9, Y9
-	VMULPS       128(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
-	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VMOVUPS      128(SI), Y8
-	VPERMPS      Y2, Y10, Y11
-	VPERMPS      Y1, Y10, Y12
-	VPSLLD       $0x1c, Y10, Y13
-	VBLENDVPS    Y13, Y12, Y11, Y11
-	VSUBPS       128(BX), Y11, Y11
-	VMULPS       Y11, Y8, Y12
-	VADDPS       Y12, Y3, Y3
-	VSUBPS       Y8, Y11, Y11
-	VMULPS       Y11, Y11, Y8
-	VADDPS       Y8, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y11, Y11
-	VPMAXUD      Y11, Y7, Y7
-	VMULPS       160(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
-	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VMOVUPS      160(SI), Y8
-	VPERMPS      Y2, Y11, Y12
-	VPERMPS      Y1, Y11, Y13
-	VPSLLD       $0x1c, Y11, Y14
-	VBLENDVPS    Y14, Y13, Y12, Y12
-	VSUBPS       160(BX), Y12, Y12
-	VMULPS       Y12, Y8, Y13
-	VADDPS       Y13, Y4, Y4
-	VSUBPS       Y8, Y12, Y12
-	VMULPS       Y12, Y12, Y8
-	VADDPS       Y8, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y12, Y12
-	VPMAXUD      Y12, Y7, Y7
-	VPACKUSDW    Y11, Y10, Y10
-	VMULPS       192(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
-	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VMOVUPS      192(SI), Y8
-	VPERMPS      Y2, Y11, Y12
-	VPERMPS      Y1, Y11, Y13
-	VPSLLD       $0x1c, Y11, Y14
-	VBLENDVPS    Y14, Y13, Y12, Y12
-	VSUBPS       192(BX), Y12, Y12
-	VMULPS       Y12, Y8, Y13
-	VADDPS       Y13, Y3, Y3
-	VSUBPS       Y8, Y12, Y12
-	VMULPS       Y12, Y12, Y8
-	VADDPS       Y8, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y12, Y12
-	VPMAXUD      Y12, Y7, Y7
-	VMULPS       224(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y12
-	VPSRLD       $0x1f, Y12, Y12
-	VPERMPS      296(R9), Y12, Y13
-	VCMPPS       $0x1e, Y13, Y8, Y13
-	VPADDD       Y12, Y12, Y12
-	VPSUBD       Y13, Y12, Y12
-	VPERMPS      328(R9), Y12, Y13
-	VCMPPS       $0x1e, Y13, Y8, Y13
-	VPADDD       Y12, Y12, Y12
-	VPSUBD       Y13, Y12, Y12
-	VPERMPS      360(R9), Y12, Y13
-	VCMPPS       $0x1e, Y13, Y8, Y13
-	VPADDD       Y12, Y12, Y12
-	VPSUBD       Y13, Y12, Y12
-	VMOVUPS      224(SI), Y8
-	VPERMPS      Y2, Y12, Y13
-	VPERMPS      Y1, Y12, Y14
-	VPSLLD       $0x1c, Y12, Y15
-	VBLENDVPS    Y15, Y14, Y13, Y13
-	VSUBPS       224(BX), Y13, Y13
-	VMULPS       Y13, Y8, Y14
-	VADDPS       Y14, Y4, Y4
-	VSUBPS       Y8, Y13, Y13
-	VMULPS       Y13, Y13, Y8
-	VADDPS       Y8, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y13, Y13
-	VPMAXUD      Y13, Y7, Y7
-	VPACKUSDW    Y12, Y11, Y11
-	VPACKUSWB    Y11, Y10, Y10
-	VMOVUPS      order<>+0(SB), Y8
-	VPERMD       Y10, Y8, Y10
-	VPMADDUBSW   pair<>+0(SB), Y10, Y10
-	VPACKUSWB    Y10, Y9, Y9
-	VPERMQ       $0xd8, Y9, Y9
-	VMOVUPS      Y9, (AX)
-	VPXOR        (CX), Y9, Y9
-	ADDQ         $0x40, R13
-	VPXOR        Y8, Y8, Y8
-	VPAND        low<>+0(SB), Y9, Y10
-	VPCMPEQB     Y8, Y10, Y10
-	VPMOVMSKB    Y10, R15
-	POPCNTL      R15, R15
-	SUBQ         R15, R13
-	VPXOR        Y8, Y8, Y8
-	VPAND        high<>+0(SB), Y9, Y9
-	VPCMPEQB     Y8, Y9, Y9
-	VPMOVMSKB    Y9, R15
-	POPCNTL      R15, R15
-	SUBQ         R15, R13
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
+chunkErrors:
+	VMOVUPS      (AX), Y7
+	VMOVUPS      (DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       (CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y2, Y2
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y4, Y4
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      32(AX), Y7
+	VMOVUPS      32(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       32(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y3, Y3
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      64(AX), Y7
+	VMOVUPS      64(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       64(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y2, Y2
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y4, Y4
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      96(AX), Y7
+	VMOVUPS      96(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       96(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y3, Y3
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      128(AX), Y7
+	VMOVUPS      128(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       128(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y2, Y2
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y4, Y4
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      160(AX), Y7
+	VMOVUPS      160(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       160(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y3, Y3
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      192(AX), Y7
+	VMOVUPS      192(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       192(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y2, Y2
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y4, Y4
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      224(AX), Y7
+	VMOVUPS      224(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       224(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y3, Y3
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, CX
 	ADDQ         $0x00000100, DX
-	ADDQ         $0x00000100, BX
-	ADDQ         $0x00000100, SI
-	DECQ         R14
-	JNZ          chunk
-	VADDPS       Y4, Y3, Y3
-	VEXTRACTF128 $0x01, Y3, X0
-	VADDPS       X0, X3, X3
-	VADDPS       Y6, Y5, Y5
-	VEXTRACTF128 $0x01, Y5, X0
-	VADDPS       X0, X5, X5
-	VUNPCKLPD    X5, X3, X0
-	VUNPCKHPD    X5, X3, X1
+	DECQ         R11
+	JNZ          chunkErrors
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X4, X2, X0
+	VUNPCKHPD    X4, X2, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0xb1, X0, X1
 	VADDPS       X1, X0, X0
-	VMOVSS       X0, 12(R10)
+	VMOVSS       X0, 12(DI)
 	VPERMILPS    $0x4e, X0, X0
-	VMOVSS       X0, 16(R10)
-	VEXTRACTI128 $0x01, Y7, X0
-	VPMAXUD      X0, X7, X7
-	VPSHUFD      $0x4e, X7, X0
-	VPMAXUD      X0, X7, X7
-	VPSHUFD      $0xb1, X7, X0
-	VPMAXUD      X0, X7, X7
-	VMOVD        X7, 20(R10)
-	MOVL         R13, 28(R10)
-	ADDQ         $0x04, DI
-	ADDQ         $0x04, R8
-	ADDQ         R11, R10
-	DECQ         R12
-	JNZ          block
+	VMOVSS       X0, 16(DI)
+	VEXTRACTI128 $0x01, Y6, X0
+	VPMAXUD      X0, X6, X6
+	VPSHUFD      $0x4e, X6, X0
+	VPMAXUD      X0, X6, X6
+	VPSHUFD      $0xb1, X6, X0
+	VPMAXUD      X0, X6, X6
+	VMOVD        X6, 20(DI)
+	ADDQ         $0x04, BX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          errors
 	VZEROUPPER
 	RET
 
@@ -4431,325 +4416,362 @@ DATA high<>+60(SB)/4, $0xf0f0f0f0
 GLOBL high<>(SB), RODATA|NOPTR, $64
 
 // func codeFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)
-// Requires: AVX, AVX2, POPCNT
+// Requires: AVX, AVX2, FMA3, POPCNT
 TEXT ·codeFP4AVX2(SB), NOSPLIT, $0-96
-	MOVQ codes+0(FP), AX
-	MOVQ old+8(FP), CX
-	MOVQ t+16(FP), DX
-	MOVQ w+24(FP), BX
-	MOVQ d+32(FP), SI
-	MOVQ absmax+40(FP), DI
-	MOVQ inverse+48(FP), R8
-	MOVQ tables+56(FP), R9
-	MOVQ sums+64(FP), R10
-	MOVQ step+72(FP), R11
-	MOVQ blocks+80(FP), R12
+	MOVQ         codes+0(FP), AX
+	MOVQ         old+8(FP), CX
+	MOVQ         t+16(FP), DX
+	MOVQ         inverse+48(FP), BX
+	MOVQ         tables+56(FP), SI
+	VBROADCASTSS 256(SI), Y0
+	VBROADCASTSS 260(SI), Y1
+	VMOVUPS      424(SI), Y2
+	MOVQ         sums+64(FP), DI
+	MOVQ         step+72(FP), R8
+	MOVQ         blocks+80(FP), R9
+	MOVQ         chunks+88(FP), R10
 
-block:
-	VBROADCASTSS (R8), Y0
-	VBROADCASTSS (DI), Y1
-	VMULPS       424(R9), Y1, Y2
-	VMULPS       456(R9), Y1, Y1
+codes:
+	VBROADCASTSS (BX), Y3
+	XORQ         R11, R11
+	MOVQ         R10, R12
+
+chunkCodes:
+	VMULPS      (DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y6
+	VPERMPS     264(SI), Y5, Y7
+	VCMPPS      $0x1e, Y7, Y4, Y7
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y8
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y5, Y6, Y6
+	VPSUBD      Y8, Y6, Y6
+	VPSUBD      Y4, Y6, Y6
+	VMOVUPS     Y6, (DX)
+	VMULPS      32(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y7
+	VPERMPS     264(SI), Y5, Y8
+	VCMPPS      $0x1e, Y8, Y4, Y8
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y9
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y5, Y7, Y7
+	VPSUBD      Y9, Y7, Y7
+	VPSUBD      Y4, Y7, Y7
+	VMOVUPS     Y7, 32(DX)
+	VPACKUSDW   Y7, Y6, Y6
+	VMULPS      64(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y7
+	VPERMPS     264(SI), Y5, Y8
+	VCMPPS      $0x1e, Y8, Y4, Y8
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y9
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y5, Y7, Y7
+	VPSUBD      Y9, Y7, Y7
+	VPSUBD      Y4, Y7, Y7
+	VMOVUPS     Y7, 64(DX)
+	VMULPS      96(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y8
+	VPERMPS     264(SI), Y5, Y9
+	VCMPPS      $0x1e, Y9, Y4, Y9
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y10
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y9, Y8, Y8
+	VPSUBD      Y5, Y8, Y8
+	VPSUBD      Y10, Y8, Y8
+	VPSUBD      Y4, Y8, Y8
+	VMOVUPS     Y8, 96(DX)
+	VPACKUSDW   Y8, Y7, Y7
+	VPACKUSWB   Y7, Y6, Y6
+	VMOVUPS     order<>+0(SB), Y4
+	VPERMD      Y6, Y4, Y6
+	VMOVDQU     456(SI), Y4
+	VPSHUFB     Y6, Y4, Y6
+	VPMADDUBSW  pair<>+0(SB), Y6, Y6
+	VMULPS      128(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y7
+	VPERMPS     264(SI), Y5, Y8
+	VCMPPS      $0x1e, Y8, Y4, Y8
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y9
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y5, Y7, Y7
+	VPSUBD      Y9, Y7, Y7
+	VPSUBD      Y4, Y7, Y7
+	VMOVUPS     Y7, 128(DX)
+	VMULPS      160(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y8
+	VPERMPS     264(SI), Y5, Y9
+	VCMPPS      $0x1e, Y9, Y4, Y9
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y10
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y9, Y8, Y8
+	VPSUBD      Y5, Y8, Y8
+	VPSUBD      Y10, Y8, Y8
+	VPSUBD      Y4, Y8, Y8
+	VMOVUPS     Y8, 160(DX)
+	VPACKUSDW   Y8, Y7, Y7
+	VMULPS      192(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y8
+	VPERMPS     264(SI), Y5, Y9
+	VCMPPS      $0x1e, Y9, Y4, Y9
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y10
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y9, Y8, Y8
+	VPSUBD      Y5, Y8, Y8
+	VPSUBD      Y10, Y8, Y8
+	VPSUBD      Y4, Y8, Y8
+	VMOVUPS     Y8, 192(DX)
+	VMULPS      224(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y9
+	VPERMPS     264(SI), Y5, Y10
+	VCMPPS      $0x1e, Y10, Y4, Y10
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y11
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y10, Y9, Y9
+	VPSUBD      Y5, Y9, Y9
+	VPSUBD      Y11, Y9, Y9
+	VPSUBD      Y4, Y9, Y9
+	VMOVUPS     Y9, 224(DX)
+	VPACKUSDW   Y9, Y8, Y8
+	VPACKUSWB   Y8, Y7, Y7
+	VMOVUPS     order<>+0(SB), Y4
+	VPERMD      Y7, Y4, Y7
+	VMOVDQU     456(SI), Y4
+	VPSHUFB     Y7, Y4, Y7
+	VPMADDUBSW  pair<>+0(SB), Y7, Y7
+	VPACKUSWB   Y7, Y6, Y6
+	VPERMQ      $0xd8, Y6, Y6
+	VMOVUPS     Y6, (AX)
+	VPXOR       (CX), Y6, Y6
+	ADDQ        $0x40, R11
+	VPXOR       Y4, Y4, Y4
+	VPAND       low<>+0(SB), Y6, Y5
+	VPCMPEQB    Y4, Y5, Y5
+	VPMOVMSKB   Y5, R13
+	POPCNTL     R13, R13
+	SUBQ        R13, R11
+	VPXOR       Y4, Y4, Y4
+	VPAND       high<>+0(SB), Y6, Y5
+	VPCMPEQB    Y4, Y5, Y5
+	VPMOVMSKB   Y5, R13
+	POPCNTL     R13, R13
+	SUBQ        R13, R11
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x00000100, DX
+	DECQ        R12
+	JNZ         chunkCodes
+	MOVL        R11, 28(DI)
+	ADDQ        $0x04, BX
+	ADDQ        R8, DI
+	DECQ        R9
+	JNZ         codes
+	MOVQ        t+16(FP), AX
+	MOVQ        w+24(FP), CX
+	MOVQ        d+32(FP), DX
+	MOVQ        absmax+40(FP), BX
+	MOVQ        tables+56(FP), SI
+	MOVQ        sums+64(FP), DI
+	MOVQ        step+72(FP), R8
+	MOVQ        blocks+80(FP), R9
+	MOVQ        chunks+88(FP), R10
+
+errors:
+	VBROADCASTSS (BX), Y0
+	VMULPS       488(SI), Y0, Y1
+	VMULPS       520(SI), Y0, Y0
+	VPXOR        Y2, Y2, Y2
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
 	VPXOR        Y6, Y6, Y6
-	VPXOR        Y7, Y7, Y7
-	XORQ         R13, R13
-	MOVQ         chunks+88(FP), R14
+	MOVQ         R10, R11
 
-chunk:
-	VMULPS       (DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y9
-	VPSRLD       $0x1f, Y9, Y9
-	VPERMPS      296(R9), Y9, Y10
-	VCMPPS       $0x1e, Y10, Y8, Y10
-	VPADDD       Y9, Y9, Y9
-	VPSUBD       Y10, Y9, Y9
-	VPERMPS      328(R9), Y9, Y10
-	VCMPPS       $0x1e, Y10, Y8, Y10
-	VPADDD       Y9, Y9, Y9
-	VPSUBD       Y10, Y9, Y9
-	VPERMPS      360(R9), Y9, Y10
-	VCMPPS       $0x1e, Y10, Y8, Y10
-	VPADDD       Y9, Y9, Y9
-	VPSUBD       Y10, Y9, Y9
-	VMOVUPS      (SI), Y8
-	VPERMPS      Y2, Y9, Y10
-	VPERMPS      Y1, Y9, Y11
-	VPSLLD       $0x1c, Y9, Y12
-	VBLENDVPS    Y12, Y11, Y10, Y10
-	VSUBPS       (BX), Y10, Y10
-	VMULPS       Y10, Y8, Y11
-	VADDPS       Y11, Y3, Y3
-	VSUBPS       Y8, Y10, Y10
-	VMULPS       Y10, Y10, Y8
-	VADDPS       Y8, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y10, Y10
-	VPMAXUD      Y10, Y7, Y7
-	VMULPS       32(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
-	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VMOVUPS      32(SI), Y8
-	VPERMPS      Y2, Y10, Y11
-	VPERMPS      Y1, Y10, Y12
-	VPSLLD       $0x1c, Y10, Y13
-	VBLENDVPS    Y13, Y12, Y11, Y11
-	VSUBPS       32(BX), Y11, Y11
-	VMULPS       Y11, Y8, Y12
-	VADDPS       Y12, Y4, Y4
-	VSUBPS       Y8, Y11, Y11
-	VMULPS       Y11, Y11, Y8
-	VADDPS       Y8, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y11, Y11
-	VPMAXUD      Y11, Y7, Y7
-	VPACKUSDW    Y10, Y9, Y9
-	VMULPS       64(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
-	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VMOVUPS      64(SI), Y8
-	VPERMPS      Y2, Y10, Y11
-	VPERMPS      Y1, Y10, Y12
-	VPSLLD       $0x1c, Y10, Y13
-	VBLENDVPS    Y13, Y12, Y11, Y11
-	VSUBPS       64(BX), Y11, Y11
-	VMULPS       Y11, Y8, Y12
-	VADDPS       Y12, Y3, Y3
-	VSUBPS       Y8, Y11, Y11
-	VMULPS       Y11, Y11, Y8
-	VADDPS       Y8, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y11, Y11
-	VPMAXUD      Y11, Y7, Y7
-	VMULPS       96(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
-	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VMOVUPS      96(SI), Y8
-	VPERMPS      Y2, Y11, Y12
-	VPERMPS      Y1, Y11, Y13
-	VPSLLD       $0x1c, Y11, Y14
-	VBLENDVPS    Y14, Y13, Y12, Y12
-	VSUBPS       96(BX), Y12, Y12
-	VMULPS       Y12, Y8, Y13
-	VADDPS       Y13, Y4, Y4
-	VSUBPS       Y8, Y12, Y12
-	VMULPS       Y12, Y12, Y8
-	VADDPS       Y8, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y12, Y12
-	VPMAXUD      Y12, Y7, Y7
-	VPACKUSDW    Y11, Y10, Y10
-	VPACKUSWB    Y10, Y9, Y9
-	VMOVUPS      order<>+0(SB), Y8
-	VPERMD       Y9, Y8, Y9
-	VMOVDQU      392(R9), Y8
-	VPSHUFB      Y9, Y8, Y9
-	VPMADDUBSW   pair<>+0(SB), Y9, Y9
-	VMULPS       128(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y10
-	VPSRLD       $0x1f, Y10, Y10
-	VPERMPS      296(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      328(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VPERMPS      360(R9), Y10, Y11
-	VCMPPS       $0x1e, Y11, Y8, Y11
-	VPADDD       Y10, Y10, Y10
-	VPSUBD       Y11, Y10, Y10
-	VMOVUPS      128(SI), Y8
-	VPERMPS      Y2, Y10, Y11
-	VPERMPS      Y1, Y10, Y12
-	VPSLLD       $0x1c, Y10, Y13
-	VBLENDVPS    Y13, Y12, Y11, Y11
-	VSUBPS       128(BX), Y11, Y11
-	VMULPS       Y11, Y8, Y12
-	VADDPS       Y12, Y3, Y3
-	VSUBPS       Y8, Y11, Y11
-	VMULPS       Y11, Y11, Y8
-	VADDPS       Y8, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y11, Y11
-	VPMAXUD      Y11, Y7, Y7
-	VMULPS       160(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
-	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VMOVUPS      160(SI), Y8
-	VPERMPS      Y2, Y11, Y12
-	VPERMPS      Y1, Y11, Y13
-	VPSLLD       $0x1c, Y11, Y14
-	VBLENDVPS    Y14, Y13, Y12, Y12
-	VSUBPS       160(BX), Y12, Y12
-	VMULPS       Y12, Y8, Y13
-	VADDPS       Y13, Y4, Y4
-	VSUBPS       Y8, Y12, Y12
-	VMULPS       Y12, Y12, Y8
-	VADDPS       Y8, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y12, Y12
-	VPMAXUD      Y12, Y7, Y7
-	VPACKUSDW    Y11, Y10, Y10
-	VMULPS       192(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y11
-	VPSRLD       $0x1f, Y11, Y11
-	VPERMPS      296(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      328(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VPERMPS      360(R9), Y11, Y12
-	VCMPPS       $0x1e, Y12, Y8, Y12
-	VPADDD       Y11, Y11, Y11
-	VPSUBD       Y12, Y11, Y11
-	VMOVUPS      192(SI), Y8
-	VPERMPS      Y2, Y11, Y12
-	VPERMPS      Y1, Y11, Y13
-	VPSLLD       $0x1c, Y11, Y14
-	VBLENDVPS    Y14, Y13, Y12, Y12
-	VSUBPS       192(BX), Y12, Y12
-	VMULPS       Y12, Y8, Y13
-	VADDPS       Y13, Y3, Y3
-	VSUBPS       Y8, Y12, Y12
-	VMULPS       Y12, Y12, Y8
-	VADDPS       Y8, Y5, Y5
-	VPAND        magnitude<>+0(SB), Y12, Y12
-	VPMAXUD      Y12, Y7, Y7
-	VMULPS       224(DX), Y0, Y8
-	VCMPPS       $0x1e, 264(R9), Y8, Y12
-	VPSRLD       $0x1f, Y12, Y12
-	VPERMPS      296(R9), Y12, Y13
-	VCMPPS       $0x1e, Y13, Y8, Y13
-	VPADDD       Y12, Y12, Y12
-	VPSUBD       Y13, Y12, Y12
-	VPERMPS      328(R9), Y12, Y13
-	VCMPPS       $0x1e, Y13, Y8, Y13
-	VPADDD       Y12, Y12, Y12
-	VPSUBD       Y13, Y12, Y12
-	VPERMPS      360(R9), Y12, Y13
-	VCMPPS       $0x1e, Y13, Y8, Y13
-	VPADDD       Y12, Y12, Y12
-	VPSUBD       Y13, Y12, Y12
-	VMOVUPS      224(SI), Y8
-	VPERMPS      Y2, Y12, Y13
-	VPERMPS      Y1, Y12, Y14
-	VPSLLD       $0x1c, Y12, Y15
-	VBLENDVPS    Y15, Y14, Y13, Y13
-	VSUBPS       224(BX), Y13, Y13
-	VMULPS       Y13, Y8, Y14
-	VADDPS       Y14, Y4, Y4
-	VSUBPS       Y8, Y13, Y13
-	VMULPS       Y13, Y13, Y8
-	VADDPS       Y8, Y6, Y6
-	VPAND        magnitude<>+0(SB), Y13, Y13
-	VPMAXUD      Y13, Y7, Y7
-	VPACKUSDW    Y12, Y11, Y11
-	VPACKUSWB    Y11, Y10, Y10
-	VMOVUPS      order<>+0(SB), Y8
-	VPERMD       Y10, Y8, Y10
-	VMOVDQU      392(R9), Y8
-	VPSHUFB      Y10, Y8, Y10
-	VPMADDUBSW   pair<>+0(SB), Y10, Y10
-	VPACKUSWB    Y10, Y9, Y9
-	VPERMQ       $0xd8, Y9, Y9
-	VMOVUPS      Y9, (AX)
-	VPXOR        (CX), Y9, Y9
-	ADDQ         $0x40, R13
-	VPXOR        Y8, Y8, Y8
-	VPAND        low<>+0(SB), Y9, Y10
-	VPCMPEQB     Y8, Y10, Y10
-	VPMOVMSKB    Y10, R15
-	POPCNTL      R15, R15
-	SUBQ         R15, R13
-	VPXOR        Y8, Y8, Y8
-	VPAND        high<>+0(SB), Y9, Y9
-	VPCMPEQB     Y8, Y9, Y9
-	VPMOVMSKB    Y9, R15
-	POPCNTL      R15, R15
-	SUBQ         R15, R13
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, CX
+chunkErrors:
+	VMOVUPS      (AX), Y7
+	VMOVUPS      (DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       (CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y2, Y2
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y4, Y4
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      32(AX), Y7
+	VMOVUPS      32(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       32(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y3, Y3
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      64(AX), Y7
+	VMOVUPS      64(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       64(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y2, Y2
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y4, Y4
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      96(AX), Y7
+	VMOVUPS      96(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       96(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y3, Y3
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      128(AX), Y7
+	VMOVUPS      128(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       128(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y2, Y2
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y4, Y4
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      160(AX), Y7
+	VMOVUPS      160(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       160(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y3, Y3
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      192(AX), Y7
+	VMOVUPS      192(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       192(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y2, Y2
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y4, Y4
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	VMOVUPS      224(AX), Y7
+	VMOVUPS      224(DX), Y8
+	VPERMPS      Y1, Y7, Y9
+	VPERMPS      Y0, Y7, Y10
+	VPSLLD       $0x1c, Y7, Y7
+	VBLENDVPS    Y7, Y10, Y9, Y9
+	VSUBPS       224(CX), Y9, Y9
+	VMULPS       Y9, Y8, Y7
+	VADDPS       Y7, Y3, Y3
+	VSUBPS       Y8, Y9, Y9
+	VMULPS       Y9, Y9, Y7
+	VADDPS       Y7, Y5, Y5
+	VPAND        magnitude<>+0(SB), Y9, Y9
+	VPMAXUD      Y9, Y6, Y6
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, CX
 	ADDQ         $0x00000100, DX
-	ADDQ         $0x00000100, BX
-	ADDQ         $0x00000100, SI
-	DECQ         R14
-	JNZ          chunk
-	VADDPS       Y4, Y3, Y3
-	VEXTRACTF128 $0x01, Y3, X0
-	VADDPS       X0, X3, X3
-	VADDPS       Y6, Y5, Y5
-	VEXTRACTF128 $0x01, Y5, X0
-	VADDPS       X0, X5, X5
-	VUNPCKLPD    X5, X3, X0
-	VUNPCKHPD    X5, X3, X1
+	DECQ         R11
+	JNZ          chunkErrors
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X2
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X4
+	VUNPCKLPD    X4, X2, X0
+	VUNPCKHPD    X4, X2, X1
 	VADDPS       X1, X0, X0
 	VPERMILPS    $0xb1, X0, X1
 	VADDPS       X1, X0, X0
-	VMOVSS       X0, 12(R10)
+	VMOVSS       X0, 12(DI)
 	VPERMILPS    $0x4e, X0, X0
-	VMOVSS       X0, 16(R10)
-	VEXTRACTI128 $0x01, Y7, X0
-	VPMAXUD      X0, X7, X7
-	VPSHUFD      $0x4e, X7, X0
-	VPMAXUD      X0, X7, X7
-	VPSHUFD      $0xb1, X7, X0
-	VPMAXUD      X0, X7, X7
-	VMOVD        X7, 20(R10)
-	MOVL         R13, 28(R10)
-	ADDQ         $0x04, DI
-	ADDQ         $0x04, R8
-	ADDQ         R11, R10
-	DECQ         R12
-	JNZ          block
+	VMOVSS       X0, 16(DI)
+	VEXTRACTI128 $0x01, Y6, X0
+	VPMAXUD      X0, X6, X6
+	VPSHUFD      $0x4e, X6, X0
+	VPMAXUD      X0, X6, X6
+	VPSHUFD      $0xb1, X6, X0
+	VPMAXUD      X0, X6, X6
+	VMOVD        X6, 20(DI)
+	ADDQ         $0x04, BX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          errors
 	VZEROUPPER
 	RET
 
@@ -4990,6 +5012,940 @@ chunk:
 	VZEROUPPER
 	RET
 
+// func codeDriftNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+// Requires: AVX, AVX2, FMA3, POPCNT
+TEXT ·codeDriftNF4AVX2(SB), NOSPLIT, $0-104
+	MOVQ    codes+0(FP), AX
+	MOVQ    old+8(FP), CX
+	MOVQ    t+16(FP), DX
+	MOVQ    inverse+48(FP), BX
+	MOVQ    tables+56(FP), SI
+	VMOVUPS 424(SI), Y0
+	MOVQ    sums+64(FP), DI
+	MOVQ    step+80(FP), R8
+	MOVQ    blocks+88(FP), R9
+	MOVQ    chunks+96(FP), R10
+
+codes:
+	VBROADCASTSS (BX), Y1
+	XORQ         R11, R11
+	MOVQ         R10, R12
+
+chunkCodes:
+	VMULPS      (DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y4
+	VPERMPS     264(SI), Y3, Y5
+	VCMPPS      $0x1e, Y5, Y2, Y5
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y5, Y4, Y4
+	VPSUBD      Y3, Y4, Y4
+	VMOVUPS     Y4, (DX)
+	VMULPS      32(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y5
+	VPERMPS     264(SI), Y3, Y6
+	VCMPPS      $0x1e, Y6, Y2, Y6
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y6, Y5, Y5
+	VPSUBD      Y3, Y5, Y5
+	VMOVUPS     Y5, 32(DX)
+	VPACKUSDW   Y5, Y4, Y4
+	VMULPS      64(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y5
+	VPERMPS     264(SI), Y3, Y6
+	VCMPPS      $0x1e, Y6, Y2, Y6
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y6, Y5, Y5
+	VPSUBD      Y3, Y5, Y5
+	VMOVUPS     Y5, 64(DX)
+	VMULPS      96(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y6
+	VPERMPS     264(SI), Y3, Y7
+	VCMPPS      $0x1e, Y7, Y2, Y7
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y3, Y6, Y6
+	VMOVUPS     Y6, 96(DX)
+	VPACKUSDW   Y6, Y5, Y5
+	VPACKUSWB   Y5, Y4, Y4
+	VMOVUPS     order<>+0(SB), Y2
+	VPERMD      Y4, Y2, Y4
+	VPMADDUBSW  pair<>+0(SB), Y4, Y4
+	VMULPS      128(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y5
+	VPERMPS     264(SI), Y3, Y6
+	VCMPPS      $0x1e, Y6, Y2, Y6
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y6, Y5, Y5
+	VPSUBD      Y3, Y5, Y5
+	VMOVUPS     Y5, 128(DX)
+	VMULPS      160(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y6
+	VPERMPS     264(SI), Y3, Y7
+	VCMPPS      $0x1e, Y7, Y2, Y7
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y3, Y6, Y6
+	VMOVUPS     Y6, 160(DX)
+	VPACKUSDW   Y6, Y5, Y5
+	VMULPS      192(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y6
+	VPERMPS     264(SI), Y3, Y7
+	VCMPPS      $0x1e, Y7, Y2, Y7
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y3, Y6, Y6
+	VMOVUPS     Y6, 192(DX)
+	VMULPS      224(DX), Y1, Y2
+	VMAXPS      360(SI), Y2, Y3
+	VMINPS      392(SI), Y3, Y3
+	VFMADD213PS fewMiddle<>+0(SB), Y0, Y3
+	VPERMPS     328(SI), Y3, Y7
+	VPERMPS     264(SI), Y3, Y8
+	VCMPPS      $0x1e, Y8, Y2, Y8
+	VPERMPS     296(SI), Y3, Y3
+	VCMPPS      $0x1e, Y3, Y2, Y3
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y3, Y7, Y7
+	VMOVUPS     Y7, 224(DX)
+	VPACKUSDW   Y7, Y6, Y6
+	VPACKUSWB   Y6, Y5, Y5
+	VMOVUPS     order<>+0(SB), Y2
+	VPERMD      Y5, Y2, Y5
+	VPMADDUBSW  pair<>+0(SB), Y5, Y5
+	VPACKUSWB   Y5, Y4, Y4
+	VPERMQ      $0xd8, Y4, Y4
+	VMOVUPS     Y4, (AX)
+	VPXOR       (CX), Y4, Y4
+	ADDQ        $0x40, R11
+	VPXOR       Y2, Y2, Y2
+	VPAND       low<>+0(SB), Y4, Y3
+	VPCMPEQB    Y2, Y3, Y3
+	VPMOVMSKB   Y3, R13
+	POPCNTL     R13, R13
+	SUBQ        R13, R11
+	VPXOR       Y2, Y2, Y2
+	VPAND       high<>+0(SB), Y4, Y3
+	VPCMPEQB    Y2, Y3, Y3
+	VPMOVMSKB   Y3, R13
+	POPCNTL     R13, R13
+	SUBQ        R13, R11
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x00000100, DX
+	DECQ        R12
+	JNZ         chunkCodes
+	MOVL        R11, 28(DI)
+	ADDQ        $0x04, BX
+	ADDQ        R8, DI
+	DECQ        R9
+	JNZ         codes
+	MOVQ        t+16(FP), AX
+	MOVQ        w+24(FP), CX
+	MOVQ        d+32(FP), DX
+	MOVQ        absmax+40(FP), BX
+	MOVQ        tables+56(FP), SI
+	MOVQ        sums+64(FP), DI
+	MOVQ        step+80(FP), R8
+	MOVQ        blocks+88(FP), R9
+	MOVQ        chunks+96(FP), R10
+	MOVQ        drifts+72(FP), R11
+	VMOVUPS     488(SI), Y0
+	VMOVUPS     520(SI), Y1
+
+errors:
+	VBROADCASTSS (BX), Y2
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	MOVQ         R10, SI
+
+chunkErrors:
+	VMOVUPS      (AX), Y8
+	VMOVUPS      (DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       (CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y3, Y3
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      Y8, (CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      32(AX), Y8
+	VMOVUPS      32(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 32(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       32(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y4, Y4
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      Y8, 32(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      64(AX), Y8
+	VMOVUPS      64(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 64(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       64(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y3, Y3
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      Y8, 64(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      96(AX), Y8
+	VMOVUPS      96(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 96(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       96(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y4, Y4
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      Y8, 96(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      128(AX), Y8
+	VMOVUPS      128(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 128(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       128(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y3, Y3
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      Y8, 128(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      160(AX), Y8
+	VMOVUPS      160(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 160(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       160(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y4, Y4
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      Y8, 160(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      192(AX), Y8
+	VMOVUPS      192(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 192(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       192(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y3, Y3
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      Y8, 192(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      224(AX), Y8
+	VMOVUPS      224(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 224(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       224(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y4, Y4
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      Y8, 224(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	DECQ         SI
+	JNZ          chunkErrors
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X2, X3, X3
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X2, X5, X5
+	VUNPCKLPD    X5, X3, X2
+	VUNPCKHPD    X5, X3, X3
+	VADDPS       X3, X2, X2
+	VPERMILPS    $0xb1, X2, X3
+	VADDPS       X3, X2, X2
+	VMOVSS       X2, 12(DI)
+	VPERMILPS    $0x4e, X2, X2
+	VMOVSS       X2, 16(DI)
+	VEXTRACTI128 $0x01, Y7, X2
+	VPMAXUD      X2, X7, X7
+	VPSHUFD      $0x4e, X7, X2
+	VPMAXUD      X2, X7, X7
+	VPSHUFD      $0xb1, X7, X2
+	VPMAXUD      X2, X7, X7
+	VMOVD        X7, 20(DI)
+	ADDQ         $0x04, BX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          errors
+	MOVQ         t+16(FP), AX
+	MOVQ         w+24(FP), CX
+	MOVQ         d+32(FP), DX
+	MOVQ         drifts+72(FP), BX
+	MOVQ         step+80(FP), SI
+	MOVQ         blocks+88(FP), DI
+	MOVQ         chunks+96(FP), R8
+
+drifts:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	MOVQ  R8, R9
+
+chunkDrifts:
+	VMOVUPS      (AX), Y6
+	VMULPS       (DX), Y6, Y7
+	VADDPS       Y7, Y0, Y0
+	VMULPS       (CX), Y6, Y7
+	VADDPS       Y7, Y2, Y2
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      32(AX), Y6
+	VMULPS       32(DX), Y6, Y7
+	VADDPS       Y7, Y1, Y1
+	VMULPS       32(CX), Y6, Y7
+	VADDPS       Y7, Y3, Y3
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      64(AX), Y6
+	VMULPS       64(DX), Y6, Y7
+	VADDPS       Y7, Y0, Y0
+	VMULPS       64(CX), Y6, Y7
+	VADDPS       Y7, Y2, Y2
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      96(AX), Y6
+	VMULPS       96(DX), Y6, Y7
+	VADDPS       Y7, Y1, Y1
+	VMULPS       96(CX), Y6, Y7
+	VADDPS       Y7, Y3, Y3
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      128(AX), Y6
+	VMULPS       128(DX), Y6, Y7
+	VADDPS       Y7, Y0, Y0
+	VMULPS       128(CX), Y6, Y7
+	VADDPS       Y7, Y2, Y2
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      160(AX), Y6
+	VMULPS       160(DX), Y6, Y7
+	VADDPS       Y7, Y1, Y1
+	VMULPS       160(CX), Y6, Y7
+	VADDPS       Y7, Y3, Y3
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      192(AX), Y6
+	VMULPS       192(DX), Y6, Y7
+	VADDPS       Y7, Y0, Y0
+	VMULPS       192(CX), Y6, Y7
+	VADDPS       Y7, Y2, Y2
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      224(AX), Y6
+	VMULPS       224(DX), Y6, Y7
+	VADDPS       Y7, Y1, Y1
+	VMULPS       224(CX), Y6, Y7
+	VADDPS       Y7, Y3, Y3
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	DECQ         R9
+	JNZ          chunkDrifts
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X1, X2, X2
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X1, X4, X4
+	VUNPCKLPD    X2, X0, X1
+	VUNPCKHPD    X2, X0, X0
+	VADDPS       X0, X1, X1
+	VUNPCKLPD    X4, X4, X0
+	VUNPCKHPD    X4, X4, X2
+	VADDPS       X2, X0, X0
+	VSHUFPS      $0x88, X0, X1, X2
+	VSHUFPS      $0xdd, X0, X1, X0
+	VADDPS       X0, X2, X2
+	VMOVUPS      X2, (BX)
+	ADDQ         SI, BX
+	DECQ         DI
+	JNZ          drifts
+	VZEROUPPER
+	RET
+
+// func codeDriftFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+// Requires: AVX, AVX2, FMA3, POPCNT
+TEXT ·codeDriftFP4AVX2(SB), NOSPLIT, $0-104
+	MOVQ         codes+0(FP), AX
+	MOVQ         old+8(FP), CX
+	MOVQ         t+16(FP), DX
+	MOVQ         inverse+48(FP), BX
+	MOVQ         tables+56(FP), SI
+	VBROADCASTSS 256(SI), Y0
+	VBROADCASTSS 260(SI), Y1
+	VMOVUPS      424(SI), Y2
+	MOVQ         sums+64(FP), DI
+	MOVQ         step+80(FP), R8
+	MOVQ         blocks+88(FP), R9
+	MOVQ         chunks+96(FP), R10
+
+codes:
+	VBROADCASTSS (BX), Y3
+	XORQ         R11, R11
+	MOVQ         R10, R12
+
+chunkCodes:
+	VMULPS      (DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y6
+	VPERMPS     264(SI), Y5, Y7
+	VCMPPS      $0x1e, Y7, Y4, Y7
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y8
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y7, Y6, Y6
+	VPSUBD      Y5, Y6, Y6
+	VPSUBD      Y8, Y6, Y6
+	VPSUBD      Y4, Y6, Y6
+	VMOVUPS     Y6, (DX)
+	VMULPS      32(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y7
+	VPERMPS     264(SI), Y5, Y8
+	VCMPPS      $0x1e, Y8, Y4, Y8
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y9
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y5, Y7, Y7
+	VPSUBD      Y9, Y7, Y7
+	VPSUBD      Y4, Y7, Y7
+	VMOVUPS     Y7, 32(DX)
+	VPACKUSDW   Y7, Y6, Y6
+	VMULPS      64(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y7
+	VPERMPS     264(SI), Y5, Y8
+	VCMPPS      $0x1e, Y8, Y4, Y8
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y9
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y5, Y7, Y7
+	VPSUBD      Y9, Y7, Y7
+	VPSUBD      Y4, Y7, Y7
+	VMOVUPS     Y7, 64(DX)
+	VMULPS      96(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y8
+	VPERMPS     264(SI), Y5, Y9
+	VCMPPS      $0x1e, Y9, Y4, Y9
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y10
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y9, Y8, Y8
+	VPSUBD      Y5, Y8, Y8
+	VPSUBD      Y10, Y8, Y8
+	VPSUBD      Y4, Y8, Y8
+	VMOVUPS     Y8, 96(DX)
+	VPACKUSDW   Y8, Y7, Y7
+	VPACKUSWB   Y7, Y6, Y6
+	VMOVUPS     order<>+0(SB), Y4
+	VPERMD      Y6, Y4, Y6
+	VMOVDQU     456(SI), Y4
+	VPSHUFB     Y6, Y4, Y6
+	VPMADDUBSW  pair<>+0(SB), Y6, Y6
+	VMULPS      128(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y7
+	VPERMPS     264(SI), Y5, Y8
+	VCMPPS      $0x1e, Y8, Y4, Y8
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y9
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y8, Y7, Y7
+	VPSUBD      Y5, Y7, Y7
+	VPSUBD      Y9, Y7, Y7
+	VPSUBD      Y4, Y7, Y7
+	VMOVUPS     Y7, 128(DX)
+	VMULPS      160(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y8
+	VPERMPS     264(SI), Y5, Y9
+	VCMPPS      $0x1e, Y9, Y4, Y9
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y10
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y9, Y8, Y8
+	VPSUBD      Y5, Y8, Y8
+	VPSUBD      Y10, Y8, Y8
+	VPSUBD      Y4, Y8, Y8
+	VMOVUPS     Y8, 160(DX)
+	VPACKUSDW   Y8, Y7, Y7
+	VMULPS      192(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y8
+	VPERMPS     264(SI), Y5, Y9
+	VCMPPS      $0x1e, Y9, Y4, Y9
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y10
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y9, Y8, Y8
+	VPSUBD      Y5, Y8, Y8
+	VPSUBD      Y10, Y8, Y8
+	VPSUBD      Y4, Y8, Y8
+	VMOVUPS     Y8, 192(DX)
+	VMULPS      224(DX), Y3, Y4
+	VMAXPS      360(SI), Y4, Y5
+	VMINPS      392(SI), Y5, Y5
+	VFMADD213PS fewMiddle<>+0(SB), Y2, Y5
+	VPERMPS     328(SI), Y5, Y9
+	VPERMPS     264(SI), Y5, Y10
+	VCMPPS      $0x1e, Y10, Y4, Y10
+	VPERMPS     296(SI), Y5, Y5
+	VCMPPS      $0x1e, Y5, Y4, Y5
+	VCMPPS      $0x1e, Y0, Y4, Y11
+	VCMPPS      $0x1e, Y1, Y4, Y4
+	VPSUBD      Y10, Y9, Y9
+	VPSUBD      Y5, Y9, Y9
+	VPSUBD      Y11, Y9, Y9
+	VPSUBD      Y4, Y9, Y9
+	VMOVUPS     Y9, 224(DX)
+	VPACKUSDW   Y9, Y8, Y8
+	VPACKUSWB   Y8, Y7, Y7
+	VMOVUPS     order<>+0(SB), Y4
+	VPERMD      Y7, Y4, Y7
+	VMOVDQU     456(SI), Y4
+	VPSHUFB     Y7, Y4, Y7
+	VPMADDUBSW  pair<>+0(SB), Y7, Y7
+	VPACKUSWB   Y7, Y6, Y6
+	VPERMQ      $0xd8, Y6, Y6
+	VMOVUPS     Y6, (AX)
+	VPXOR       (CX), Y6, Y6
+	ADDQ        $0x40, R11
+	VPXOR       Y4, Y4, Y4
+	VPAND       low<>+0(SB), Y6, Y5
+	VPCMPEQB    Y4, Y5, Y5
+	VPMOVMSKB   Y5, R13
+	POPCNTL     R13, R13
+	SUBQ        R13, R11
+	VPXOR       Y4, Y4, Y4
+	VPAND       high<>+0(SB), Y6, Y5
+	VPCMPEQB    Y4, Y5, Y5
+	VPMOVMSKB   Y5, R13
+	POPCNTL     R13, R13
+	SUBQ        R13, R11
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x00000100, DX
+	DECQ        R12
+	JNZ         chunkCodes
+	MOVL        R11, 28(DI)
+	ADDQ        $0x04, BX
+	ADDQ        R8, DI
+	DECQ        R9
+	JNZ         codes
+	MOVQ        t+16(FP), AX
+	MOVQ        w+24(FP), CX
+	MOVQ        d+32(FP), DX
+	MOVQ        absmax+40(FP), BX
+	MOVQ        tables+56(FP), SI
+	MOVQ        sums+64(FP), DI
+	MOVQ        step+80(FP), R8
+	MOVQ        blocks+88(FP), R9
+	MOVQ        chunks+96(FP), R10
+	MOVQ        drifts+72(FP), R11
+	VMOVUPS     488(SI), Y0
+	VMOVUPS     520(SI), Y1
+
+errors:
+	VBROADCASTSS (BX), Y2
+	VPXOR        Y3, Y3, Y3
+	VPXOR        Y4, Y4, Y4
+	VPXOR        Y5, Y5, Y5
+	VPXOR        Y6, Y6, Y6
+	VPXOR        Y7, Y7, Y7
+	MOVQ         R10, SI
+
+chunkErrors:
+	VMOVUPS      (AX), Y8
+	VMOVUPS      (DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, (AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       (CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y3, Y3
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      Y8, (CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      32(AX), Y8
+	VMOVUPS      32(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 32(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       32(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y4, Y4
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      Y8, 32(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      64(AX), Y8
+	VMOVUPS      64(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 64(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       64(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y3, Y3
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      Y8, 64(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      96(AX), Y8
+	VMOVUPS      96(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 96(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       96(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y4, Y4
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      Y8, 96(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      128(AX), Y8
+	VMOVUPS      128(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 128(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       128(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y3, Y3
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      Y8, 128(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      160(AX), Y8
+	VMOVUPS      160(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 160(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       160(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y4, Y4
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      Y8, 160(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      192(AX), Y8
+	VMOVUPS      192(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 192(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       192(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y3, Y3
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y5, Y5
+	VMOVUPS      Y8, 192(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	VMOVUPS      224(AX), Y8
+	VMOVUPS      224(DX), Y9
+	VPERMPS      Y0, Y8, Y10
+	VPERMPS      Y1, Y8, Y11
+	VPSLLD       $0x1c, Y8, Y8
+	VBLENDVPS    Y8, Y11, Y10, Y10
+	VMOVUPS      Y10, 224(AX)
+	VMULPS       Y2, Y10, Y8
+	VSUBPS       224(CX), Y8, Y8
+	VMULPS       Y8, Y9, Y10
+	VADDPS       Y10, Y4, Y4
+	VSUBPS       Y9, Y8, Y8
+	VMULPS       Y8, Y8, Y9
+	VADDPS       Y9, Y6, Y6
+	VMOVUPS      Y8, 224(CX)
+	VPAND        magnitude<>+0(SB), Y8, Y8
+	VPMAXUD      Y8, Y7, Y7
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	DECQ         SI
+	JNZ          chunkErrors
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X2, X3, X3
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X2, X5, X5
+	VUNPCKLPD    X5, X3, X2
+	VUNPCKHPD    X5, X3, X3
+	VADDPS       X3, X2, X2
+	VPERMILPS    $0xb1, X2, X3
+	VADDPS       X3, X2, X2
+	VMOVSS       X2, 12(DI)
+	VPERMILPS    $0x4e, X2, X2
+	VMOVSS       X2, 16(DI)
+	VEXTRACTI128 $0x01, Y7, X2
+	VPMAXUD      X2, X7, X7
+	VPSHUFD      $0x4e, X7, X2
+	VPMAXUD      X2, X7, X7
+	VPSHUFD      $0xb1, X7, X2
+	VPMAXUD      X2, X7, X7
+	VMOVD        X7, 20(DI)
+	ADDQ         $0x04, BX
+	ADDQ         R8, DI
+	DECQ         R9
+	JNZ          errors
+	MOVQ         t+16(FP), AX
+	MOVQ         w+24(FP), CX
+	MOVQ         d+32(FP), DX
+	MOVQ         drifts+72(FP), BX
+	MOVQ         step+80(FP), SI
+	MOVQ         blocks+88(FP), DI
+	MOVQ         chunks+96(FP), R8
+
+drifts:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	MOVQ  R8, R9
+
+chunkDrifts:
+	VMOVUPS      (AX), Y6
+	VMULPS       (DX), Y6, Y7
+	VADDPS       Y7, Y0, Y0
+	VMULPS       (CX), Y6, Y7
+	VADDPS       Y7, Y2, Y2
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      32(AX), Y6
+	VMULPS       32(DX), Y6, Y7
+	VADDPS       Y7, Y1, Y1
+	VMULPS       32(CX), Y6, Y7
+	VADDPS       Y7, Y3, Y3
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      64(AX), Y6
+	VMULPS       64(DX), Y6, Y7
+	VADDPS       Y7, Y0, Y0
+	VMULPS       64(CX), Y6, Y7
+	VADDPS       Y7, Y2, Y2
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      96(AX), Y6
+	VMULPS       96(DX), Y6, Y7
+	VADDPS       Y7, Y1, Y1
+	VMULPS       96(CX), Y6, Y7
+	VADDPS       Y7, Y3, Y3
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      128(AX), Y6
+	VMULPS       128(DX), Y6, Y7
+	VADDPS       Y7, Y0, Y0
+	VMULPS       128(CX), Y6, Y7
+	VADDPS       Y7, Y2, Y2
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      160(AX), Y6
+	VMULPS       160(DX), Y6, Y7
+	VADDPS       Y7, Y1, Y1
+	VMULPS       160(CX), Y6, Y7
+	VADDPS       Y7, Y3, Y3
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	VMOVUPS      192(AX), Y6
+	VMULPS       192(DX), Y6, Y7
+	VADDPS       Y7, Y0, Y0
+	VMULPS       192(CX), Y6, Y7
+	VADDPS       Y7, Y2, Y2
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VMOVUPS      224(AX), Y6
+	VMULPS       224(DX), Y6, Y7
+	VADDPS       Y7, Y1, Y1
+	VMULPS       224(CX), Y6, Y7
+	VADDPS       Y7, Y3, Y3
+	VMULPS       Y6, Y6, Y6
+	VADDPS       Y6, Y5, Y5
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	DECQ         R9
+	JNZ          chunkDrifts
+	VADDPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X1
+	VADDPS       X1, X2, X2
+	VADDPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X1
+	VADDPS       X1, X4, X4
+	VUNPCKLPD    X2, X0, X1
+	VUNPCKHPD    X2, X0, X0
+	VADDPS       X0, X1, X1
+	VUNPCKLPD    X4, X4, X0
+	VUNPCKHPD    X4, X4, X2
+	VADDPS       X2, X0, X0
+	VSHUFPS      $0x88, X0, X1, X2
+	VSHUFPS      $0xdd, X0, X1, X0
+	VADDPS       X0, X2, X2
+	VMOVUPS      X2, (BX)
+	ADDQ         SI, BX
+	DECQ         DI
+	JNZ          drifts
+	VZEROUPPER
+	RET
+
 // func delta4AVX512(dst *float32, stride int, b *float32, rank int, a *float32, next int, k int, blocks int, scale float32, add int) (nan int)
 // Requires: AVX, AVX512F
 TEXT ·delta4AVX512(SB), NOSPLIT, $0-88
@@ -5165,15 +6121,11 @@ block:
 	MOVQ   R8, R11
 
 chain0:
-	VMOVUPS      (CX), Z5
-	VMOVUPS      64(CX), Z6
-	VMOVUPS      128(CX), Z7
-	VMOVUPS      192(CX), Z8
-	VBROADCASTSS (BX), Z9
-	VFMADD231PS  Z5, Z9, Z1
-	VFMADD231PS  Z6, Z9, Z2
-	VFMADD231PS  Z7, Z9, Z3
-	VFMADD231PS  Z8, Z9, Z4
+	VBROADCASTSS (BX), Z5
+	VFMADD231PS  (CX), Z5, Z1
+	VFMADD231PS  64(CX), Z5, Z2
+	VFMADD231PS  128(CX), Z5, Z3
+	VFMADD231PS  192(CX), Z5, Z4
 	ADDQ         $0x00000100, CX
 	ADDQ         $0x04, BX
 	DECQ         R11
@@ -5995,15 +6947,15 @@ TEXT ·quantizeFP4AVX512(SB), NOSPLIT, $0-48
 	MOVQ         src+8(FP), CX
 	MOVQ         absmax+16(FP), DX
 	MOVQ         t+24(FP), BX
-	VMOVUPS      cells<>+0(SB), Z0
-	VMOVUPS      middle<>+0(SB), Z1
-	VMOVUPS      one<>+0(SB), Z2
-	VMOVUPS      (BX), Z3
-	VMOVUPS      128(BX), Z4
-	VMOVUPS      64(BX), Z5
-	VMOVUPS      192(BX), Z6
-	VBROADCASTSS 256(BX), Z7
-	VBROADCASTSS 260(BX), Z8
+	VBROADCASTSS 256(BX), Z0
+	VBROADCASTSS 260(BX), Z1
+	VMOVUPS      cells<>+0(SB), Z2
+	VMOVUPS      middle<>+0(SB), Z3
+	VMOVUPS      one<>+0(SB), Z4
+	VMOVUPS      (BX), Z5
+	VMOVUPS      128(BX), Z6
+	VMOVUPS      64(BX), Z7
+	VMOVUPS      192(BX), Z8
 	MOVQ         blocks+32(FP), SI
 	MOVQ         chunks+40(FP), DI
 
@@ -6018,58 +6970,58 @@ block:
 chunk:
 	VMULPS          (CX), Z9, Z10
 	VMOVAPS         Z10, Z11
-	VFMADD213PS     Z1, Z0, Z11
+	VFMADD213PS     Z3, Z2, Z11
 	VMOVDQA32       Z11, Z12
-	VPERMI2PS       Z5, Z3, Z12
-	VPERMI2D        Z6, Z4, Z11
+	VPERMI2PS       Z7, Z5, Z12
+	VPERMI2D        Z8, Z6, Z11
 	VCMPPS          $0x1e, Z12, Z10, K1
-	VPADDD          Z2, Z11, K1, Z11
-	VCMPPS          $0x1e, Z7, Z10, K1
-	VPADDD          Z2, Z11, K1, Z11
-	VCMPPS          $0x1e, Z8, Z10, K1
-	VPADDD          Z2, Z11, K1, Z11
+	VPADDD          Z4, Z11, K1, Z11
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z11, K1, Z11
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z11, K1, Z11
 	VMULPS          64(CX), Z9, Z10
 	VMOVAPS         Z10, Z12
-	VFMADD213PS     Z1, Z0, Z12
+	VFMADD213PS     Z3, Z2, Z12
 	VMOVDQA32       Z12, Z13
-	VPERMI2PS       Z5, Z3, Z13
-	VPERMI2D        Z6, Z4, Z12
+	VPERMI2PS       Z7, Z5, Z13
+	VPERMI2D        Z8, Z6, Z12
 	VCMPPS          $0x1e, Z13, Z10, K1
-	VPADDD          Z2, Z12, K1, Z12
-	VCMPPS          $0x1e, Z7, Z10, K1
-	VPADDD          Z2, Z12, K1, Z12
-	VCMPPS          $0x1e, Z8, Z10, K1
-	VPADDD          Z2, Z12, K1, Z12
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
 	VPACKUSDW       Z12, Z11, Z11
 	VMULPS          128(CX), Z9, Z10
 	VMOVAPS         Z10, Z12
-	VFMADD213PS     Z1, Z0, Z12
+	VFMADD213PS     Z3, Z2, Z12
 	VMOVDQA32       Z12, Z13
-	VPERMI2PS       Z5, Z3, Z13
-	VPERMI2D        Z6, Z4, Z12
+	VPERMI2PS       Z7, Z5, Z13
+	VPERMI2D        Z8, Z6, Z12
 	VCMPPS          $0x1e, Z13, Z10, K1
-	VPADDD          Z2, Z12, K1, Z12
-	VCMPPS          $0x1e, Z7, Z10, K1
-	VPADDD          Z2, Z12, K1, Z12
-	VCMPPS          $0x1e, Z8, Z10, K1
-	VPADDD          Z2, Z12, K1, Z12
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
 	VMULPS          192(CX), Z9, Z10
 	VMOVAPS         Z10, Z13
-	VFMADD213PS     Z1, Z0, Z13
+	VFMADD213PS     Z3, Z2, Z13
 	VMOVDQA32       Z13, Z14
-	VPERMI2PS       Z5, Z3, Z14
-	VPERMI2D        Z6, Z4, Z13
+	VPERMI2PS       Z7, Z5, Z14
+	VPERMI2D        Z8, Z6, Z13
 	VCMPPS          $0x1e, Z14, Z10, K1
-	VPADDD          Z2, Z13, K1, Z13
-	VCMPPS          $0x1e, Z7, Z10, K1
-	VPADDD          Z2, Z13, K1, Z13
-	VCMPPS          $0x1e, Z8, Z10, K1
-	VPADDD          Z2, Z13, K1, Z13
+	VPADDD          Z4, Z13, K1, Z13
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z13, K1, Z13
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z13, K1, Z13
 	VPACKUSDW       Z13, Z12, Z12
 	VPACKUSWB       Z12, Z11, Z11
 	VMOVUPS         order4<>+0(SB), Z10
 	VPERMD          Z11, Z10, Z11
-	VBROADCASTI32X4 392(BX), Z10
+	VBROADCASTI32X4 456(BX), Z10
 	VPSHUFB         Z11, Z10, Z11
 	VMOVUPS         pair<>+0(SB), Z10
 	VPMADDUBSW      Z10, Z11, Z11
@@ -7280,157 +8232,183 @@ TEXT ·codeNF4AVX512(SB), NOSPLIT, $0-96
 	MOVQ    codes+0(FP), AX
 	MOVQ    old+8(FP), CX
 	MOVQ    t+16(FP), DX
-	MOVQ    w+24(FP), BX
-	MOVQ    d+32(FP), SI
-	MOVQ    absmax+40(FP), DI
-	MOVQ    inverse+48(FP), R8
-	MOVQ    tables+56(FP), R9
+	MOVQ    inverse+48(FP), BX
+	MOVQ    tables+56(FP), SI
 	VMOVUPS cells<>+0(SB), Z0
 	VMOVUPS middle<>+0(SB), Z1
 	VMOVUPS one<>+0(SB), Z2
-	VMOVUPS (R9), Z3
-	VMOVUPS 128(R9), Z4
-	VMOVUPS 64(R9), Z5
-	VMOVUPS 192(R9), Z6
-	MOVQ    sums+64(FP), R10
-	MOVQ    step+72(FP), R11
-	MOVQ    blocks+80(FP), R12
+	VMOVUPS (SI), Z3
+	VMOVUPS 128(SI), Z4
+	VMOVUPS 64(SI), Z5
+	VMOVUPS 192(SI), Z6
+	MOVQ    sums+64(FP), SI
+	MOVQ    step+72(FP), DI
+	MOVQ    blocks+80(FP), R8
+	MOVQ    chunks+88(FP), R9
 
-block:
-	VBROADCASTSS (R8), Z7
-	VBROADCASTSS (DI), Z8
-	VMULPS       424(R9), Z8, Z8
-	VPXORD       Z9, Z9, Z9
-	VPXORD       Z10, Z10, Z10
+codes:
+	VBROADCASTSS (BX), Z7
+	XORQ         R10, R10
+	MOVQ         R9, R11
+
+chunkCodes:
+	VMULPS      (DX), Z7, Z8
+	VMOVAPS     Z8, Z9
+	VFMADD213PS Z1, Z0, Z9
+	VMOVDQA32   Z9, Z10
+	VPERMI2PS   Z5, Z3, Z10
+	VPERMI2D    Z6, Z4, Z9
+	VCMPPS      $0x1e, Z10, Z8, K1
+	VPADDD      Z2, Z9, K1, Z9
+	VMOVUPS     Z9, (DX)
+	VMULPS      64(DX), Z7, Z8
+	VMOVAPS     Z8, Z10
+	VFMADD213PS Z1, Z0, Z10
+	VMOVDQA32   Z10, Z14
+	VPERMI2PS   Z5, Z3, Z14
+	VPERMI2D    Z6, Z4, Z10
+	VCMPPS      $0x1e, Z14, Z8, K1
+	VPADDD      Z2, Z10, K1, Z10
+	VMOVUPS     Z10, 64(DX)
+	VPACKUSDW   Z10, Z9, Z9
+	VMULPS      128(DX), Z7, Z8
+	VMOVAPS     Z8, Z10
+	VFMADD213PS Z1, Z0, Z10
+	VMOVDQA32   Z10, Z14
+	VPERMI2PS   Z5, Z3, Z14
+	VPERMI2D    Z6, Z4, Z10
+	VCMPPS      $0x1e, Z14, Z8, K1
+	VPADDD      Z2, Z10, K1, Z10
+	VMOVUPS     Z10, 128(DX)
+	VMULPS      192(DX), Z7, Z8
+	VMOVAPS     Z8, Z14
+	VFMADD213PS Z1, Z0, Z14
+	VMOVDQA32   Z14, Z15
+	VPERMI2PS   Z5, Z3, Z15
+	VPERMI2D    Z6, Z4, Z14
+	VCMPPS      $0x1e, Z15, Z8, K1
+	VPADDD      Z2, Z14, K1, Z14
+	VMOVUPS     Z14, 192(DX)
+	VPACKUSDW   Z14, Z10, Z10
+	VPACKUSWB   Z10, Z9, Z9
+	VMOVUPS     order4<>+0(SB), Z8
+	VPERMD      Z9, Z8, Z9
+	VMOVUPS     pair<>+0(SB), Z8
+	VPMADDUBSW  Z8, Z9, Z9
+	VPMOVWB     Z9, Y9
+	VMOVUPS     Y9, (AX)
+	VPXORD      (CX), Y9, Y9
+	VPTESTMB    low<>+0(SB), Y9, K1
+	KMOVD       K1, R12
+	POPCNTL     R12, R12
+	ADDQ        R12, R10
+	VPTESTMB    high<>+0(SB), Y9, K1
+	KMOVD       K1, R12
+	POPCNTL     R12, R12
+	ADDQ        R12, R10
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x00000100, DX
+	DECQ        R11
+	JNZ         chunkCodes
+	MOVL        R10, 28(SI)
+	ADDQ        $0x04, BX
+	ADDQ        DI, SI
+	DECQ        R8
+	JNZ         codes
+	MOVQ        t+16(FP), AX
+	MOVQ        w+24(FP), CX
+	MOVQ        d+32(FP), DX
+	MOVQ        absmax+40(FP), BX
+	MOVQ        tables+56(FP), SI
+	MOVQ        sums+64(FP), DI
+	MOVQ        step+72(FP), R8
+	MOVQ        blocks+80(FP), R9
+	MOVQ        chunks+88(FP), R10
+
+errors:
+	VBROADCASTSS (BX), Z0
+	VMULPS       488(SI), Z0, Z0
 	VPXORD       Z11, Z11, Z11
-	XORQ         R13, R13
-	MOVQ         chunks+88(FP), R14
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	MOVQ         R10, R11
 
-chunk:
-	VMULPS        (DX), Z7, Z12
-	VMOVAPS       Z12, Z13
-	VFMADD213PS   Z1, Z0, Z13
-	VMOVDQA32     Z13, Z14
-	VPERMI2PS     Z5, Z3, Z14
-	VPERMI2D      Z6, Z4, Z13
-	VCMPPS        $0x1e, Z14, Z12, K1
-	VPADDD        Z2, Z13, K1, Z13
-	VMOVUPS       (SI), Z12
-	VPERMPS       Z8, Z13, Z14
-	VSUBPS        (BX), Z14, Z14
-	VMULPS        Z14, Z12, Z15
-	VADDPS        Z15, Z9, Z9
-	VSUBPS        Z12, Z14, Z14
-	VMULPS        Z14, Z14, Z12
-	VADDPS        Z12, Z10, Z10
-	VRANGEPS      $0x0b, Z14, Z11, Z11
-	VMULPS        64(DX), Z7, Z12
-	VMOVAPS       Z12, Z14
-	VFMADD213PS   Z1, Z0, Z14
-	VMOVDQA32     Z14, Z15
-	VPERMI2PS     Z5, Z3, Z15
-	VPERMI2D      Z6, Z4, Z14
-	VCMPPS        $0x1e, Z15, Z12, K1
-	VPADDD        Z2, Z14, K1, Z14
-	VMOVUPS       64(SI), Z12
-	VPERMPS       Z8, Z14, Z15
-	VSUBPS        64(BX), Z15, Z15
-	VMULPS        Z15, Z12, Z16
-	VADDPS        Z16, Z9, Z9
-	VSUBPS        Z12, Z15, Z15
-	VMULPS        Z15, Z15, Z12
-	VADDPS        Z12, Z10, Z10
-	VRANGEPS      $0x0b, Z15, Z11, Z11
-	VPACKUSDW     Z14, Z13, Z13
-	VMULPS        128(DX), Z7, Z12
-	VMOVAPS       Z12, Z14
-	VFMADD213PS   Z1, Z0, Z14
-	VMOVDQA32     Z14, Z15
-	VPERMI2PS     Z5, Z3, Z15
-	VPERMI2D      Z6, Z4, Z14
-	VCMPPS        $0x1e, Z15, Z12, K1
-	VPADDD        Z2, Z14, K1, Z14
-	VMOVUPS       128(SI), Z12
-	VPERMPS       Z8, Z14, Z15
-	VSUBPS        128(BX), Z15, Z15
-	VMULPS        Z15, Z12, Z16
-	VADDPS        Z16, Z9, Z9
-	VSUBPS        Z12, Z15, Z15
-	VMULPS        Z15, Z15, Z12
-	VADDPS        Z12, Z10, Z10
-	VRANGEPS      $0x0b, Z15, Z11, Z11
-	VMULPS        192(DX), Z7, Z12
-	VMOVAPS       Z12, Z15
-	VFMADD213PS   Z1, Z0, Z15
-	VMOVDQA32     Z15, Z16
-	VPERMI2PS     Z5, Z3, Z16
-	VPERMI2D      Z6, Z4, Z15
-	VCMPPS        $0x1e, Z16, Z12, K1
-	VPADDD        Z2, Z15, K1, Z15
-	VMOVUPS       192(SI), Z12
-	VPERMPS       Z8, Z15, Z16
-	VSUBPS        192(BX), Z16, Z16
-	VMULPS        Z16, Z12, Z17
-	VADDPS        Z17, Z9, Z9
-	VSUBPS        Z12, Z16, Z16
-	VMULPS        Z16, Z16, Z12
-	VADDPS        Z12, Z10, Z10
-	VRANGEPS      $0x0b, Z16, Z11, Z11
-	VPACKUSDW     Z15, Z14, Z14
-	VPACKUSWB     Z14, Z13, Z13
-	VMOVUPS       order4<>+0(SB), Z12
-	VPERMD        Z13, Z12, Z13
-	VMOVUPS       pair<>+0(SB), Z12
-	VPMADDUBSW    Z12, Z13, Z13
-	VPMOVWB       Z13, Y13
-	VMOVUPS       Y13, (AX)
-	VPXORD        (CX), Y13, Y13
-	VPTESTMB      low<>+0(SB), Y13, K1
-	KMOVD         K1, R15
-	POPCNTL       R15, R15
-	ADDQ          R15, R13
-	VPTESTMB      high<>+0(SB), Y13, K1
-	KMOVD         K1, R15
-	POPCNTL       R15, R15
-	ADDQ          R15, R13
-	ADDQ          $0x20, AX
-	ADDQ          $0x20, CX
+chunkErrors:
+	VMOVUPS       (AX), Z1
+	VMOVUPS       (DX), Z2
+	VPERMPS       Z0, Z1, Z1
+	VSUBPS        (CX), Z1, Z1
+	VMULPS        Z1, Z2, Z3
+	VADDPS        Z3, Z11, Z11
+	VSUBPS        Z2, Z1, Z1
+	VMULPS        Z1, Z1, Z2
+	VADDPS        Z2, Z12, Z12
+	VRANGEPS      $0x0b, Z1, Z13, Z13
+	VMOVUPS       64(AX), Z1
+	VMOVUPS       64(DX), Z2
+	VPERMPS       Z0, Z1, Z1
+	VSUBPS        64(CX), Z1, Z1
+	VMULPS        Z1, Z2, Z3
+	VADDPS        Z3, Z11, Z11
+	VSUBPS        Z2, Z1, Z1
+	VMULPS        Z1, Z1, Z2
+	VADDPS        Z2, Z12, Z12
+	VRANGEPS      $0x0b, Z1, Z13, Z13
+	VMOVUPS       128(AX), Z1
+	VMOVUPS       128(DX), Z2
+	VPERMPS       Z0, Z1, Z1
+	VSUBPS        128(CX), Z1, Z1
+	VMULPS        Z1, Z2, Z3
+	VADDPS        Z3, Z11, Z11
+	VSUBPS        Z2, Z1, Z1
+	VMULPS        Z1, Z1, Z2
+	VADDPS        Z2, Z12, Z12
+	VRANGEPS      $0x0b, Z1, Z13, Z13
+	VMOVUPS       192(AX), Z1
+	VMOVUPS       192(DX), Z2
+	VPERMPS       Z0, Z1, Z1
+	VSUBPS        192(CX), Z1, Z1
+	VMULPS        Z1, Z2, Z3
+	VADDPS        Z3, Z11, Z11
+	VSUBPS        Z2, Z1, Z1
+	VMULPS        Z1, Z1, Z2
+	VADDPS        Z2, Z12, Z12
+	VRANGEPS      $0x0b, Z1, Z13, Z13
+	ADDQ          $0x00000100, AX
+	ADDQ          $0x00000100, CX
 	ADDQ          $0x00000100, DX
-	ADDQ          $0x00000100, BX
-	ADDQ          $0x00000100, SI
-	DECQ          R14
-	JNZ           chunk
-	VEXTRACTF64X4 $0x01, Z9, Y7
-	VADDPS        Y7, Y9, Y9
-	VEXTRACTF32X4 $0x01, Y9, X7
-	VADDPS        X7, X9, X9
-	VEXTRACTF64X4 $0x01, Z10, Y7
-	VADDPS        Y7, Y10, Y10
-	VEXTRACTF32X4 $0x01, Y10, X7
-	VADDPS        X7, X10, X10
-	VUNPCKLPD     X10, X9, X7
-	VUNPCKHPD     X10, X9, X8
-	VADDPS        X8, X7, X7
-	VPERMILPS     $0xb1, X7, X8
-	VADDPS        X8, X7, X7
-	VMOVSS        X7, 12(R10)
-	VPERMILPS     $0x4e, X7, X7
-	VMOVSS        X7, 16(R10)
-	VEXTRACTI64X4 $0x01, Z11, Y7
-	VPMAXUD       Y7, Y11, Y11
-	VEXTRACTI32X4 $0x01, Y11, X7
-	VPMAXUD       X7, X11, X11
-	VPSHUFD       $0x4e, X11, X7
-	VPMAXUD       X7, X11, X11
-	VPSHUFD       $0xb1, X11, X7
-	VPMAXUD       X7, X11, X11
-	VMOVD         X11, 20(R10)
-	MOVL          R13, 28(R10)
-	ADDQ          $0x04, DI
-	ADDQ          $0x04, R8
-	ADDQ          R11, R10
-	DECQ          R12
-	JNZ           block
+	DECQ          R11
+	JNZ           chunkErrors
+	VEXTRACTF64X4 $0x01, Z11, Y0
+	VADDPS        Y0, Y11, Y11
+	VEXTRACTF32X4 $0x01, Y11, X0
+	VADDPS        X0, X11, X11
+	VEXTRACTF64X4 $0x01, Z12, Y0
+	VADDPS        Y0, Y12, Y12
+	VEXTRACTF32X4 $0x01, Y12, X0
+	VADDPS        X0, X12, X12
+	VUNPCKLPD     X12, X11, X0
+	VUNPCKHPD     X12, X11, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0xb1, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, 12(DI)
+	VPERMILPS     $0x4e, X0, X0
+	VMOVSS        X0, 16(DI)
+	VEXTRACTI64X4 $0x01, Z13, Y0
+	VPMAXUD       Y0, Y13, Y13
+	VEXTRACTI32X4 $0x01, Y13, X0
+	VPMAXUD       X0, X13, X13
+	VPSHUFD       $0x4e, X13, X0
+	VPMAXUD       X0, X13, X13
+	VPSHUFD       $0xb1, X13, X0
+	VPMAXUD       X0, X13, X13
+	VMOVD         X13, 20(DI)
+	ADDQ          $0x04, BX
+	ADDQ          R8, DI
+	DECQ          R9
+	JNZ           errors
 	VZEROUPPER
 	RET
 
@@ -7440,177 +8418,203 @@ TEXT ·codeFP4AVX512(SB), NOSPLIT, $0-96
 	MOVQ         codes+0(FP), AX
 	MOVQ         old+8(FP), CX
 	MOVQ         t+16(FP), DX
-	MOVQ         w+24(FP), BX
-	MOVQ         d+32(FP), SI
-	MOVQ         absmax+40(FP), DI
-	MOVQ         inverse+48(FP), R8
-	MOVQ         tables+56(FP), R9
-	VMOVUPS      cells<>+0(SB), Z0
-	VMOVUPS      middle<>+0(SB), Z1
-	VMOVUPS      one<>+0(SB), Z2
-	VMOVUPS      (R9), Z3
-	VMOVUPS      128(R9), Z4
-	VMOVUPS      64(R9), Z5
-	VMOVUPS      192(R9), Z6
-	VBROADCASTSS 256(R9), Z7
-	VBROADCASTSS 260(R9), Z8
-	MOVQ         sums+64(FP), R10
-	MOVQ         step+72(FP), R11
-	MOVQ         blocks+80(FP), R12
+	MOVQ         inverse+48(FP), BX
+	MOVQ         tables+56(FP), SI
+	VBROADCASTSS 256(SI), Z0
+	VBROADCASTSS 260(SI), Z1
+	VMOVUPS      cells<>+0(SB), Z2
+	VMOVUPS      middle<>+0(SB), Z3
+	VMOVUPS      one<>+0(SB), Z4
+	VMOVUPS      (SI), Z5
+	VMOVUPS      128(SI), Z6
+	VMOVUPS      64(SI), Z7
+	VMOVUPS      192(SI), Z8
+	MOVQ         sums+64(FP), DI
+	MOVQ         step+72(FP), R8
+	MOVQ         blocks+80(FP), R9
+	MOVQ         chunks+88(FP), R10
 
-block:
-	VBROADCASTSS (R8), Z9
-	VBROADCASTSS (DI), Z10
-	VMULPS       424(R9), Z10, Z10
-	VPXORD       Z11, Z11, Z11
-	VPXORD       Z12, Z12, Z12
-	VPXORD       Z13, Z13, Z13
-	XORQ         R13, R13
-	MOVQ         chunks+88(FP), R14
+codes:
+	VBROADCASTSS (BX), Z9
+	XORQ         R11, R11
+	MOVQ         R10, R12
 
-chunk:
-	VMULPS          (DX), Z9, Z14
-	VMOVAPS         Z14, Z15
-	VFMADD213PS     Z1, Z0, Z15
-	VMOVDQA32       Z15, Z16
-	VPERMI2PS       Z5, Z3, Z16
-	VPERMI2D        Z6, Z4, Z15
-	VCMPPS          $0x1e, Z16, Z14, K1
-	VPADDD          Z2, Z15, K1, Z15
-	VCMPPS          $0x1e, Z7, Z14, K1
-	VPADDD          Z2, Z15, K1, Z15
-	VCMPPS          $0x1e, Z8, Z14, K1
-	VPADDD          Z2, Z15, K1, Z15
-	VMOVUPS         (SI), Z14
-	VPERMPS         Z10, Z15, Z16
-	VSUBPS          (BX), Z16, Z16
-	VMULPS          Z16, Z14, Z17
-	VADDPS          Z17, Z11, Z11
-	VSUBPS          Z14, Z16, Z16
-	VMULPS          Z16, Z16, Z14
-	VADDPS          Z14, Z12, Z12
-	VRANGEPS        $0x0b, Z16, Z13, Z13
-	VMULPS          64(DX), Z9, Z14
-	VMOVAPS         Z14, Z16
-	VFMADD213PS     Z1, Z0, Z16
+chunkCodes:
+	VMULPS          (DX), Z9, Z10
+	VMOVAPS         Z10, Z11
+	VFMADD213PS     Z3, Z2, Z11
+	VMOVDQA32       Z11, Z12
+	VPERMI2PS       Z7, Z5, Z12
+	VPERMI2D        Z8, Z6, Z11
+	VCMPPS          $0x1e, Z12, Z10, K1
+	VPADDD          Z4, Z11, K1, Z11
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z11, K1, Z11
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z11, K1, Z11
+	VMOVUPS         Z11, (DX)
+	VMULPS          64(DX), Z9, Z10
+	VMOVAPS         Z10, Z12
+	VFMADD213PS     Z3, Z2, Z12
+	VMOVDQA32       Z12, Z16
+	VPERMI2PS       Z7, Z5, Z16
+	VPERMI2D        Z8, Z6, Z12
+	VCMPPS          $0x1e, Z16, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VMOVUPS         Z12, 64(DX)
+	VPACKUSDW       Z12, Z11, Z11
+	VMULPS          128(DX), Z9, Z10
+	VMOVAPS         Z10, Z12
+	VFMADD213PS     Z3, Z2, Z12
+	VMOVDQA32       Z12, Z16
+	VPERMI2PS       Z7, Z5, Z16
+	VPERMI2D        Z8, Z6, Z12
+	VCMPPS          $0x1e, Z16, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VMOVUPS         Z12, 128(DX)
+	VMULPS          192(DX), Z9, Z10
+	VMOVAPS         Z10, Z16
+	VFMADD213PS     Z3, Z2, Z16
 	VMOVDQA32       Z16, Z17
-	VPERMI2PS       Z5, Z3, Z17
-	VPERMI2D        Z6, Z4, Z16
-	VCMPPS          $0x1e, Z17, Z14, K1
-	VPADDD          Z2, Z16, K1, Z16
-	VCMPPS          $0x1e, Z7, Z14, K1
-	VPADDD          Z2, Z16, K1, Z16
-	VCMPPS          $0x1e, Z8, Z14, K1
-	VPADDD          Z2, Z16, K1, Z16
-	VMOVUPS         64(SI), Z14
-	VPERMPS         Z10, Z16, Z17
-	VSUBPS          64(BX), Z17, Z17
-	VMULPS          Z17, Z14, Z18
-	VADDPS          Z18, Z11, Z11
-	VSUBPS          Z14, Z17, Z17
-	VMULPS          Z17, Z17, Z14
-	VADDPS          Z14, Z12, Z12
-	VRANGEPS        $0x0b, Z17, Z13, Z13
-	VPACKUSDW       Z16, Z15, Z15
-	VMULPS          128(DX), Z9, Z14
-	VMOVAPS         Z14, Z16
-	VFMADD213PS     Z1, Z0, Z16
-	VMOVDQA32       Z16, Z17
-	VPERMI2PS       Z5, Z3, Z17
-	VPERMI2D        Z6, Z4, Z16
-	VCMPPS          $0x1e, Z17, Z14, K1
-	VPADDD          Z2, Z16, K1, Z16
-	VCMPPS          $0x1e, Z7, Z14, K1
-	VPADDD          Z2, Z16, K1, Z16
-	VCMPPS          $0x1e, Z8, Z14, K1
-	VPADDD          Z2, Z16, K1, Z16
-	VMOVUPS         128(SI), Z14
-	VPERMPS         Z10, Z16, Z17
-	VSUBPS          128(BX), Z17, Z17
-	VMULPS          Z17, Z14, Z18
-	VADDPS          Z18, Z11, Z11
-	VSUBPS          Z14, Z17, Z17
-	VMULPS          Z17, Z17, Z14
-	VADDPS          Z14, Z12, Z12
-	VRANGEPS        $0x0b, Z17, Z13, Z13
-	VMULPS          192(DX), Z9, Z14
-	VMOVAPS         Z14, Z17
-	VFMADD213PS     Z1, Z0, Z17
-	VMOVDQA32       Z17, Z18
-	VPERMI2PS       Z5, Z3, Z18
-	VPERMI2D        Z6, Z4, Z17
-	VCMPPS          $0x1e, Z18, Z14, K1
-	VPADDD          Z2, Z17, K1, Z17
-	VCMPPS          $0x1e, Z7, Z14, K1
-	VPADDD          Z2, Z17, K1, Z17
-	VCMPPS          $0x1e, Z8, Z14, K1
-	VPADDD          Z2, Z17, K1, Z17
-	VMOVUPS         192(SI), Z14
-	VPERMPS         Z10, Z17, Z18
-	VSUBPS          192(BX), Z18, Z18
-	VMULPS          Z18, Z14, Z19
-	VADDPS          Z19, Z11, Z11
-	VSUBPS          Z14, Z18, Z18
-	VMULPS          Z18, Z18, Z14
-	VADDPS          Z14, Z12, Z12
-	VRANGEPS        $0x0b, Z18, Z13, Z13
-	VPACKUSDW       Z17, Z16, Z16
-	VPACKUSWB       Z16, Z15, Z15
-	VMOVUPS         order4<>+0(SB), Z14
-	VPERMD          Z15, Z14, Z15
-	VBROADCASTI32X4 392(R9), Z14
-	VPSHUFB         Z15, Z14, Z15
-	VMOVUPS         pair<>+0(SB), Z14
-	VPMADDUBSW      Z14, Z15, Z15
-	VPMOVWB         Z15, Y15
-	VMOVUPS         Y15, (AX)
-	VPXORD          (CX), Y15, Y15
-	VPTESTMB        low<>+0(SB), Y15, K1
-	KMOVD           K1, R15
-	POPCNTL         R15, R15
-	ADDQ            R15, R13
-	VPTESTMB        high<>+0(SB), Y15, K1
-	KMOVD           K1, R15
-	POPCNTL         R15, R15
-	ADDQ            R15, R13
+	VPERMI2PS       Z7, Z5, Z17
+	VPERMI2D        Z8, Z6, Z16
+	VCMPPS          $0x1e, Z17, Z10, K1
+	VPADDD          Z4, Z16, K1, Z16
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z16, K1, Z16
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z16, K1, Z16
+	VMOVUPS         Z16, 192(DX)
+	VPACKUSDW       Z16, Z12, Z12
+	VPACKUSWB       Z12, Z11, Z11
+	VMOVUPS         order4<>+0(SB), Z10
+	VPERMD          Z11, Z10, Z11
+	VBROADCASTI32X4 456(SI), Z10
+	VPSHUFB         Z11, Z10, Z11
+	VMOVUPS         pair<>+0(SB), Z10
+	VPMADDUBSW      Z10, Z11, Z11
+	VPMOVWB         Z11, Y11
+	VMOVUPS         Y11, (AX)
+	VPXORD          (CX), Y11, Y11
+	VPTESTMB        low<>+0(SB), Y11, K1
+	KMOVD           K1, R13
+	POPCNTL         R13, R13
+	ADDQ            R13, R11
+	VPTESTMB        high<>+0(SB), Y11, K1
+	KMOVD           K1, R13
+	POPCNTL         R13, R13
+	ADDQ            R13, R11
 	ADDQ            $0x20, AX
 	ADDQ            $0x20, CX
 	ADDQ            $0x00000100, DX
-	ADDQ            $0x00000100, BX
-	ADDQ            $0x00000100, SI
-	DECQ            R14
-	JNZ             chunk
-	VEXTRACTF64X4   $0x01, Z11, Y9
-	VADDPS          Y9, Y11, Y11
-	VEXTRACTF32X4   $0x01, Y11, X9
-	VADDPS          X9, X11, X11
-	VEXTRACTF64X4   $0x01, Z12, Y9
-	VADDPS          Y9, Y12, Y12
-	VEXTRACTF32X4   $0x01, Y12, X9
-	VADDPS          X9, X12, X12
-	VUNPCKLPD       X12, X11, X9
-	VUNPCKHPD       X12, X11, X10
-	VADDPS          X10, X9, X9
-	VPERMILPS       $0xb1, X9, X10
-	VADDPS          X10, X9, X9
-	VMOVSS          X9, 12(R10)
-	VPERMILPS       $0x4e, X9, X9
-	VMOVSS          X9, 16(R10)
-	VEXTRACTI64X4   $0x01, Z13, Y9
-	VPMAXUD         Y9, Y13, Y13
-	VEXTRACTI32X4   $0x01, Y13, X9
-	VPMAXUD         X9, X13, X13
-	VPSHUFD         $0x4e, X13, X9
-	VPMAXUD         X9, X13, X13
-	VPSHUFD         $0xb1, X13, X9
-	VPMAXUD         X9, X13, X13
-	VMOVD           X13, 20(R10)
-	MOVL            R13, 28(R10)
-	ADDQ            $0x04, DI
-	ADDQ            $0x04, R8
-	ADDQ            R11, R10
 	DECQ            R12
-	JNZ             block
+	JNZ             chunkCodes
+	MOVL            R11, 28(DI)
+	ADDQ            $0x04, BX
+	ADDQ            R8, DI
+	DECQ            R9
+	JNZ             codes
+	MOVQ            t+16(FP), AX
+	MOVQ            w+24(FP), CX
+	MOVQ            d+32(FP), DX
+	MOVQ            absmax+40(FP), BX
+	MOVQ            tables+56(FP), SI
+	MOVQ            sums+64(FP), DI
+	MOVQ            step+72(FP), R8
+	MOVQ            blocks+80(FP), R9
+	MOVQ            chunks+88(FP), R10
+
+errors:
+	VBROADCASTSS (BX), Z0
+	VMULPS       488(SI), Z0, Z0
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	MOVQ         R10, R11
+
+chunkErrors:
+	VMOVUPS       (AX), Z1
+	VMOVUPS       (DX), Z2
+	VPERMPS       Z0, Z1, Z1
+	VSUBPS        (CX), Z1, Z1
+	VMULPS        Z1, Z2, Z3
+	VADDPS        Z3, Z13, Z13
+	VSUBPS        Z2, Z1, Z1
+	VMULPS        Z1, Z1, Z2
+	VADDPS        Z2, Z14, Z14
+	VRANGEPS      $0x0b, Z1, Z15, Z15
+	VMOVUPS       64(AX), Z1
+	VMOVUPS       64(DX), Z2
+	VPERMPS       Z0, Z1, Z1
+	VSUBPS        64(CX), Z1, Z1
+	VMULPS        Z1, Z2, Z3
+	VADDPS        Z3, Z13, Z13
+	VSUBPS        Z2, Z1, Z1
+	VMULPS        Z1, Z1, Z2
+	VADDPS        Z2, Z14, Z14
+	VRANGEPS      $0x0b, Z1, Z15, Z15
+	VMOVUPS       128(AX), Z1
+	VMOVUPS       128(DX), Z2
+	VPERMPS       Z0, Z1, Z1
+	VSUBPS        128(CX), Z1, Z1
+	VMULPS        Z1, Z2, Z3
+	VADDPS        Z3, Z13, Z13
+	VSUBPS        Z2, Z1, Z1
+	VMULPS        Z1, Z1, Z2
+	VADDPS        Z2, Z14, Z14
+	VRANGEPS      $0x0b, Z1, Z15, Z15
+	VMOVUPS       192(AX), Z1
+	VMOVUPS       192(DX), Z2
+	VPERMPS       Z0, Z1, Z1
+	VSUBPS        192(CX), Z1, Z1
+	VMULPS        Z1, Z2, Z3
+	VADDPS        Z3, Z13, Z13
+	VSUBPS        Z2, Z1, Z1
+	VMULPS        Z1, Z1, Z2
+	VADDPS        Z2, Z14, Z14
+	VRANGEPS      $0x0b, Z1, Z15, Z15
+	ADDQ          $0x00000100, AX
+	ADDQ          $0x00000100, CX
+	ADDQ          $0x00000100, DX
+	DECQ          R11
+	JNZ           chunkErrors
+	VEXTRACTF64X4 $0x01, Z13, Y0
+	VADDPS        Y0, Y13, Y13
+	VEXTRACTF32X4 $0x01, Y13, X0
+	VADDPS        X0, X13, X13
+	VEXTRACTF64X4 $0x01, Z14, Y0
+	VADDPS        Y0, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X0
+	VADDPS        X0, X14, X14
+	VUNPCKLPD     X14, X13, X0
+	VUNPCKHPD     X14, X13, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0xb1, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, 12(DI)
+	VPERMILPS     $0x4e, X0, X0
+	VMOVSS        X0, 16(DI)
+	VEXTRACTI64X4 $0x01, Z15, Y0
+	VPMAXUD       Y0, Y15, Y15
+	VEXTRACTI32X4 $0x01, Y15, X0
+	VPMAXUD       X0, X15, X15
+	VPSHUFD       $0x4e, X15, X0
+	VPMAXUD       X0, X15, X15
+	VPSHUFD       $0xb1, X15, X0
+	VPMAXUD       X0, X15, X15
+	VMOVD         X15, 20(DI)
+	ADDQ          $0x04, BX
+	ADDQ          R8, DI
+	DECQ          R9
+	JNZ           errors
 	VZEROUPPER
 	RET
 
@@ -7760,449 +8764,501 @@ chunk:
 // func codeDriftNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
 TEXT ·codeDriftNF4AVX512(SB), NOSPLIT, $0-104
-	MOVQ    drifts+72(FP), AX
-	MOVQ    codes+0(FP), CX
-	MOVQ    old+8(FP), DX
-	MOVQ    t+16(FP), BX
-	MOVQ    w+24(FP), SI
-	MOVQ    d+32(FP), DI
-	MOVQ    absmax+40(FP), R8
-	MOVQ    inverse+48(FP), R9
-	MOVQ    tables+56(FP), R10
+	MOVQ    codes+0(FP), AX
+	MOVQ    old+8(FP), CX
+	MOVQ    t+16(FP), DX
+	MOVQ    inverse+48(FP), BX
+	MOVQ    tables+56(FP), SI
 	VMOVUPS cells<>+0(SB), Z0
 	VMOVUPS middle<>+0(SB), Z1
 	VMOVUPS one<>+0(SB), Z2
-	VMOVUPS (R10), Z3
-	VMOVUPS 128(R10), Z4
-	VMOVUPS 64(R10), Z5
-	VMOVUPS 192(R10), Z6
-	MOVQ    sums+64(FP), R11
-	MOVQ    step+80(FP), R12
-	MOVQ    blocks+88(FP), R13
-	VMOVUPS 424(R10), Z7
+	VMOVUPS (SI), Z3
+	VMOVUPS 128(SI), Z4
+	VMOVUPS 64(SI), Z5
+	VMOVUPS 192(SI), Z6
+	MOVQ    sums+64(FP), SI
+	MOVQ    step+80(FP), DI
+	MOVQ    blocks+88(FP), R8
+	MOVQ    chunks+96(FP), R9
 
-block:
-	VBROADCASTSS (R9), Z8
-	VBROADCASTSS (R8), Z9
-	VPXORD       Z10, Z10, Z10
+codes:
+	VBROADCASTSS (BX), Z7
+	XORQ         R10, R10
+	MOVQ         R9, R11
+
+chunkCodes:
+	VMULPS      (DX), Z7, Z8
+	VMOVAPS     Z8, Z9
+	VFMADD213PS Z1, Z0, Z9
+	VMOVDQA32   Z9, Z10
+	VPERMI2PS   Z5, Z3, Z10
+	VPERMI2D    Z6, Z4, Z9
+	VCMPPS      $0x1e, Z10, Z8, K1
+	VPADDD      Z2, Z9, K1, Z9
+	VMOVUPS     Z9, (DX)
+	VMULPS      64(DX), Z7, Z8
+	VMOVAPS     Z8, Z10
+	VFMADD213PS Z1, Z0, Z10
+	VMOVDQA32   Z10, Z17
+	VPERMI2PS   Z5, Z3, Z17
+	VPERMI2D    Z6, Z4, Z10
+	VCMPPS      $0x1e, Z17, Z8, K1
+	VPADDD      Z2, Z10, K1, Z10
+	VMOVUPS     Z10, 64(DX)
+	VPACKUSDW   Z10, Z9, Z9
+	VMULPS      128(DX), Z7, Z8
+	VMOVAPS     Z8, Z10
+	VFMADD213PS Z1, Z0, Z10
+	VMOVDQA32   Z10, Z17
+	VPERMI2PS   Z5, Z3, Z17
+	VPERMI2D    Z6, Z4, Z10
+	VCMPPS      $0x1e, Z17, Z8, K1
+	VPADDD      Z2, Z10, K1, Z10
+	VMOVUPS     Z10, 128(DX)
+	VMULPS      192(DX), Z7, Z8
+	VMOVAPS     Z8, Z17
+	VFMADD213PS Z1, Z0, Z17
+	VMOVDQA32   Z17, Z18
+	VPERMI2PS   Z5, Z3, Z18
+	VPERMI2D    Z6, Z4, Z17
+	VCMPPS      $0x1e, Z18, Z8, K1
+	VPADDD      Z2, Z17, K1, Z17
+	VMOVUPS     Z17, 192(DX)
+	VPACKUSDW   Z17, Z10, Z10
+	VPACKUSWB   Z10, Z9, Z9
+	VMOVUPS     order4<>+0(SB), Z8
+	VPERMD      Z9, Z8, Z9
+	VMOVUPS     pair<>+0(SB), Z8
+	VPMADDUBSW  Z8, Z9, Z9
+	VPMOVWB     Z9, Y9
+	VMOVUPS     Y9, (AX)
+	VPXORD      (CX), Y9, Y9
+	VPTESTMB    low<>+0(SB), Y9, K1
+	KMOVD       K1, R12
+	POPCNTL     R12, R12
+	ADDQ        R12, R10
+	VPTESTMB    high<>+0(SB), Y9, K1
+	KMOVD       K1, R12
+	POPCNTL     R12, R12
+	ADDQ        R12, R10
+	ADDQ        $0x20, AX
+	ADDQ        $0x20, CX
+	ADDQ        $0x00000100, DX
+	DECQ        R11
+	JNZ         chunkCodes
+	MOVL        R10, 28(SI)
+	ADDQ        $0x04, BX
+	ADDQ        DI, SI
+	DECQ        R8
+	JNZ         codes
+	MOVQ        t+16(FP), AX
+	MOVQ        w+24(FP), CX
+	MOVQ        d+32(FP), DX
+	MOVQ        absmax+40(FP), BX
+	MOVQ        tables+56(FP), SI
+	MOVQ        sums+64(FP), DI
+	MOVQ        step+80(FP), R8
+	MOVQ        blocks+88(FP), R9
+	MOVQ        chunks+96(FP), R10
+	MOVQ        drifts+72(FP), R11
+	VMOVUPS     488(SI), Z0
+
+errors:
+	VBROADCASTSS (BX), Z1
 	VPXORD       Z11, Z11, Z11
 	VPXORD       Z12, Z12, Z12
 	VPXORD       Z13, Z13, Z13
 	VPXORD       Z14, Z14, Z14
 	VPXORD       Z15, Z15, Z15
-	XORQ         R10, R10
-	MOVQ         chunks+96(FP), R14
+	VPXORD       Z16, Z16, Z16
+	MOVQ         R10, SI
 
-chunk:
-	VMULPS        (BX), Z8, Z16
-	VMOVAPS       Z16, Z17
-	VFMADD213PS   Z1, Z0, Z17
-	VMOVDQA32     Z17, Z18
-	VPERMI2PS     Z5, Z3, Z18
-	VPERMI2D      Z6, Z4, Z17
-	VCMPPS        $0x1e, Z18, Z16, K1
-	VPADDD        Z2, Z17, K1, Z17
-	VMOVUPS       (DI), Z16
-	VPERMPS       Z7, Z17, Z19
-	VMULPS        Z19, Z16, Z18
-	VADDPS        Z18, Z10, Z10
-	VMULPS        Z19, Z19, Z18
-	VADDPS        Z18, Z12, Z12
-	VMULPS        Z9, Z19, Z18
-	VSUBPS        (SI), Z18, Z18
-	VMULPS        Z18, Z16, Z20
-	VADDPS        Z20, Z13, Z13
-	VSUBPS        Z16, Z18, Z18
-	VMULPS        Z18, Z18, Z16
-	VADDPS        Z16, Z14, Z14
-	VMULPS        Z18, Z19, Z16
-	VADDPS        Z16, Z11, Z11
-	VRANGEPS      $0x0b, Z18, Z15, Z15
-	VMULPS        64(BX), Z8, Z16
-	VMOVAPS       Z16, Z18
-	VFMADD213PS   Z1, Z0, Z18
-	VMOVDQA32     Z18, Z19
-	VPERMI2PS     Z5, Z3, Z19
-	VPERMI2D      Z6, Z4, Z18
-	VCMPPS        $0x1e, Z19, Z16, K1
-	VPADDD        Z2, Z18, K1, Z18
-	VMOVUPS       64(DI), Z16
-	VPERMPS       Z7, Z18, Z20
-	VMULPS        Z20, Z16, Z19
-	VADDPS        Z19, Z10, Z10
-	VMULPS        Z20, Z20, Z19
-	VADDPS        Z19, Z12, Z12
-	VMULPS        Z9, Z20, Z19
-	VSUBPS        64(SI), Z19, Z19
-	VMULPS        Z19, Z16, Z21
-	VADDPS        Z21, Z13, Z13
-	VSUBPS        Z16, Z19, Z19
-	VMULPS        Z19, Z19, Z16
-	VADDPS        Z16, Z14, Z14
-	VMULPS        Z19, Z20, Z16
-	VADDPS        Z16, Z11, Z11
-	VRANGEPS      $0x0b, Z19, Z15, Z15
-	VPACKUSDW     Z18, Z17, Z17
-	VMULPS        128(BX), Z8, Z16
-	VMOVAPS       Z16, Z18
-	VFMADD213PS   Z1, Z0, Z18
-	VMOVDQA32     Z18, Z19
-	VPERMI2PS     Z5, Z3, Z19
-	VPERMI2D      Z6, Z4, Z18
-	VCMPPS        $0x1e, Z19, Z16, K1
-	VPADDD        Z2, Z18, K1, Z18
-	VMOVUPS       128(DI), Z16
-	VPERMPS       Z7, Z18, Z20
-	VMULPS        Z20, Z16, Z19
-	VADDPS        Z19, Z10, Z10
-	VMULPS        Z20, Z20, Z19
-	VADDPS        Z19, Z12, Z12
-	VMULPS        Z9, Z20, Z19
-	VSUBPS        128(SI), Z19, Z19
-	VMULPS        Z19, Z16, Z21
-	VADDPS        Z21, Z13, Z13
-	VSUBPS        Z16, Z19, Z19
-	VMULPS        Z19, Z19, Z16
-	VADDPS        Z16, Z14, Z14
-	VMULPS        Z19, Z20, Z16
-	VADDPS        Z16, Z11, Z11
-	VRANGEPS      $0x0b, Z19, Z15, Z15
-	VMULPS        192(BX), Z8, Z16
-	VMOVAPS       Z16, Z19
-	VFMADD213PS   Z1, Z0, Z19
-	VMOVDQA32     Z19, Z20
-	VPERMI2PS     Z5, Z3, Z20
-	VPERMI2D      Z6, Z4, Z19
-	VCMPPS        $0x1e, Z20, Z16, K1
-	VPADDD        Z2, Z19, K1, Z19
-	VMOVUPS       192(DI), Z16
-	VPERMPS       Z7, Z19, Z21
-	VMULPS        Z21, Z16, Z20
-	VADDPS        Z20, Z10, Z10
-	VMULPS        Z21, Z21, Z20
-	VADDPS        Z20, Z12, Z12
-	VMULPS        Z9, Z21, Z20
-	VSUBPS        192(SI), Z20, Z20
-	VMULPS        Z20, Z16, Z22
-	VADDPS        Z22, Z13, Z13
-	VSUBPS        Z16, Z20, Z20
-	VMULPS        Z20, Z20, Z16
-	VADDPS        Z16, Z14, Z14
-	VMULPS        Z20, Z21, Z16
-	VADDPS        Z16, Z11, Z11
-	VRANGEPS      $0x0b, Z20, Z15, Z15
-	VPACKUSDW     Z19, Z18, Z18
-	VPACKUSWB     Z18, Z17, Z17
-	VMOVUPS       order4<>+0(SB), Z16
-	VPERMD        Z17, Z16, Z17
-	VMOVUPS       pair<>+0(SB), Z16
-	VPMADDUBSW    Z16, Z17, Z17
-	VPMOVWB       Z17, Y17
-	VMOVUPS       Y17, (CX)
-	VPXORD        (DX), Y17, Y17
-	VPTESTMB      low<>+0(SB), Y17, K1
-	KMOVD         K1, R15
-	POPCNTL       R15, R15
-	ADDQ          R15, R10
-	VPTESTMB      high<>+0(SB), Y17, K1
-	KMOVD         K1, R15
-	POPCNTL       R15, R15
-	ADDQ          R15, R10
-	ADDQ          $0x20, CX
-	ADDQ          $0x20, DX
-	ADDQ          $0x00000100, BX
-	ADDQ          $0x00000100, SI
-	ADDQ          $0x00000100, DI
-	DECQ          R14
-	JNZ           chunk
-	VEXTRACTF64X4 $0x01, Z13, Y8
-	VADDPS        Y8, Y13, Y13
-	VEXTRACTF32X4 $0x01, Y13, X8
-	VADDPS        X8, X13, X13
-	VEXTRACTF64X4 $0x01, Z14, Y8
-	VADDPS        Y8, Y14, Y14
-	VEXTRACTF32X4 $0x01, Y14, X8
-	VADDPS        X8, X14, X14
-	VUNPCKLPD     X14, X13, X8
-	VUNPCKHPD     X14, X13, X9
-	VADDPS        X9, X8, X8
-	VPERMILPS     $0xb1, X8, X9
-	VADDPS        X9, X8, X8
-	VMOVSS        X8, 12(R11)
-	VPERMILPS     $0x4e, X8, X8
-	VMOVSS        X8, 16(R11)
-	VEXTRACTI64X4 $0x01, Z15, Y8
-	VPMAXUD       Y8, Y15, Y15
-	VEXTRACTI32X4 $0x01, Y15, X8
-	VPMAXUD       X8, X15, X15
-	VPSHUFD       $0x4e, X15, X8
-	VPMAXUD       X8, X15, X15
-	VPSHUFD       $0xb1, X15, X8
-	VPMAXUD       X8, X15, X15
-	VMOVD         X15, 20(R11)
-	MOVL          R10, 28(R11)
-	VEXTRACTF64X4 $0x01, Z10, Y8
-	VADDPS        Y8, Y10, Y10
-	VEXTRACTF32X4 $0x01, Y10, X8
-	VADDPS        X8, X10, X10
-	VEXTRACTF64X4 $0x01, Z11, Y8
-	VADDPS        Y8, Y11, Y11
-	VEXTRACTF32X4 $0x01, Y11, X8
-	VADDPS        X8, X11, X11
-	VEXTRACTF64X4 $0x01, Z12, Y8
-	VADDPS        Y8, Y12, Y12
-	VEXTRACTF32X4 $0x01, Y12, X8
-	VADDPS        X8, X12, X12
-	VUNPCKLPD     X11, X10, X8
-	VUNPCKHPD     X11, X10, X9
-	VADDPS        X9, X8, X8
-	VUNPCKLPD     X12, X12, X9
-	VUNPCKHPD     X12, X12, X16
-	VADDPS        X16, X9, X9
-	VSHUFPS       $0x88, X9, X8, X16
-	VSHUFPS       $0xdd, X9, X8, X8
-	VADDPS        X8, X16, X16
-	VMOVUPS       X16, (AX)
-	ADDQ          R12, AX
-	ADDQ          $0x04, R8
-	ADDQ          $0x04, R9
-	ADDQ          R12, R11
-	DECQ          R13
-	JNZ           block
+chunkErrors:
+	VMOVUPS       (AX), Z2
+	VMOVUPS       (DX), Z3
+	VPERMPS       Z0, Z2, Z4
+	VMULPS        Z4, Z3, Z2
+	VADDPS        Z2, Z11, Z11
+	VMULPS        Z4, Z4, Z2
+	VADDPS        Z2, Z13, Z13
+	VMULPS        Z1, Z4, Z2
+	VSUBPS        (CX), Z2, Z2
+	VMULPS        Z2, Z3, Z5
+	VADDPS        Z5, Z14, Z14
+	VSUBPS        Z3, Z2, Z2
+	VMULPS        Z2, Z2, Z3
+	VADDPS        Z3, Z15, Z15
+	VMULPS        Z2, Z4, Z3
+	VADDPS        Z3, Z12, Z12
+	VRANGEPS      $0x0b, Z2, Z16, Z16
+	VMOVUPS       64(AX), Z2
+	VMOVUPS       64(DX), Z3
+	VPERMPS       Z0, Z2, Z4
+	VMULPS        Z4, Z3, Z2
+	VADDPS        Z2, Z11, Z11
+	VMULPS        Z4, Z4, Z2
+	VADDPS        Z2, Z13, Z13
+	VMULPS        Z1, Z4, Z2
+	VSUBPS        64(CX), Z2, Z2
+	VMULPS        Z2, Z3, Z5
+	VADDPS        Z5, Z14, Z14
+	VSUBPS        Z3, Z2, Z2
+	VMULPS        Z2, Z2, Z3
+	VADDPS        Z3, Z15, Z15
+	VMULPS        Z2, Z4, Z3
+	VADDPS        Z3, Z12, Z12
+	VRANGEPS      $0x0b, Z2, Z16, Z16
+	VMOVUPS       128(AX), Z2
+	VMOVUPS       128(DX), Z3
+	VPERMPS       Z0, Z2, Z4
+	VMULPS        Z4, Z3, Z2
+	VADDPS        Z2, Z11, Z11
+	VMULPS        Z4, Z4, Z2
+	VADDPS        Z2, Z13, Z13
+	VMULPS        Z1, Z4, Z2
+	VSUBPS        128(CX), Z2, Z2
+	VMULPS        Z2, Z3, Z5
+	VADDPS        Z5, Z14, Z14
+	VSUBPS        Z3, Z2, Z2
+	VMULPS        Z2, Z2, Z3
+	VADDPS        Z3, Z15, Z15
+	VMULPS        Z2, Z4, Z3
+	VADDPS        Z3, Z12, Z12
+	VRANGEPS      $0x0b, Z2, Z16, Z16
+	VMOVUPS       192(AX), Z2
+	VMOVUPS       192(DX), Z3
+	VPERMPS       Z0, Z2, Z4
+	VMULPS        Z4, Z3, Z2
+	VADDPS        Z2, Z11, Z11
+	VMULPS        Z4, Z4, Z2
+	VADDPS        Z2, Z13, Z13
+	VMULPS        Z1, Z4, Z2
+	VSUBPS        192(CX), Z2, Z2
+	VMULPS        Z2, Z3, Z5
+	VADDPS        Z5, Z14, Z14
+	VSUBPS        Z3, Z2, Z2
+	VMULPS        Z2, Z2, Z3
+	VADDPS        Z3, Z15, Z15
+	VMULPS        Z2, Z4, Z3
+	VADDPS        Z3, Z12, Z12
+	VRANGEPS      $0x0b, Z2, Z16, Z16
+	ADDQ          $0x00000100, AX
+	ADDQ          $0x00000100, CX
+	ADDQ          $0x00000100, DX
+	DECQ          SI
+	JNZ           chunkErrors
+	VEXTRACTF64X4 $0x01, Z14, Y1
+	VADDPS        Y1, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X1
+	VADDPS        X1, X14, X14
+	VEXTRACTF64X4 $0x01, Z15, Y1
+	VADDPS        Y1, Y15, Y15
+	VEXTRACTF32X4 $0x01, Y15, X1
+	VADDPS        X1, X15, X15
+	VUNPCKLPD     X15, X14, X1
+	VUNPCKHPD     X15, X14, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0xb1, X1, X2
+	VADDPS        X2, X1, X1
+	VMOVSS        X1, 12(DI)
+	VPERMILPS     $0x4e, X1, X1
+	VMOVSS        X1, 16(DI)
+	VEXTRACTI64X4 $0x01, Z16, Y1
+	VPMAXUD       Y1, Y16, Y16
+	VEXTRACTI32X4 $0x01, Y16, X1
+	VPMAXUD       X1, X16, X16
+	VPSHUFD       $0x4e, X16, X1
+	VPMAXUD       X1, X16, X16
+	VPSHUFD       $0xb1, X16, X1
+	VPMAXUD       X1, X16, X16
+	VMOVD         X16, 20(DI)
+	VEXTRACTF64X4 $0x01, Z11, Y1
+	VADDPS        Y1, Y11, Y11
+	VEXTRACTF32X4 $0x01, Y11, X1
+	VADDPS        X1, X11, X11
+	VEXTRACTF64X4 $0x01, Z12, Y1
+	VADDPS        Y1, Y12, Y12
+	VEXTRACTF32X4 $0x01, Y12, X1
+	VADDPS        X1, X12, X12
+	VEXTRACTF64X4 $0x01, Z13, Y1
+	VADDPS        Y1, Y13, Y13
+	VEXTRACTF32X4 $0x01, Y13, X1
+	VADDPS        X1, X13, X13
+	VUNPCKLPD     X12, X11, X1
+	VUNPCKHPD     X12, X11, X2
+	VADDPS        X2, X1, X1
+	VUNPCKLPD     X13, X13, X2
+	VUNPCKHPD     X13, X13, X3
+	VADDPS        X3, X2, X2
+	VSHUFPS       $0x88, X2, X1, X3
+	VSHUFPS       $0xdd, X2, X1, X1
+	VADDPS        X1, X3, X3
+	VMOVUPS       X3, (R11)
+	ADDQ          R8, R11
+	ADDQ          $0x04, BX
+	ADDQ          R8, DI
+	DECQ          R9
+	JNZ           errors
 	VZEROUPPER
 	RET
 
 // func codeDriftFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
 // Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, POPCNT
-TEXT ·codeDriftFP4AVX512(SB), NOSPLIT, $8-104
-	MOVQ         drifts+72(FP), AX
-	MOVQ         codes+0(FP), CX
-	MOVQ         old+8(FP), DX
-	MOVQ         t+16(FP), BX
-	MOVQ         w+24(FP), SI
-	MOVQ         d+32(FP), DI
-	MOVQ         absmax+40(FP), R8
-	MOVQ         inverse+48(FP), R9
-	MOVQ         tables+56(FP), R10
-	VMOVUPS      cells<>+0(SB), Z0
-	VMOVUPS      middle<>+0(SB), Z1
-	VMOVUPS      one<>+0(SB), Z2
-	VMOVUPS      (R10), Z3
-	VMOVUPS      128(R10), Z4
-	VMOVUPS      64(R10), Z5
-	VMOVUPS      192(R10), Z6
-	VBROADCASTSS 256(R10), Z7
-	VBROADCASTSS 260(R10), Z8
-	MOVQ         sums+64(FP), R11
-	MOVQ         step+80(FP), R12
-	MOVQ         blocks+88(FP), R13
-	VMOVUPS      424(R10), Z9
+TEXT ·codeDriftFP4AVX512(SB), NOSPLIT, $0-104
+	MOVQ         codes+0(FP), AX
+	MOVQ         old+8(FP), CX
+	MOVQ         t+16(FP), DX
+	MOVQ         inverse+48(FP), BX
+	MOVQ         tables+56(FP), SI
+	VBROADCASTSS 256(SI), Z0
+	VBROADCASTSS 260(SI), Z1
+	VMOVUPS      cells<>+0(SB), Z2
+	VMOVUPS      middle<>+0(SB), Z3
+	VMOVUPS      one<>+0(SB), Z4
+	VMOVUPS      (SI), Z5
+	VMOVUPS      128(SI), Z6
+	VMOVUPS      64(SI), Z7
+	VMOVUPS      192(SI), Z8
+	MOVQ         sums+64(FP), DI
+	MOVQ         step+80(FP), R8
+	MOVQ         blocks+88(FP), R9
+	MOVQ         chunks+96(FP), R10
 
-block:
-	VBROADCASTSS (R9), Z10
-	VBROADCASTSS (R8), Z11
-	VPXORD       Z12, Z12, Z12
+codes:
+	VBROADCASTSS (BX), Z9
+	XORQ         R11, R11
+	MOVQ         R10, R12
+
+chunkCodes:
+	VMULPS          (DX), Z9, Z10
+	VMOVAPS         Z10, Z11
+	VFMADD213PS     Z3, Z2, Z11
+	VMOVDQA32       Z11, Z12
+	VPERMI2PS       Z7, Z5, Z12
+	VPERMI2D        Z8, Z6, Z11
+	VCMPPS          $0x1e, Z12, Z10, K1
+	VPADDD          Z4, Z11, K1, Z11
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z11, K1, Z11
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z11, K1, Z11
+	VMOVUPS         Z11, (DX)
+	VMULPS          64(DX), Z9, Z10
+	VMOVAPS         Z10, Z12
+	VFMADD213PS     Z3, Z2, Z12
+	VMOVDQA32       Z12, Z19
+	VPERMI2PS       Z7, Z5, Z19
+	VPERMI2D        Z8, Z6, Z12
+	VCMPPS          $0x1e, Z19, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VMOVUPS         Z12, 64(DX)
+	VPACKUSDW       Z12, Z11, Z11
+	VMULPS          128(DX), Z9, Z10
+	VMOVAPS         Z10, Z12
+	VFMADD213PS     Z3, Z2, Z12
+	VMOVDQA32       Z12, Z19
+	VPERMI2PS       Z7, Z5, Z19
+	VPERMI2D        Z8, Z6, Z12
+	VCMPPS          $0x1e, Z19, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z12, K1, Z12
+	VMOVUPS         Z12, 128(DX)
+	VMULPS          192(DX), Z9, Z10
+	VMOVAPS         Z10, Z19
+	VFMADD213PS     Z3, Z2, Z19
+	VMOVDQA32       Z19, Z20
+	VPERMI2PS       Z7, Z5, Z20
+	VPERMI2D        Z8, Z6, Z19
+	VCMPPS          $0x1e, Z20, Z10, K1
+	VPADDD          Z4, Z19, K1, Z19
+	VCMPPS          $0x1e, Z0, Z10, K1
+	VPADDD          Z4, Z19, K1, Z19
+	VCMPPS          $0x1e, Z1, Z10, K1
+	VPADDD          Z4, Z19, K1, Z19
+	VMOVUPS         Z19, 192(DX)
+	VPACKUSDW       Z19, Z12, Z12
+	VPACKUSWB       Z12, Z11, Z11
+	VMOVUPS         order4<>+0(SB), Z10
+	VPERMD          Z11, Z10, Z11
+	VBROADCASTI32X4 456(SI), Z10
+	VPSHUFB         Z11, Z10, Z11
+	VMOVUPS         pair<>+0(SB), Z10
+	VPMADDUBSW      Z10, Z11, Z11
+	VPMOVWB         Z11, Y11
+	VMOVUPS         Y11, (AX)
+	VPXORD          (CX), Y11, Y11
+	VPTESTMB        low<>+0(SB), Y11, K1
+	KMOVD           K1, R13
+	POPCNTL         R13, R13
+	ADDQ            R13, R11
+	VPTESTMB        high<>+0(SB), Y11, K1
+	KMOVD           K1, R13
+	POPCNTL         R13, R13
+	ADDQ            R13, R11
+	ADDQ            $0x20, AX
+	ADDQ            $0x20, CX
+	ADDQ            $0x00000100, DX
+	DECQ            R12
+	JNZ             chunkCodes
+	MOVL            R11, 28(DI)
+	ADDQ            $0x04, BX
+	ADDQ            R8, DI
+	DECQ            R9
+	JNZ             codes
+	MOVQ            t+16(FP), AX
+	MOVQ            w+24(FP), CX
+	MOVQ            d+32(FP), DX
+	MOVQ            absmax+40(FP), BX
+	MOVQ            tables+56(FP), SI
+	MOVQ            sums+64(FP), DI
+	MOVQ            step+80(FP), R8
+	MOVQ            blocks+88(FP), R9
+	MOVQ            chunks+96(FP), R10
+	MOVQ            drifts+72(FP), R11
+	VMOVUPS         488(SI), Z0
+
+errors:
+	VBROADCASTSS (BX), Z1
 	VPXORD       Z13, Z13, Z13
 	VPXORD       Z14, Z14, Z14
 	VPXORD       Z15, Z15, Z15
 	VPXORD       Z16, Z16, Z16
 	VPXORD       Z17, Z17, Z17
-	XORQ         R14, R14
-	MOVQ         chunks+96(FP), R15
+	VPXORD       Z18, Z18, Z18
+	MOVQ         R10, SI
 
-chunk:
-	VMULPS          (BX), Z10, Z18
-	VMOVAPS         Z18, Z19
-	VFMADD213PS     Z1, Z0, Z19
-	VMOVDQA32       Z19, Z20
-	VPERMI2PS       Z5, Z3, Z20
-	VPERMI2D        Z6, Z4, Z19
-	VCMPPS          $0x1e, Z20, Z18, K1
-	VPADDD          Z2, Z19, K1, Z19
-	VCMPPS          $0x1e, Z7, Z18, K1
-	VPADDD          Z2, Z19, K1, Z19
-	VCMPPS          $0x1e, Z8, Z18, K1
-	VPADDD          Z2, Z19, K1, Z19
-	VMOVUPS         (DI), Z18
-	VPERMPS         Z9, Z19, Z21
-	VMULPS          Z21, Z18, Z20
-	VADDPS          Z20, Z12, Z12
-	VMULPS          Z21, Z21, Z20
-	VADDPS          Z20, Z14, Z14
-	VMULPS          Z11, Z21, Z20
-	VSUBPS          (SI), Z20, Z20
-	VMULPS          Z20, Z18, Z22
-	VADDPS          Z22, Z15, Z15
-	VSUBPS          Z18, Z20, Z20
-	VMULPS          Z20, Z20, Z18
-	VADDPS          Z18, Z16, Z16
-	VMULPS          Z20, Z21, Z18
-	VADDPS          Z18, Z13, Z13
-	VRANGEPS        $0x0b, Z20, Z17, Z17
-	VMULPS          64(BX), Z10, Z18
-	VMOVAPS         Z18, Z20
-	VFMADD213PS     Z1, Z0, Z20
-	VMOVDQA32       Z20, Z21
-	VPERMI2PS       Z5, Z3, Z21
-	VPERMI2D        Z6, Z4, Z20
-	VCMPPS          $0x1e, Z21, Z18, K1
-	VPADDD          Z2, Z20, K1, Z20
-	VCMPPS          $0x1e, Z7, Z18, K1
-	VPADDD          Z2, Z20, K1, Z20
-	VCMPPS          $0x1e, Z8, Z18, K1
-	VPADDD          Z2, Z20, K1, Z20
-	VMOVUPS         64(DI), Z18
-	VPERMPS         Z9, Z20, Z22
-	VMULPS          Z22, Z18, Z21
-	VADDPS          Z21, Z12, Z12
-	VMULPS          Z22, Z22, Z21
-	VADDPS          Z21, Z14, Z14
-	VMULPS          Z11, Z22, Z21
-	VSUBPS          64(SI), Z21, Z21
-	VMULPS          Z21, Z18, Z23
-	VADDPS          Z23, Z15, Z15
-	VSUBPS          Z18, Z21, Z21
-	VMULPS          Z21, Z21, Z18
-	VADDPS          Z18, Z16, Z16
-	VMULPS          Z21, Z22, Z18
-	VADDPS          Z18, Z13, Z13
-	VRANGEPS        $0x0b, Z21, Z17, Z17
-	VPACKUSDW       Z20, Z19, Z19
-	VMULPS          128(BX), Z10, Z18
-	VMOVAPS         Z18, Z20
-	VFMADD213PS     Z1, Z0, Z20
-	VMOVDQA32       Z20, Z21
-	VPERMI2PS       Z5, Z3, Z21
-	VPERMI2D        Z6, Z4, Z20
-	VCMPPS          $0x1e, Z21, Z18, K1
-	VPADDD          Z2, Z20, K1, Z20
-	VCMPPS          $0x1e, Z7, Z18, K1
-	VPADDD          Z2, Z20, K1, Z20
-	VCMPPS          $0x1e, Z8, Z18, K1
-	VPADDD          Z2, Z20, K1, Z20
-	VMOVUPS         128(DI), Z18
-	VPERMPS         Z9, Z20, Z22
-	VMULPS          Z22, Z18, Z21
-	VADDPS          Z21, Z12, Z12
-	VMULPS          Z22, Z22, Z21
-	VADDPS          Z21, Z14, Z14
-	VMULPS          Z11, Z22, Z21
-	VSUBPS          128(SI), Z21, Z21
-	VMULPS          Z21, Z18, Z23
-	VADDPS          Z23, Z15, Z15
-	VSUBPS          Z18, Z21, Z21
-	VMULPS          Z21, Z21, Z18
-	VADDPS          Z18, Z16, Z16
-	VMULPS          Z21, Z22, Z18
-	VADDPS          Z18, Z13, Z13
-	VRANGEPS        $0x0b, Z21, Z17, Z17
-	VMULPS          192(BX), Z10, Z18
-	VMOVAPS         Z18, Z21
-	VFMADD213PS     Z1, Z0, Z21
-	VMOVDQA32       Z21, Z22
-	VPERMI2PS       Z5, Z3, Z22
-	VPERMI2D        Z6, Z4, Z21
-	VCMPPS          $0x1e, Z22, Z18, K1
-	VPADDD          Z2, Z21, K1, Z21
-	VCMPPS          $0x1e, Z7, Z18, K1
-	VPADDD          Z2, Z21, K1, Z21
-	VCMPPS          $0x1e, Z8, Z18, K1
-	VPADDD          Z2, Z21, K1, Z21
-	VMOVUPS         192(DI), Z18
-	VPERMPS         Z9, Z21, Z23
-	VMULPS          Z23, Z18, Z22
-	VADDPS          Z22, Z12, Z12
-	VMULPS          Z23, Z23, Z22
-	VADDPS          Z22, Z14, Z14
-	VMULPS          Z11, Z23, Z22
-	VSUBPS          192(SI), Z22, Z22
-	VMULPS          Z22, Z18, Z24
-	VADDPS          Z24, Z15, Z15
-	VSUBPS          Z18, Z22, Z22
-	VMULPS          Z22, Z22, Z18
-	VADDPS          Z18, Z16, Z16
-	VMULPS          Z22, Z23, Z18
-	VADDPS          Z18, Z13, Z13
-	VRANGEPS        $0x0b, Z22, Z17, Z17
-	VPACKUSDW       Z21, Z20, Z20
-	VPACKUSWB       Z20, Z19, Z19
-	VMOVUPS         order4<>+0(SB), Z18
-	VPERMD          Z19, Z18, Z19
-	VBROADCASTI32X4 392(R10), Z18
-	VPSHUFB         Z19, Z18, Z19
-	VMOVUPS         pair<>+0(SB), Z18
-	VPMADDUBSW      Z18, Z19, Z19
-	VPMOVWB         Z19, Y19
-	VMOVUPS         Y19, (CX)
-	VPXORD          (DX), Y19, Y19
-	VPTESTMB        low<>+0(SB), Y19, K1
-	KMOVD           K1, BP
-	POPCNTL         BP, BP
-	ADDQ            BP, R14
-	VPTESTMB        high<>+0(SB), Y19, K1
-	KMOVD           K1, BP
-	POPCNTL         BP, BP
-	ADDQ            BP, R14
-	ADDQ            $0x20, CX
-	ADDQ            $0x20, DX
-	ADDQ            $0x00000100, BX
-	ADDQ            $0x00000100, SI
-	ADDQ            $0x00000100, DI
-	DECQ            R15
-	JNZ             chunk
-	VEXTRACTF64X4   $0x01, Z15, Y10
-	VADDPS          Y10, Y15, Y15
-	VEXTRACTF32X4   $0x01, Y15, X10
-	VADDPS          X10, X15, X15
-	VEXTRACTF64X4   $0x01, Z16, Y10
-	VADDPS          Y10, Y16, Y16
-	VEXTRACTF32X4   $0x01, Y16, X10
-	VADDPS          X10, X16, X16
-	VUNPCKLPD       X16, X15, X10
-	VUNPCKHPD       X16, X15, X11
-	VADDPS          X11, X10, X10
-	VPERMILPS       $0xb1, X10, X11
-	VADDPS          X11, X10, X10
-	VMOVSS          X10, 12(R11)
-	VPERMILPS       $0x4e, X10, X10
-	VMOVSS          X10, 16(R11)
-	VEXTRACTI64X4   $0x01, Z17, Y10
-	VPMAXUD         Y10, Y17, Y17
-	VEXTRACTI32X4   $0x01, Y17, X10
-	VPMAXUD         X10, X17, X17
-	VPSHUFD         $0x4e, X17, X10
-	VPMAXUD         X10, X17, X17
-	VPSHUFD         $0xb1, X17, X10
-	VPMAXUD         X10, X17, X17
-	VMOVD           X17, 20(R11)
-	MOVL            R14, 28(R11)
-	VEXTRACTF64X4   $0x01, Z12, Y10
-	VADDPS          Y10, Y12, Y12
-	VEXTRACTF32X4   $0x01, Y12, X10
-	VADDPS          X10, X12, X12
-	VEXTRACTF64X4   $0x01, Z13, Y10
-	VADDPS          Y10, Y13, Y13
-	VEXTRACTF32X4   $0x01, Y13, X10
-	VADDPS          X10, X13, X13
-	VEXTRACTF64X4   $0x01, Z14, Y10
-	VADDPS          Y10, Y14, Y14
-	VEXTRACTF32X4   $0x01, Y14, X10
-	VADDPS          X10, X14, X14
-	VUNPCKLPD       X13, X12, X10
-	VUNPCKHPD       X13, X12, X11
-	VADDPS          X11, X10, X10
-	VUNPCKLPD       X14, X14, X11
-	VUNPCKHPD       X14, X14, X18
-	VADDPS          X18, X11, X11
-	VSHUFPS         $0x88, X11, X10, X18
-	VSHUFPS         $0xdd, X11, X10, X10
-	VADDPS          X10, X18, X18
-	VMOVUPS         X18, (AX)
-	ADDQ            R12, AX
-	ADDQ            $0x04, R8
-	ADDQ            $0x04, R9
-	ADDQ            R12, R11
-	DECQ            R13
-	JNZ             block
+chunkErrors:
+	VMOVUPS       (AX), Z2
+	VMOVUPS       (DX), Z3
+	VPERMPS       Z0, Z2, Z4
+	VMULPS        Z4, Z3, Z2
+	VADDPS        Z2, Z13, Z13
+	VMULPS        Z4, Z4, Z2
+	VADDPS        Z2, Z15, Z15
+	VMULPS        Z1, Z4, Z2
+	VSUBPS        (CX), Z2, Z2
+	VMULPS        Z2, Z3, Z5
+	VADDPS        Z5, Z16, Z16
+	VSUBPS        Z3, Z2, Z2
+	VMULPS        Z2, Z2, Z3
+	VADDPS        Z3, Z17, Z17
+	VMULPS        Z2, Z4, Z3
+	VADDPS        Z3, Z14, Z14
+	VRANGEPS      $0x0b, Z2, Z18, Z18
+	VMOVUPS       64(AX), Z2
+	VMOVUPS       64(DX), Z3
+	VPERMPS       Z0, Z2, Z4
+	VMULPS        Z4, Z3, Z2
+	VADDPS        Z2, Z13, Z13
+	VMULPS        Z4, Z4, Z2
+	VADDPS        Z2, Z15, Z15
+	VMULPS        Z1, Z4, Z2
+	VSUBPS        64(CX), Z2, Z2
+	VMULPS        Z2, Z3, Z5
+	VADDPS        Z5, Z16, Z16
+	VSUBPS        Z3, Z2, Z2
+	VMULPS        Z2, Z2, Z3
+	VADDPS        Z3, Z17, Z17
+	VMULPS        Z2, Z4, Z3
+	VADDPS        Z3, Z14, Z14
+	VRANGEPS      $0x0b, Z2, Z18, Z18
+	VMOVUPS       128(AX), Z2
+	VMOVUPS       128(DX), Z3
+	VPERMPS       Z0, Z2, Z4
+	VMULPS        Z4, Z3, Z2
+	VADDPS        Z2, Z13, Z13
+	VMULPS        Z4, Z4, Z2
+	VADDPS        Z2, Z15, Z15
+	VMULPS        Z1, Z4, Z2
+	VSUBPS        128(CX), Z2, Z2
+	VMULPS        Z2, Z3, Z5
+	VADDPS        Z5, Z16, Z16
+	VSUBPS        Z3, Z2, Z2
+	VMULPS        Z2, Z2, Z3
+	VADDPS        Z3, Z17, Z17
+	VMULPS        Z2, Z4, Z3
+	VADDPS        Z3, Z14, Z14
+	VRANGEPS      $0x0b, Z2, Z18, Z18
+	VMOVUPS       192(AX), Z2
+	VMOVUPS       192(DX), Z3
+	VPERMPS       Z0, Z2, Z4
+	VMULPS        Z4, Z3, Z2
+	VADDPS        Z2, Z13, Z13
+	VMULPS        Z4, Z4, Z2
+	VADDPS        Z2, Z15, Z15
+	VMULPS        Z1, Z4, Z2
+	VSUBPS        192(CX), Z2, Z2
+	VMULPS        Z2, Z3, Z5
+	VADDPS        Z5, Z16, Z16
+	VSUBPS        Z3, Z2, Z2
+	VMULPS        Z2, Z2, Z3
+	VADDPS        Z3, Z17, Z17
+	VMULPS        Z2, Z4, Z3
+	VADDPS        Z3, Z14, Z14
+	VRANGEPS      $0x0b, Z2, Z18, Z18
+	ADDQ          $0x00000100, AX
+	ADDQ          $0x00000100, CX
+	ADDQ          $0x00000100, DX
+	DECQ          SI
+	JNZ           chunkErrors
+	VEXTRACTF64X4 $0x01, Z16, Y1
+	VADDPS        Y1, Y16, Y16
+	VEXTRACTF32X4 $0x01, Y16, X1
+	VADDPS        X1, X16, X16
+	VEXTRACTF64X4 $0x01, Z17, Y1
+	VADDPS        Y1, Y17, Y17
+	VEXTRACTF32X4 $0x01, Y17, X1
+	VADDPS        X1, X17, X17
+	VUNPCKLPD     X17, X16, X1
+	VUNPCKHPD     X17, X16, X2
+	VADDPS        X2, X1, X1
+	VPERMILPS     $0xb1, X1, X2
+	VADDPS        X2, X1, X1
+	VMOVSS        X1, 12(DI)
+	VPERMILPS     $0x4e, X1, X1
+	VMOVSS        X1, 16(DI)
+	VEXTRACTI64X4 $0x01, Z18, Y1
+	VPMAXUD       Y1, Y18, Y18
+	VEXTRACTI32X4 $0x01, Y18, X1
+	VPMAXUD       X1, X18, X18
+	VPSHUFD       $0x4e, X18, X1
+	VPMAXUD       X1, X18, X18
+	VPSHUFD       $0xb1, X18, X1
+	VPMAXUD       X1, X18, X18
+	VMOVD         X18, 20(DI)
+	VEXTRACTF64X4 $0x01, Z13, Y1
+	VADDPS        Y1, Y13, Y13
+	VEXTRACTF32X4 $0x01, Y13, X1
+	VADDPS        X1, X13, X13
+	VEXTRACTF64X4 $0x01, Z14, Y1
+	VADDPS        Y1, Y14, Y14
+	VEXTRACTF32X4 $0x01, Y14, X1
+	VADDPS        X1, X14, X14
+	VEXTRACTF64X4 $0x01, Z15, Y1
+	VADDPS        Y1, Y15, Y15
+	VEXTRACTF32X4 $0x01, Y15, X1
+	VADDPS        X1, X15, X15
+	VUNPCKLPD     X14, X13, X1
+	VUNPCKHPD     X14, X13, X2
+	VADDPS        X2, X1, X1
+	VUNPCKLPD     X15, X15, X2
+	VUNPCKHPD     X15, X15, X3
+	VADDPS        X3, X2, X2
+	VSHUFPS       $0x88, X2, X1, X3
+	VSHUFPS       $0xdd, X2, X1, X1
+	VADDPS        X1, X3, X3
+	VMOVUPS       X3, (R11)
+	ADDQ          R8, R11
+	ADDQ          $0x04, BX
+	ADDQ          R8, DI
+	DECQ          R9
+	JNZ           errors
 	VZEROUPPER
 	RET

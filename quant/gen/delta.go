@@ -66,9 +66,14 @@ func (u unit) delta(rows int) {
 			MOVQ(b, pb)
 			MOVQ(k, n)
 			loop(fmt.Sprintf("chain%d", col), n, func() {
-				cols := u.vecs(width)
-				for j, v := range cols {
-					VMOVUPS(at(pa, j*u.bytes()), v)
+				cols := make([]operand.Op, width)
+				for j := range cols {
+					cols[j] = at(pa, j*u.bytes())
+					if rows > 1 {
+						v := u.vec()
+						VMOVUPS(cols[j], v)
+						cols[j] = v
+					}
 				}
 				for r := range rows {
 					v := u.vec()

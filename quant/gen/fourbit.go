@@ -96,9 +96,12 @@ const (
 	gridBound = 0
 	gridRank  = 128
 	near      = 256
-	root      = 264
-	tree      = root + 32
-	codes     = tree + 96
+	fewBound  = 264
+	fewRank   = fewBound + 64
+	least     = fewRank + 32
+	most      = least + 32
+	steps     = most + 32
+	codes     = steps + 32
 	values    = codes + 32
 )
 
@@ -116,7 +119,15 @@ type coder struct {
 // newCoder loads from the tables at p what fits into registers.
 func (u unit) newCoder(p reg.Register, format string) coder {
 	c := coder{unit: u, format: format, p: p}
+	if format == "FP4" {
+		for i := range c.near {
+			c.near[i] = u.vec()
+			VBROADCASTSS(at(p, near+4*i), c.near[i])
+		}
+	}
 	if !u.wide() {
+		c.cells = u.vec()
+		VMOVUPS(at(p, steps), c.cells)
 		return c
 	}
 	c.cells = u.set("cells", math.Float32bits(15))
@@ -127,12 +138,6 @@ func (u unit) newCoder(p reg.Register, format string) coder {
 		VMOVUPS(at(p, gridBound+64*i), c.bound[i])
 		VMOVUPS(at(p, gridRank+64*i), c.base[i])
 	}
-	if format == "FP4" {
-		for i := range c.near {
-			c.near[i] = u.vec()
-			VBROADCASTSS(at(p, near+4*i), c.near[i])
-		}
-	}
 	return c
 }
 
@@ -141,7 +146,7 @@ const greater = 30
 // rank returns how many bounds are below each lane of x.
 func (c coder) rank(x reg.VecVirtual) reg.VecVirtual {
 	if !c.wide() {
-		return c.search(x)
+		return c.rankOfFew(x)
 	}
 	cell, bound := c.vec(), c.vec()
 	VMOVAPS(x, cell)
@@ -161,16 +166,28 @@ func (c coder) rank(x reg.VecVirtual) reg.VecVirtual {
 	return cell
 }
 
-// search finds the rank in a balanced tree.
-func (c coder) search(x reg.VecVirtual) reg.VecVirtual {
-	rank := c.vec()
-	VCMPPS(operand.U8(greater), at(c.p, root), x, rank)
-	VPSRLD(operand.U8(31), rank, rank)
-	for level := range 3 {
+// rankOfFew is rank by 8 cells.
+func (c coder) rankOfFew(x reg.VecVirtual) reg.VecVirtual {
+	cell, rank := c.vec(), c.vec()
+	VMAXPS(at(c.p, least), x, cell)
+	VMINPS(at(c.p, most), cell, cell)
+	VFMADD213PS(constant("fewMiddle", math.Float32bits(1<<23+3)), c.cells, cell)
+	VPERMPS(at(c.p, fewRank), cell, rank)
+	var below []reg.VecVirtual
+	for i := range 2 {
 		b := c.vec()
-		VPERMPS(at(c.p, tree+32*level), rank, b)
+		VPERMPS(at(c.p, fewBound+32*i), cell, b)
 		VCMPPS(operand.U8(greater), b, x, b)
-		VPADDD(rank, rank, rank)
+		below = append(below, b)
+	}
+	if c.format == "FP4" {
+		for _, n := range c.near {
+			b := c.vec()
+			VCMPPS(operand.U8(greater), n, x, b)
+			below = append(below, b)
+		}
+	}
+	for _, b := range below {
 		VPSUBD(b, rank, rank)
 	}
 	return rank

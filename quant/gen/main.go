@@ -50,10 +50,8 @@ func main() {
 		u.code4("NF4")
 		u.code4("FP4")
 		u.drift4()
-		if u.wide() {
-			u.codeDrift4("NF4")
-			u.codeDrift4("FP4")
-		}
+		u.codeDrift4("NF4")
+		u.codeDrift4("FP4")
 	}
 	Generate()
 }

@@ -118,78 +118,116 @@ func (u unit) code4(format string) {
 		"codes, old *byte, t, w, d, absmax, inverse *float32, tables *float32, sums *float32, step int, blocks int, chunks int)",
 		"codes blocks of 64*chunks values t by absmax, their largest magnitudes, and the\n"+
 			"reciprocals of those, and sets RD, EE, MaxE and Codes of the results, whose sums\n"+
-			"are step bytes apart.")
-	u.codes(format, nil)
+			"are step bytes apart. It overwrites t.")
+	u.codes(format)
+	u.errors(false)
+	end()
 }
 
-// codeDrift4 is code4 and, for the same scales, drift4. AVX2 has too few registers
-// for it.
+// codeDrift4 is code4 and, for the same scales, drift4.
 func (u unit) codeDrift4(format string) {
 	u.text("codeDrift"+format,
 		"codes, old *byte, t, w, d, absmax, inverse *float32, tables *float32, sums, drifts *float32, step int, blocks int, chunks int)",
-		"does what code"+format+" does and sets VD, EV and VV.")
-	u.codes(format, load("drifts"))
+		"does what code"+format+" does and sets VD, EV and VV. It overwrites w.")
+	u.codes(format)
+	u.errors(true)
+	if !u.wide() {
+		u.driftsOfErrors()
+	}
+	end()
 }
 
-func (u unit) codes(format string, drifts reg.Register) {
-	codes, old := load("codes"), load("old")
-	t, w, d := load("t"), load("w"), load("d")
-	absmax, inverses := load("absmax"), load("inverse")
+// codes codes all blocks and puts ranks in the place of t. What follows of them is
+// another loop, since both together are more than the processor looks ahead.
+func (u unit) codes(format string) {
+	codes, old, t, inverses := load("codes"), load("old"), load("t"), load("inverse")
 	c := u.newCoder(load("tables"), format)
-	dst, step := load("sums"), load("step")
-	blocks := load("blocks")
-	points := table(u.vecs(16 / u.lanes))
-	if drifts != nil {
-		for i, v := range points {
-			VMOVUPS(at(c.p, values+i*u.bytes()), v)
-		}
-	}
-	loop("block", blocks, func() {
-		inverse, scale := u.vec(), u.vec()
+	dst, step, blocks, chunks := load("sums"), load("step"), load("blocks"), load("chunks")
+	loop("codes", blocks, func() {
+		inverse, changed, n := u.vec(), GP64(), GP64()
 		VBROADCASTSS(at(inverses, 0), inverse)
-		var results table
-		var vd, ev, vv lane16
-		if drifts == nil {
-			results = u.newTable(c.p, values, at(absmax, 0), toF32)
-		} else {
-			VBROADCASTSS(at(absmax, 0), scale)
-			vd, ev, vv = u.newLanes(), u.newLanes(), u.newLanes()
-		}
-		rd, ee, largest := u.newLanes(), u.newLanes(), u.vec()
-		u.zero(largest)
-		changed := GP64()
 		XORQ(changed, changed)
-		n := load("chunks") // of which no register is left
-		loop("chunk", n, func() {
+		MOVQ(chunks, n)
+		loop("chunkCodes", n, func() {
 			packed := c.chunk(func(i int) reg.VecVirtual {
 				x := u.vec()
 				VMULPS(at(t, i*u.bytes()), inverse, x)
 				return x
 			}, func(i int, rank reg.VecVirtual) {
-				x := u.vec()
-				VMOVUPS(at(d, i*u.bytes()), x)
-				var v, point reg.VecVirtual
-				if drifts == nil {
-					v = u.lookUp(results, rank)
-				} else {
-					v, point = u.vec(), u.lookUp(points, rank)
-					u.addProduct(vd, i, point, x)
-					u.addProduct(vv, i, point, point)
-					VMULPS(scale, point, v)
-				}
-				VSUBPS(at(w, i*u.bytes()), v, v)
-				u.addProduct(rd, i, v, x)
-				VSUBPS(x, v, v)
-				u.addProduct(ee, i, v, v)
-				if drifts != nil {
-					u.addProduct(ev, i, v, point)
-				}
-				u.maxMagnitude(v, largest)
+				VMOVUPS(rank, at(t, i*u.bytes()))
 			})
 			VMOVUPS(packed, at(codes, 0))
 			u.countChanged(changed, packed, at(old, 0))
 			ADDQ(operand.U8(chunk/2), codes)
 			ADDQ(operand.U8(chunk/2), old)
+			ADDQ(operand.U32(4*chunk), t)
+		})
+		MOVL(changed.As32(), at(dst, sumCodes))
+		ADDQ(operand.U8(4), inverses)
+		ADDQ(step, dst)
+	})
+}
+
+// errors sums over all blocks what the codes of ranks t leave of the delta. AVX2 has
+// too few registers for the sums of drifts besides: it puts V in the place of t and E
+// in that of w for driftsOfErrors.
+func (u unit) errors(drifting bool) {
+	t, w, d, absmax := load("t"), load("w"), load("d"), load("absmax")
+	tables := load("tables")
+	dst, step, blocks, chunks := load("sums"), load("step"), load("blocks"), load("chunks")
+	var drifts reg.Register
+	points := table(u.vecs(16 / u.lanes))
+	if drifting {
+		drifts = load("drifts")
+		for i, v := range points {
+			VMOVUPS(at(tables, values+i*u.bytes()), v)
+		}
+	}
+	loop("errors", blocks, func() {
+		scale := u.vec()
+		var results table
+		var vd, ev, vv lane16
+		if drifting {
+			VBROADCASTSS(at(absmax, 0), scale)
+			if u.wide() {
+				vd, ev, vv = u.newLanes(), u.newLanes(), u.newLanes()
+			}
+		} else {
+			results = u.newTable(tables, values, at(absmax, 0), toF32)
+		}
+		rd, ee, largest, n := u.newLanes(), u.newLanes(), u.vec(), GP64()
+		u.zero(largest)
+		MOVQ(chunks, n)
+		loop("chunkErrors", n, func() {
+			for i := range chunk / u.lanes {
+				rank, x := u.vec(), u.vec()
+				VMOVUPS(at(t, i*u.bytes()), rank)
+				VMOVUPS(at(d, i*u.bytes()), x)
+				var v, point reg.VecVirtual
+				if drifting {
+					v, point = u.vec(), u.lookUp(points, rank)
+					if u.wide() {
+						u.addProduct(vd, i, point, x)
+						u.addProduct(vv, i, point, point)
+					} else {
+						VMOVUPS(point, at(t, i*u.bytes()))
+					}
+					VMULPS(scale, point, v)
+				} else {
+					v = u.lookUp(results, rank)
+				}
+				VSUBPS(at(w, i*u.bytes()), v, v)
+				u.addProduct(rd, i, v, x)
+				VSUBPS(x, v, v)
+				u.addProduct(ee, i, v, v)
+				switch {
+				case drifting && u.wide():
+					u.addProduct(ev, i, v, point)
+				case drifting:
+					VMOVUPS(v, at(w, i*u.bytes()))
+				}
+				u.maxMagnitude(v, largest)
+			}
 			for _, p := range []reg.Register{t, w, d} {
 				ADDQ(operand.U32(4*chunk), p)
 			}
@@ -203,16 +241,37 @@ func (u unit) codes(format string, drifts reg.Register) {
 		VMOVSS(p, at(dst, sumEE))
 		u.foldMax(largest)
 		VMOVD(largest.AsX(), at(dst, sumMaxE))
-		MOVL(changed.As32(), at(dst, sumCodes))
-		if drifts != nil {
+		if drifting && u.wide() {
 			u.storeThree(vd, ev, vv, drifts)
 			ADDQ(step, drifts)
 		}
 		ADDQ(operand.U8(4), absmax)
-		ADDQ(operand.U8(4), inverses)
 		ADDQ(step, dst)
 	})
-	end()
+}
+
+// driftsOfErrors sums VD, EV and VV over all blocks of V in t and E in w.
+func (u unit) driftsOfErrors() {
+	v, e, d := load("t"), load("w"), load("d")
+	dst, step, blocks, chunks := load("drifts"), load("step"), load("blocks"), load("chunks")
+	loop("drifts", blocks, func() {
+		vd, ev, vv, n := u.newLanes(), u.newLanes(), u.newLanes(), GP64()
+		MOVQ(chunks, n)
+		loop("chunkDrifts", n, func() {
+			for i := range chunk / u.lanes {
+				point := u.vec()
+				VMOVUPS(at(v, i*u.bytes()), point)
+				u.addProduct(vd, i, at(d, i*u.bytes()), point)
+				u.addProduct(ev, i, at(e, i*u.bytes()), point)
+				u.addProduct(vv, i, point, point)
+			}
+			for _, p := range []reg.Register{v, e, d} {
+				ADDQ(operand.U32(4*chunk), p)
+			}
+		})
+		u.storeThree(vd, ev, vv, dst)
+		ADDQ(step, dst)
+	})
 }
 
 // storeThree folds three sums and stores them at dst, and the last again behind
