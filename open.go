@@ -27,7 +27,9 @@ type selection struct {
 	combine  string // combination type and its options
 	onto     string // original 16-bit checkpoint
 	quantize string // what a merge onto it is quantized to
-	output   string // output form of all layers
+
+	statistics string // of calibrated layers' inputs
+	output     string // output form of all layers
 }
 
 func (s *selection) addAdapter(c *cobra.Command) {
@@ -37,7 +39,7 @@ func (s *selection) addAdapter(c *cobra.Command) {
 func (s *selection) addPlan(c *cobra.Command) {
 	s.addAdapter(c)
 	c.Flags().StringVar(&s.plan, "plan", "", "plan file that assigns adapters, scales and output forms to layers")
-	c.Flags().StringVar(&s.method, "method", "", "how codes are chosen: peft (default), sum (adapters added up first),\ndithered[,seed=N][,scales=keep|fresh] (right on average) or\ncalibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X][,residual=RANK] (right on what the layers' inputs see)")
+	c.Flags().StringVar(&s.method, "method", "", "how codes are chosen: peft (default), sum (adapters added up first),\ndithered[,seed=N][,scales=keep|fresh] (right on average) or\ncalibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X][,mu=X][,residual=RANK] (right on what the layers' inputs see)")
 	c.Flags().BoolVar(&s.defects, "reproduce-defects", false, "with method peft: make the merges that PEFT is known to get wrong, as wrong as it\n(they are refused otherwise)")
 	c.Flags().StringVar(&s.profile, "profile", "", "whose rounding rules: cpu (default) or cuda")
 	c.Flags().StringVar(&s.combine, "combine", "", "make one adapter of all -a NAME=WEIGHT first, as PEFT's add_weighted_adapter:\nTYPE[,density=D][,majority=total|frequency][,rank=R][,seed=N]")
@@ -50,6 +52,7 @@ func (s *selection) addLayer(c *cobra.Command) {
 // addForms adds the flags that say what becomes of the merged weights.
 func (s *selection) addForms(c *cobra.Command) {
 	c.Flags().StringVar(&s.onto, "onto", "", "add the deltas to the original 16-bit checkpoint MODEL was quantized from, and write that;\nfigures compare with MODEL")
+	c.Flags().StringVar(&s.statistics, "statistics", "", "file or directory of what method calibrated observes of the layers' inputs: written if it is\nnot there, else used without running the model")
 	c.Flags().StringVar(&s.quantize, "quantize", "", "with --onto: quantize the result once: nf4, fp4 (with ,double for double quantization) or int8")
 	c.Flags().StringVar(&s.output, "output", "", "output form of all layers: same (default), bf16, f16, f32, keep or separate; rules of --plan come after it")
 }
@@ -165,7 +168,7 @@ func (s *selection) needAdapter() error {
 func assemble(model string, refs []adapterRef, file merge.Plan, all merge.Output) merge.Plan {
 	p := merge.NewPlan(model)
 	if file.Version != 0 {
-		p.Method, p.Profile, p.Onto, p.Quantize = file.Method, file.Profile, file.Onto, file.Quantize
+		p.Method, p.Profile, p.Onto, p.Quantize, p.Statistics = file.Method, file.Profile, file.Onto, file.Quantize, file.Statistics
 		p.Notes = file.Notes
 	}
 	for _, r := range refs {
@@ -201,6 +204,9 @@ func (s *selection) apply(p *merge.Plan) error {
 	}
 	if s.quantize != "" {
 		p.Quantize = s.quantize
+	}
+	if s.statistics != "" {
+		p.Statistics = s.statistics
 	}
 	if err := p.Check(); err != nil {
 		return &failure{err: err, code: exitUsage}

@@ -23,8 +23,8 @@ const (
 // depend on the layers before it.
 func calibrationFits(plan Plan, opt Options) error {
 	switch {
-	case opt.Part.on():
-		return errors.New("method calibrated: layers depend on those before them, so parts cannot be merged by themselves")
+	case opt.Part.on() && plan.Statistics == "":
+		return errors.New("method calibrated: layers depend on those before them, so parts cannot be merged by themselves, but from saved statistics (--statistics)")
 	case opt.Unmerge != NoUnmerge:
 		return errors.New("method calibrated: it cannot take adapters off")
 	}
@@ -50,7 +50,7 @@ type calibration struct {
 	j      *Job
 	ctx    context.Context
 	config *model.Config
-	merged *mergedSoFar
+	merged *mergedSoFar   // nil if no model runs beside the job
 	lora   model.LoRA     // of the merged variant; changes only while the model waits
 	left   map[string]int // layers to compute, by module
 	memory [2]quant.Memory
@@ -70,11 +70,17 @@ func (j *Job) calibrate(ctx context.Context) error {
 	for _, i := range j.todo {
 		c.left[j.layers[i].Weight.Name] = i
 	}
-	err := c.run()
+	run := c.run
+	if j.plan.Statistics != "" {
+		run = c.fromStatistics
+	}
+	err := run()
 	j.beside = nil
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, errStatistics):
+		return err
 	case errors.Is(err, errSeen):
 		err = nil
 	case err != nil && !errors.Is(err, quant.ErrMoments) && len(c.left) < len(j.todo):
@@ -110,21 +116,28 @@ func (c *calibration) giveUp(why error) {
 	c.j.log.Add(left.alert(Warning, CodeCalibration, "layers whose inputs are not known are merged as PEFT does: %d, first %s; "+reason)...)
 }
 
+// reference is the model with the adapters kept separate.
+func (c *calibration) reference() (model.Variant, error) {
+	cfg, err := runnable(c.j.model)
+	if err != nil {
+		return model.Variant{}, err
+	}
+	c.config = cfg
+	original, lora, err := c.j.project.separate(model.Checkpoint(c.j.model), c.j.plan)
+	if err != nil {
+		return model.Variant{}, err
+	}
+	return model.Variant{Weights: original.during(c.ctx), LoRA: lora}, nil
+}
+
 // run runs the model until no layer that could be calibrated is left.
 func (c *calibration) run() error {
 	j := c.j
-	cfg, err := runnable(j.model)
+	reference, err := c.reference()
 	if err != nil {
 		return err
 	}
-	c.config = cfg
-	base := model.Checkpoint(j.model)
-	original, lora, err := j.project.separate(base, j.plan)
-	if err != nil {
-		return err
-	}
-	reference := model.Variant{Weights: original.during(c.ctx), LoRA: lora}
-	c.lora = maps.Clone(lora)
+	c.lora = maps.Clone(reference.LoRA)
 	for name := range c.left {
 		delete(c.lora, name)
 	}
@@ -134,14 +147,15 @@ func (c *calibration) run() error {
 		return err
 	}
 	j.beside = c
-	j.setStage(Stage{Name: "running the model", Total: len(cfg.Layers), Unit: "block"})
+	blocks := len(c.config.Layers)
+	j.setStage(Stage{Name: "running the model", Total: blocks, Unit: "block"})
 	sink := model.Sink{
 		Inputs: c.observe,
-		Layer:  func(done, _ int) { j.setStage(Stage{"running the model", done, len(cfg.Layers), "block"}) },
+		Layer:  func(done, _ int) { j.setStage(Stage{"running the model", done, blocks, "block"}) },
 		Logits: func(int, int, [][]float32) {},
 	}
 	variants := []model.Variant{variantOriginal: reference, variantMerged: {Weights: c.merged, LoRA: c.lora}}
-	return model.Forward(c.ctx, cfg, variants, sequences, sink, model.Options{Workers: c.workers()})
+	return model.Forward(c.ctx, c.config, variants, sequences, sink, model.Options{Workers: c.workers()})
 }
 
 // workers is how many goroutines compute beside the pool's.
@@ -218,22 +232,35 @@ func (c *calibration) merge(group []int, o observed) error {
 		if err := c.feedback(list, moments, work, o.cross); err != nil {
 			return err
 		}
-		j.pool.refill(list)
-		err := j.pool.run(c.ctx, j.workers)
-		for _, i := range list {
-			j.layers[i].inputs = nil
-			delete(c.left, j.layers[i].Weight.Name)
-		}
-		if err != nil {
+		if err := c.pass(list); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// pass computes layers of which everything is known.
+func (c *calibration) pass(list []int) error {
+	if len(list) == 0 {
+		return nil
+	}
+	j := c.j
+	j.pool.refill(list)
+	err := j.pool.run(c.ctx, j.workers)
+	for _, i := range list {
+		j.layers[i].inputs = nil
+		delete(c.left, j.layers[i].Weight.Name)
+	}
+	return err
+}
+
 // alike divides layers that share an input into those that share a metric.
 func (c *calibration) alike(group []int) (lists [][]int) {
-	at := map[float64]int{}
+	type metric struct {
+		damping float64
+		layer   int // that it is of alone, -1 for any
+	}
+	at := map[metric]int{}
 	lists = [][]int{nil}
 	for _, i := range group {
 		l := &c.j.layers[i]
@@ -241,12 +268,16 @@ func (c *calibration) alike(group []int) (lists [][]int) {
 			lists[0] = append(lists[0], i)
 			continue
 		}
-		k, ok := at[l.Method.damping()]
+		key := metric{l.Method.damping(), -1}
+		if l.Method.Mu > 0 {
+			key.layer = i
+		}
+		k, ok := at[key]
 		if !ok {
 			if k = len(at); k == len(lists) {
 				lists = append(lists, nil)
 			}
-			at[l.Method.damping()] = k
+			at[key] = k
 		}
 		lists[k] = append(lists[k], i)
 	}
@@ -263,7 +294,7 @@ func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant
 		}
 		if f == nil {
 			var err error
-			f, err = quant.NewFeedback(moments, memory, l.Method.damping(), func(n int, do func(i int)) error {
+			f, err = quant.NewFeedback(moments, memory, l.Method.damping(), l.inputs.own, func(n int, do func(i int)) error {
 				return eachOf(c.ctx, c.workers(), n, func(_ *work, i int) error { do(i); return nil })
 			})
 			if errors.Is(err, quant.ErrMoments) {
@@ -281,8 +312,14 @@ func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant
 	return nil
 }
 
-// again notes that an earlier run finished a layer. It is computed once more,
-// since the model needs its values, and written nowhere.
+// needs reports whether a layer that an earlier run finished is computed once more:
+// for the model that goes on with it, or for its remainder, which is not written yet.
+func (c *calibration) needs(layer int) bool {
+	return c != nil && (c.merged != nil || c.j.layers[layer].remainder != nil)
+}
+
+// again notes that an earlier run finished a layer. What is computed once more is
+// written nowhere.
 func (c *calibration) again(layer int, note json.RawMessage) layerSink {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -324,7 +361,9 @@ func (c *calibration) land(ctx context.Context, w *work, layer int, f *flight, v
 			return nil, nil, err
 		}
 	}
-	c.merged.add(l.Weight.Param, values)
+	if c.merged != nil {
+		c.merged.add(l.Weight.Param, values)
+	}
 	if err := c.carry(w, layer, f, v); err != nil {
 		return nil, nil, err
 	}
@@ -353,9 +392,11 @@ func (c *calibration) carry(w *work, layer int, f *flight, v *verdict) (err erro
 	if v.Report.Residual, err = l.remainder.take(w, f, l.inputs.feedback); err != nil {
 		return layerError(l, err)
 	}
-	c.mu.Lock()
-	c.lora[l.Weight.Name] = []model.Pair{l.remainder.pair}
-	c.mu.Unlock()
+	if c.lora != nil {
+		c.mu.Lock()
+		c.lora[l.Weight.Name] = []model.Pair{l.remainder.pair}
+		c.mu.Unlock()
+	}
 	return nil
 }
 

@@ -106,7 +106,7 @@ func (x *benchLayer) feedback(b *testing.B, memory *quant.Memory) *quant.Feedbac
 	for i, row := range x.rows {
 		m.SetUpper(i, row)
 	}
-	f, err := quant.NewFeedback(m, memory, 0.01, func(n int, do func(i int)) error {
+	f, err := quant.NewFeedback(m, memory, 0.01, nil, func(n int, do func(i int)) error {
 		for i := range n {
 			do(i)
 		}

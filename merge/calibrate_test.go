@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -113,46 +114,75 @@ func TestCalibratedPlanIsWritten(t *testing.T) {
 }
 
 // A merge that was cancelled is finished by the same plan, with the bytes of
-// one that was not.
+// one that was not, its residual included.
 func TestCalibratedResumes(t *testing.T) {
 	p := lightDemo(t, "base-nf4")
-	plan, opt := calibratedPlan(p, "calibrated,tokens=512")
-	opt.Calibrate.Texts = shortText(t, 512)
-	whole, broken := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "broken")
-	run := func(out string, stopAfter int) error {
-		opt.Out = out
-		job, err := NewJob(p, plan, opt)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		ended := make(chan error)
-		go func() {
-			_, err := job.Run(ctx)
-			ended <- err
-		}()
-		for {
-			select {
-			case err := <-ended:
-				return err
-			case <-time.After(time.Millisecond):
-				if s := job.Snapshot(); stopAfter > 0 && s.LayersDone >= stopAfter {
-					cancel()
+	for _, method := range []string{"calibrated,tokens=512", "calibrated,tokens=256,residual=2"} {
+		for _, saved := range []bool{false, true} {
+			plan, opt := calibratedPlan(p, method)
+			opt.Calibrate.Texts = shortText(t, 512)
+			if saved {
+				plan.Statistics = filepath.Join(t.TempDir(), "s.safetensors")
+			}
+			whole, broken := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "broken")
+			opt.Out = whole
+			if err := runUntil(t, p, plan, opt, 0); err != nil {
+				t.Fatal(err)
+			}
+			opt.Out = broken
+			if err := runUntil(t, p, plan, opt, 5); !errors.Is(err, context.Canceled) {
+				t.Fatalf("%s: cancelled: %v", method, err)
+			}
+			if err := runUntil(t, p, plan, opt, 0); err != nil {
+				t.Fatal(err)
+			}
+			sameCodes(t, modelAt(t, whole), modelAt(t, broken))
+			if !strings.Contains(method, "residual") {
+				continue
+			}
+			var residual [2][]byte
+			for i, dir := range [...]string{whole, broken} {
+				var err error
+				if residual[i], err = os.ReadFile(filepath.Join(dir, "adapter", "adapter_model.safetensors")); err != nil {
+					t.Fatal(err)
 				}
+			}
+			if !bytes.Equal(residual[0], residual[1]) {
+				t.Errorf("saved %t: the residual differs after a resumed merge", saved)
 			}
 		}
 	}
-	if err := run(whole, 0); err != nil {
+}
+
+// runUntil runs a plan and cancels it once so many layers are done, 0 for never.
+func runUntil(t *testing.T, p *Project, plan Plan, opt Options, layers int) error {
+	t.Helper()
+	job, err := NewJob(p, plan, opt)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := run(broken, 5); !errors.Is(err, context.Canceled) {
-		t.Fatalf("cancelled: %v", err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error)
+	go func() {
+		_, err := job.Run(ctx)
+		ended <- err
+	}()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(time.Millisecond):
+			if s := job.Snapshot(); layers > 0 && s.LayersDone >= layers {
+				cancel()
+			}
+		}
 	}
-	if err := run(broken, 0); err != nil {
-		t.Fatal(err)
-	}
-	a, b := modelAt(t, whole), modelAt(t, broken)
+}
+
+// sameCodes compares the stored values of all weights.
+func sameCodes(t *testing.T, a, b *loader.Checkpoint) {
+	t.Helper()
 	for _, w := range a.Weights {
 		x, err := w.Data.Bytes()
 		if err != nil {
@@ -163,7 +193,7 @@ func TestCalibratedResumes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(x, y) {
-			t.Errorf("%s differs after a resumed merge", w.Param)
+			t.Errorf("%s differs", w.Param)
 		}
 	}
 }

@@ -34,6 +34,9 @@ func (p Plan) CommandLine(out, planFile string) string {
 		if p.Quantize != "" {
 			words = append(words, "--quantize", p.Quantize)
 		}
+		if p.Statistics != "" {
+			words = append(words, "--statistics", p.Statistics)
+		}
 	} else {
 		if planFile == "" {
 			planFile = PlanFile
@@ -55,7 +58,7 @@ func (p Plan) uniform() (scales []float64, ok bool) {
 	scales = make([]float64, len(p.Adapters))
 	at := make(map[string]int, len(p.Adapters))
 	for i, a := range p.Adapters {
-		if strings.HasPrefix(a.Path, "-") || a.Path == "" || strings.HasPrefix(p.Onto, "-") {
+		if strings.HasPrefix(a.Path, "-") || a.Path == "" || strings.HasPrefix(p.Onto, "-") || strings.HasPrefix(p.Statistics, "-") {
 			return nil, false
 		}
 		at[a.Name] = i

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"math"
 	"slices"
 
 	"mergescope/quant"
@@ -9,6 +10,7 @@ import (
 // layerInputs is what is known of the inputs of a layer.
 type layerInputs struct {
 	sight    *sight          // nil: nothing is known that figures could say
+	own      *quant.Own      // of its delta, nil if it does not count for the codes
 	feedback *quant.Feedback // nil if it is not to be calibrated
 	codes    *coded          // chosen for them by an earlier job, instead of both
 }
@@ -22,7 +24,7 @@ func newLayerInputs(l *Layer, opt mergeOptions, moments *quant.Moments) (*layerI
 	if err != nil {
 		return nil, layerError(l, err)
 	}
-	return &layerInputs{sight: newSight(l, updates, moments)}, nil
+	return &layerInputs{sight: newSight(l, updates, moments), own: newOwn(updates, l.Method.Mu)}, nil
 }
 
 // wholeSight reports whether figures of a layer need the moments of its inputs as
@@ -32,6 +34,53 @@ func (l *Layer) wholeSight() bool {
 		m := s.Module
 		return m.Tuner != "" || m.Magnitude != nil || s.Share != nil || m.A == nil
 	})
+}
+
+// newOwn is mu times the metric D^T D of a delta, its trace brought to the rank. It
+// is nil if mu is 0, the delta 0, or an update no product.
+func newOwn(updates []update, mu float64) *quant.Own {
+	var a, b []float32 // A [rank, cols], and B^T with the scales [rank, rows]
+	rank := 0
+	for _, u := range updates {
+		l, ok := u.(*lora)
+		if !ok || mu == 0 {
+			return nil
+		}
+		rank += l.a.Rank
+		a = append(a, l.a.A...)
+		for k := range l.a.Rank {
+			for i := k; i < len(l.b); i += l.a.Rank {
+				b = append(b, l.scale*l.b[i])
+			}
+		}
+	}
+	if rank == 0 {
+		return nil
+	}
+	own := &quant.Own{Rank: rank, A: a, KA: make([]float32, len(a))}
+	rows, cols, trace := len(b)/rank, len(a)/rank, 0.0
+	seen := make([]float64, len(a))
+	for k := range rank {
+		for l := range rank {
+			g := 0.0 // of B^T B
+			for i, v := range b[k*rows : (k+1)*rows] {
+				g += float64(float64(v) * float64(b[l*rows+i]))
+			}
+			for j, v := range a[l*cols : (l+1)*cols] {
+				seen[k*cols+j] += float64(g * float64(v))
+			}
+		}
+	}
+	for i, v := range seen {
+		trace += float64(v * float64(a[i]))
+	}
+	if !(trace > 0) || math.IsInf(trace, 0) {
+		return nil
+	}
+	for i, v := range seen {
+		own.KA[i] = float32(v * mu * float64(rank) / trace)
+	}
+	return own
 }
 
 // choice is what the codes of a calibrated layer follow from.

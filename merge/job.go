@@ -54,6 +54,8 @@ type Job struct {
 	pool     pool
 	beside   *calibration   // the model that is run beside the job, nil if none is
 	keys     map[int]string // of what is to be known, by layer; nil unless the job is calibrated
+	observed string         // text of the saved statistics the codes follow from, "" if there are none
+	blind    error          // why there are none, though the plan names some
 	workers  int            // goroutines
 	tile     int            // rows of a tile
 	panel    int            // weights of a panel
@@ -115,6 +117,12 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	j.layers = layers
 	for i := range layers {
 		layers[i].remainder = newRemainder(&layers[i])
+	}
+	if plan.Statistics != "" {
+		if s, err := openStatistics(statisticsPath(plan.Statistics)); err == nil {
+			j.observed = s.Text
+			s.Close()
+		} // else it is written, or the run says what is wrong with it
 	}
 	j.log.Now = opt.Now
 	if err := j.replace(p, replaced); err != nil {
@@ -282,6 +290,9 @@ func (j *Job) run(ctx context.Context) (err error) {
 	if err := j.checkReplaced(ctx); err != nil {
 		return err
 	}
+	if err := j.prepareStatistics(ctx); err != nil {
+		return err
+	}
 	if j.opt.Out == "" {
 		return j.compute(ctx)
 	}
@@ -377,7 +388,7 @@ func (j *Job) open(ctx context.Context, layer int) (*flight, error) {
 	if j.out != nil {
 		sink = j.out.layer(l.Weight.Name)
 		if sink.done() {
-			if j.beside == nil {
+			if !j.beside.needs(layer) {
 				return nil, j.resume(l, sink.note())
 			}
 			sink = j.beside.again(layer, sink.note())

@@ -17,6 +17,7 @@ type Method struct {
 	// Of calibrated; 0 is the default.
 	Tokens   int     // at most so many are observed
 	Damping  float64 // relative to the mean of the inputs' squares
+	Mu       float64 // weight of the delta's own metric beside that of the inputs
 	Residual int     // rank of the adapter that carries what the codes do not; 0: there is none
 
 	Defects bool // peft: merges that PEFT is known to get wrong are made as wrong, see defect.go
@@ -53,7 +54,7 @@ func Methods() []string { return []string{MethodPeft, MethodSum, MethodDithered,
 const reproduceDefects = "reproduce-defects"
 
 // ParseMethod reads "peft[,reproduce-defects]", "sum", "dithered[,seed=N][,scales=keep|fresh]" or
-// "calibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X][,residual=RANK]".
+// "calibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X][,mu=X][,residual=RANK]".
 func ParseMethod(text string) (Method, error) {
 	parts := strings.Split(text, ",")
 	m := Method{Kind: parts[0]}
@@ -84,7 +85,7 @@ func (m *Method) option(text string) (err error) {
 	key, value, _ := strings.Cut(text, "=")
 	known := "seed=N and scales=keep|fresh"
 	if m.Kind == MethodCalibrated {
-		known = "seed=N, scales=keep|fresh, tokens=N, damping=X and residual=RANK"
+		known = "seed=N, scales=keep|fresh, tokens=N, damping=X, mu=X and residual=RANK"
 	}
 	switch {
 	case key == "seed":
@@ -100,6 +101,10 @@ func (m *Method) option(text string) (err error) {
 	case key == "damping" && m.Kind == MethodCalibrated:
 		if m.Damping, err = strconv.ParseFloat(value, 64); err != nil || !(m.Damping > 0 && m.Damping <= 1e6) {
 			return fmt.Errorf("%s: want a number above 0", text)
+		}
+	case key == "mu" && m.Kind == MethodCalibrated:
+		if m.Mu, err = strconv.ParseFloat(value, 64); err != nil || !(m.Mu >= 0 && m.Mu <= 1e6) {
+			return fmt.Errorf("%s: want a number from 0 on", text)
 		}
 	case key == "residual" && m.Kind == MethodCalibrated:
 		if m.Residual, err = strconv.Atoi(value); err != nil || m.Residual < 1 || m.Residual > maxResidual {
@@ -128,6 +133,9 @@ func (m Method) String() string {
 	}
 	if m.Damping != 0 {
 		s += ",damping=" + strconv.FormatFloat(m.Damping, 'g', -1, 64)
+	}
+	if m.Mu != 0 {
+		s += ",mu=" + strconv.FormatFloat(m.Mu, 'g', -1, 64)
 	}
 	if m.Residual != 0 {
 		s += ",residual=" + strconv.Itoa(m.Residual)

@@ -43,15 +43,16 @@ const PlanFile = "mergescope-plan.json"
 // Plan says which adapter goes where. It is a value: edits return a new Plan
 // and share nothing that changes, so plans can be kept for undo.
 type Plan struct {
-	Version  int
-	Model    string
-	Adapters []AdapterRef // in merge order; a JSON object whose key order counts
-	Method   string       // see ParseMethod
-	Profile  string       // "cpu" or "cuda"
-	Onto     string       // original 16-bit checkpoint the deltas are added to, "" for the model itself
-	Quantize string       // what a merge onto the original is quantized to, see ParseQuantization; "" for its own dtype
-	Rules    []Rule       // later rules win
-	Notes    []Note       // comments of the file it was read from; they say nothing to a merge
+	Version    int
+	Model      string
+	Adapters   []AdapterRef // in merge order; a JSON object whose key order counts
+	Method     string       // see ParseMethod
+	Profile    string       // "cpu" or "cuda"
+	Onto       string       // original 16-bit checkpoint the deltas are added to, "" for the model itself
+	Statistics string       // file or directory of what calibrated layers see, written if it is not there; "" runs the model beside the merge
+	Quantize   string       // what a merge onto the original is quantized to, see ParseQuantization; "" for its own dtype
+	Rules      []Rule       // later rules win
+	Notes      []Note       // comments of the file it was read from; they say nothing to a merge
 }
 
 // AdapterRef is an adapter of a plan.
@@ -97,7 +98,7 @@ func NewPlan(model string, adapters ...AdapterRef) Plan {
 // Equal reports whether both plans say the same in the same words.
 func (p Plan) Equal(q Plan) bool {
 	return p.Version == q.Version && p.Model == q.Model && p.Method == q.Method && p.Profile == q.Profile &&
-		p.Onto == q.Onto && p.Quantize == q.Quantize &&
+		p.Onto == q.Onto && p.Quantize == q.Quantize && p.Statistics == q.Statistics &&
 		slices.Equal(p.Adapters, q.Adapters) && slices.Equal(p.Rules, q.Rules)
 }
 

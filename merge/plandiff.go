@@ -51,6 +51,7 @@ func DiffPlans(a, b Plan, modules []string) PlanDiff {
 		{"profile", a.Profile, b.Profile},
 		{"onto", a.Onto, b.Onto},
 		{"quantize", a.Quantize, b.Quantize},
+		{"statistics", a.Statistics, b.Statistics},
 	} {
 		d.Fields = appendDiff(d.Fields, f)
 	}

@@ -52,6 +52,9 @@ func (p Plan) compact() []byte {
 	if p.Quantize != "" {
 		fmt.Fprintf(&b, `,"quantize":%s`, quoteJSON(p.Quantize))
 	}
+	if p.Statistics != "" {
+		fmt.Fprintf(&b, `,"statistics":%s`, quoteJSON(p.Statistics))
+	}
 	b.WriteString(`,"rules":[`)
 	for i, r := range p.Rules {
 		if i > 0 {
@@ -173,6 +176,8 @@ func (d *planDecoder) plan(p *Plan) error {
 			return d.text(key, &p.Onto)
 		case "quantize":
 			return d.text(key, &p.Quantize)
+		case "statistics":
+			return d.text(key, &p.Statistics)
 		}
 		return errUnknownField
 	})

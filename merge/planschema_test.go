@@ -99,8 +99,8 @@ func TestPlanSchema(t *testing.T) {
 	}
 	s := schema{t, root["$defs"].(map[string]any)}
 	full := Plan{
-		Version: 1, Model: "m", Adapters: []AdapterRef{{Name: "a", Path: "p"}}, Method: "dithered,seed=3,scales=fresh", Profile: ProfileCUDA,
-		Rules: []Rule{{Match: "*", Adapter: "a", Scale: -0.5, Output: AsF16, Method: "calibrated,tokens=5,damping=0.1,seed=1,scales=keep"}},
+		Version: 1, Model: "m", Adapters: []AdapterRef{{Name: "a", Path: "p"}}, Method: "dithered,seed=3,scales=fresh", Profile: ProfileCUDA, Statistics: "s",
+		Rules: []Rule{{Match: "*", Adapter: "a", Scale: -0.5, Output: AsF16, Method: "calibrated,tokens=5,damping=0.1,mu=2,seed=1,scales=keep"}},
 	}
 	var good []string
 	for _, o := range Outputs() {

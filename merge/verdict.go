@@ -219,5 +219,8 @@ func (j *Job) digest() string {
 	if d := o.Calibrate.digest(); d != "" {
 		s += " calibration=" + d
 	}
+	if j.observed != "" {
+		s += " statistics=" + j.observed
+	}
 	return s
 }

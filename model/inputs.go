@@ -1,5 +1,7 @@
 package model
 
+import "fmt"
+
 // Inputs are the activations that linear layers are about to be multiplied
 // with: one matrix [Tokens, Features] of each variant. It is valid during the
 // call that hands it out; until then its methods are safe for concurrent use.
@@ -34,4 +36,29 @@ func (r *runner) observe(list []linear) error {
 		modules[i] = l.module
 	}
 	return r.observer(modules, Inputs{r})
+}
+
+// SharedInputs lists the modules of linear layers that share an input, in the order
+// in which a forward pass comes to them.
+func (c *Config) SharedInputs() (groups [][]string) {
+	names := func(list ...linear) {
+		g := make([]string, len(list))
+		for i, l := range list {
+			g[i] = l.module
+		}
+		groups = append(groups, g)
+	}
+	for i := range c.Layers {
+		name := fmt.Sprintf("model.layers.%d.", i)
+		qkv, o, _, _ := c.attentionLinears(name + "self_attn.")
+		gate, down, _ := c.mlpLinears(name + "mlp.")
+		names(qkv...)
+		names(o)
+		names(gate...)
+		names(down)
+	}
+	if c.Tied {
+		return append(groups, []string{"model.embed_tokens"})
+	}
+	return append(groups, []string{"lm_head"})
 }

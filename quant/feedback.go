@@ -57,11 +57,18 @@ type Feedback struct {
 // ErrMoments says that second moments are not finite or all zero.
 var ErrMoments = errors.New("the inputs' second moments are not finite or all zero")
 
+// Own is a term A^T KA of a metric, both [Rank, cols] row-major: with
+// K = B^T B it is D^T D of D = B A, what the layer's own delta sees.
+type Own struct {
+	Rank  int
+	A, KA []float32
+}
+
 // NewFeedback factors M, which is m over its mean diagonal with damping added
-// to the diagonal. It is made in memory; if that is where m is, m is used up.
+// to the diagonal, and own if that is not nil. It is made in memory; if that is where m is, m is used up.
 // Columns whose diagonal is 0 get no part in it: their weights stay those of the
 // base.
-func NewFeedback(m *Moments, memory *Memory, damping float64, parallel Parallel) (*Feedback, error) {
+func NewFeedback(m *Moments, memory *Memory, damping float64, own *Own, parallel Parallel) (*Feedback, error) {
 	mean, err := m.mean()
 	if err != nil {
 		return nil, err
@@ -77,7 +84,7 @@ func NewFeedback(m *Moments, memory *Memory, damping float64, parallel Parallel)
 	f.diag = make([]float32, f.width())
 	f.memory.Reserve(f.cols, false)
 	f.above = upperPanels(f.memory.half, f.cols)
-	if err := f.arrange(m, float32(damping), parallel); err != nil {
+	if err := f.arrange(m, float32(damping), own, parallel); err != nil {
 		return nil, err
 	}
 	if memory == m.memory {
@@ -140,7 +147,11 @@ func (f *Feedback) Answer(cross [][]float32) {
 func (f *Feedback) width() int { return blocksOf(f.cols) * ProductCols }
 
 // arrange sets above to the upper half of M in the order of places.
-func (f *Feedback) arrange(m *Moments, damping float32, parallel Parallel) error {
+func (f *Feedback) arrange(m *Moments, damping float32, own *Own, parallel Parallel) error {
+	var a, ka []float32
+	if own != nil {
+		a, ka = f.interleave(own.A, own.Rank, ProductRows), f.interleave(own.KA, own.Rank, ProductCols)
+	}
 	return parallel(len(f.above), func(b int) {
 		p := f.above[b]
 		clear(p)
@@ -152,6 +163,12 @@ func (f *Feedback) arrange(m *Moments, damping float32, parallel Parallel) error
 				}
 			}
 		}
+		if own != nil {
+			for t := range len(p) / (ProductRows * ProductCols) {
+				f.product(p[t*ProductRows*ProductCols:], ProductCols,
+					a[t*ProductRows*own.Rank:], ka[b*ProductCols*own.Rank:], own.Rank, true)
+			}
+		}
 		for c := range ProductCols {
 			if at := b*ProductCols + c; at < f.cols {
 				p[at*ProductCols+c] += damping
@@ -160,6 +177,21 @@ func (f *Feedback) arrange(m *Moments, damping float32, parallel Parallel) error
 			}
 		}
 	})
+}
+
+// interleave puts x [rank, cols] into groups of size places, each [rank][size].
+// Dead columns are 0.
+func (f *Feedback) interleave(x []float32, rank, size int) []float32 {
+	dst := make([]float32, (f.width()+size-1)/size*size*rank)
+	for at, j := range f.order {
+		if f.dead[j] {
+			continue
+		}
+		for k := range rank {
+			dst[(at/size*rank+k)*size+at%size] = x[k*f.cols+j]
+		}
+	}
+	return dst
 }
 
 // factor turns the upper half of M in f.above into U and D, the last block

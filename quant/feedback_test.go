@@ -86,13 +86,17 @@ func newShaped(f Format, rows, cols int) *shaped {
 
 // feedback makes one of the moments.
 func (x *shaped) feedback(cross bool, damping float64) (*Feedback, error) {
+	return x.feedbackOf(cross, damping, nil)
+}
+
+func (x *shaped) feedbackOf(cross bool, damping float64, own *Own) (*Feedback, error) {
 	n := x.p.Cols
 	var memory Memory
 	m := NewMoments(&memory, n, plainProduct)
 	for i := range n {
 		m.SetUpper(i, x.h[i*n+i:(i+1)*n])
 	}
-	f, err := NewFeedback(m, &memory, damping, inOrder)
+	f, err := NewFeedback(m, &memory, damping, own, inOrder)
 	if err != nil || !cross {
 		return f, err
 	}
@@ -187,6 +191,46 @@ func TestFeedbackLoss(t *testing.T) {
 						t.Fatalf("%s %d %s row %d: loss %v, want %v", f, cols, name, r, l, want)
 					}
 				}
+			}
+		}
+	}
+}
+
+// An own metric counts for the loss as it is.
+func TestFeedbackOwn(t *testing.T) {
+	for _, cols := range []int{20, 70} {
+		x := newShaped(NF4, 16, cols)
+		rng := rand.New(rand.NewPCG(9, 9))
+		const rank = 3
+		own := &Own{Rank: rank, A: make([]float32, rank*cols), KA: make([]float32, rank*cols)}
+		for i := range own.A {
+			own.A[i] = float32(rng.NormFloat64())
+			own.KA[i] = 2 * own.A[i]
+		}
+		fb, err := x.feedbackOf(false, 0.01, own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c Chooser
+		c.Load(fb, &x.p, x.p.Absmax)
+		m, _ := x.metric(0.01)
+		for r, got := range c.Loss(x.p.W) {
+			want := 0.0
+			e := func(j int) float64 { return float64(x.p.W[r*cols+j]) - float64(x.p.T[r*cols+j]) }
+			for i := range cols {
+				for j := range cols {
+					if i == 5 || j == 5 {
+						continue // no input
+					}
+					v := m[i*cols+j]
+					for k := range rank {
+						v += float64(own.A[k*cols+i]) * float64(own.KA[k*cols+j])
+					}
+					want += e(i) * v * e(j)
+				}
+			}
+			if math.Abs(got-want) > 1e-4*want {
+				t.Fatalf("%d columns, row %d: loss %v, want %v", cols, r, got, want)
 			}
 		}
 	}
