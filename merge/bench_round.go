@@ -18,6 +18,7 @@ type benchRound struct {
 	dir   string
 	pool  pool
 	flops atomic.Int64
+	spare spares
 
 	mu   sync.Mutex
 	laps []*laps // one for each worker
@@ -34,7 +35,7 @@ func (r *benchRound) begin(_ context.Context, layer int) (*flight, error) {
 		}
 	}
 	sink := &benchSink{base: filepath.Join(r.dir, strconv.Itoa(layer)), files: map[string]*os.File{}}
-	return newFlight(s, sink, panelWeights), nil
+	return newFlight(s, sink, panelWeights, &r.spare), nil
 }
 
 func (r *benchRound) panel(w *work, t task) error {
@@ -49,6 +50,7 @@ func (r *benchRound) panel(w *work, t task) error {
 }
 
 func (r *benchRound) end(ctx context.Context, _ *work, _ int, f *flight) error {
+	f.release()
 	return f.sink.commit(ctx, nil)
 }
 

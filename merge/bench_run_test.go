@@ -106,7 +106,7 @@ func TestBenchSyntheticKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := newFlight(s, nil, panelWeights)
+		f := newFlight(s, nil, panelWeights, nil)
 		for ; f.pass < s.passes(); f.pass++ {
 			for panel := range f.panels {
 				if err := f.compute(new(work), f.pass, panel); err != nil {

@@ -408,7 +408,7 @@ func (c *calibration) nearest(ctx context.Context, w *work, chosen *flight, sink
 	if err != nil {
 		return nil, err
 	}
-	f := newFlight(s, sink, c.j.panel)
+	f := newFlight(s, sink, c.j.panel, nil)
 	f.result.codes = newCoded(s)
 	if c.j.opt.Tiles {
 		f.result.heat = s.newHeat(0, s.rows, c.j.tile, TileCols)

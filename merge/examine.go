@@ -146,7 +146,7 @@ func blockOf(p *quant.Panel, flat int) int {
 
 // settleAll computes the nested scales of all updates.
 func (s *subject) settleAll(ctx context.Context) error {
-	f := newFlight(s, nil, panelWeights)
+	f := newFlight(s, nil, panelWeights, nil)
 	f.pending = nil // only scales are wanted
 	for ; f.pass < s.passes()-1; f.pass++ {
 		err := each(ctx, f.panels, func(w *work, i int) error { return f.compute(w, f.pass, i) })

@@ -121,24 +121,56 @@ type cell struct {
 	nan, inf bool
 }
 
-func (c *cell) add(b *quant.BlockSum, nan bool, depth int) {
+// add takes blocks.
+func (c *cell) add(blocks []quant.BlockSum, depth int) {
 	if c.sums.Blocks == 0 {
 		c.clearWorst()
 	}
-	c.sums.Add(*b)
-	orders := ordersOf(b)
-	if !b.Finite() {
-		c.nan, c.inf = c.nan || nan, c.inf || !nan
-	}
+	c.sums.AddAll(blocks)
 	if depth > 1 && c.tail == nil {
 		c.tail = &tail{}
 	}
-	for m, v := range orders {
-		m := Metric(m)
-		c.take(m, v)
-		if c.tail != nil {
-			c.tail.add(m, v, depth)
+	for i := range blocks {
+		b := &blocks[i]
+		if c.tail == nil && b.Finite() {
+			c.compare(b)
+			continue
 		}
+		for m, v := range ordersOf(b) {
+			c.take(Metric(m), v)
+			if c.tail != nil {
+				c.tail.add(Metric(m), v, depth)
+			}
+		}
+	}
+}
+
+// compare is take of every metric of a block whose elements are finite. Most
+// blocks are not worse than the worst before them, which a product shows: a/b is
+// no less than w if a > w*b, rounded or not, and no more if a < w*b.
+func (c *cell) compare(b *quant.BlockSum) {
+	w := &c.worst
+	rd, dd, tt, ee := float64(b.RD), float64(b.DD), float64(b.TT), float64(b.EE)
+	if !(rd > float64(w[MetricKept]*dd)) {
+		c.take(MetricKept, orderOf(b, MetricKept))
+	}
+	if !(dd > float64(w[MetricSNR]*ee)) {
+		c.take(MetricSNR, orderOf(b, MetricSNR))
+	}
+	if !(ee < float64(w[MetricError]*tt)) {
+		c.take(MetricError, orderOf(b, MetricError))
+	}
+	if !(float64(b.Codes) < float64(w[MetricCodes]*float64(b.N))) {
+		c.take(MetricCodes, orderOf(b, MetricCodes))
+	}
+	if !(float64(b.NewAbsmax) < float64(w[MetricGrowth]*float64(b.OldAbsmax))) {
+		c.take(MetricGrowth, orderOf(b, MetricGrowth))
+	}
+	if !(float64(b.MaxE) < w[MetricErrorMax]) {
+		c.take(MetricErrorMax, orderOf(b, MetricErrorMax))
+	}
+	if !(w[MetricNonFinite] >= 0) {
+		w[MetricNonFinite] = 0
 	}
 }
 
@@ -220,6 +252,7 @@ type heat struct {
 	rows, cols int // cells
 	depth      int // of the tails
 	cells      []cell
+	column     []int // of cells, by block column
 }
 
 // newHeat covers weight rows [from, to) with at most rows by cols cells.
@@ -227,15 +260,16 @@ func newHeat(g Grid, from, to, rows, cols int) *heat {
 	h := &heat{grid: g, from: from, to: to, rows: max(min(rows, to-from), 1), cols: max(min(cols, g.Cols), 1)}
 	h.depth = tailDepth(((to - from + h.rows - 1) / h.rows) * ((g.Cols + h.cols - 1) / h.cols))
 	h.cells = make([]cell, h.rows*h.cols)
+	h.column = make([]int, g.Cols)
+	for c := range h.column {
+		h.column[c] = ((c+1)*h.cols - 1) / g.Cols
+	}
 	return h
 }
 
 // rowOf returns the row of cells that weight row r belongs to, the inverse of
 // Tile.Span.
 func (h *heat) rowOf(r int) int { return ((r-h.from+1)*h.rows - 1) / (h.to - h.from) }
-
-// colOf does so for block column c.
-func (h *heat) colOf(c int) int { return ((c+1)*h.cols - 1) / h.grid.Cols }
 
 // part is the cells some rows of a weight fill, before they are merged into
 // the others.
@@ -250,17 +284,38 @@ func (h *heat) newPart(r0, r1 int) *part {
 	return &part{first: first, cells: make([]cell, (h.rowOf(r1-1)-first+1)*h.cols)}
 }
 
-// add puts the block whose first weight is (row, col) into its cell.
-func (h *heat) add(p *part, row, col int, b *quant.BlockSum, nan bool) {
-	p.cells[(h.rowOf(row)-p.first)*h.cols+h.colOf(col/h.grid.Width)].add(b, nan, h.depth)
+// addRow puts blocks that begin in a row, as a panel's RowBlocks, into their
+// cells.
+func (h *heat) addRow(p *part, row int, blocks []quant.BlockSum) {
+	cells := p.row(h, row)
+	for i := 0; i < len(blocks); {
+		at, end := h.column[i], i+1
+		for end < len(blocks) && h.column[end] == at {
+			end++
+		}
+		cells[at].add(blocks[i:end], h.depth)
+		i = end
+	}
+}
+
+// mark notes that a block of a row is not finite, and whether there is NaN in it.
+func (h *heat) mark(p *part, row, block int, nan bool) {
+	c := &p.row(h, row)[h.column[block]]
+	c.nan, c.inf = c.nan || nan, c.inf || !nan
 }
 
 // see puts what inputs see of a weight row into the cells of the row.
 func (h *heat) see(p *part, row int, o onInputs) {
-	at := (h.rowOf(row) - p.first) * h.cols
-	for i := range h.cols {
-		p.cells[at+i].see(o, h.depth)
+	cells := p.row(h, row)
+	for i := range cells {
+		cells[i].see(o, h.depth)
 	}
+}
+
+// row returns the cells under a weight row.
+func (p *part) row(h *heat, row int) []cell {
+	at := (h.rowOf(row) - p.first) * h.cols
+	return p.cells[at : at+h.cols]
 }
 
 func (h *heat) merge(p *part) {

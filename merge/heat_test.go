@@ -2,6 +2,7 @@ package merge
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -42,8 +43,8 @@ func TestSpan(t *testing.T) {
 				t.Fatalf("%+v: cell column %d is [%d, %d), want from %d", c, i, c0, c1, col)
 			}
 			for ; col < c1; col++ {
-				if h.colOf(col) != i {
-					t.Errorf("%+v: column %d is in cell column %d, want %d", c, col, h.colOf(col), i)
+				if h.column[col] != i {
+					t.Errorf("%+v: column %d is in cell column %d, want %d", c, col, h.column[col], i)
 				}
 			}
 		}
@@ -63,14 +64,8 @@ func TestAggregates(t *testing.T) {
 	}
 	for row := range 2 {
 		p := h.newPart(row, row+1)
-		h.add(p, row, 0, &blocks[row], false)
-		h.add(p, row, 64, &blocks[2], false)
-		if row == 1 {
-			h.add(p, row, 128, &blocks[3], true)
-			h.merge(p)
-			continue
-		}
-		h.add(p, row, 128, &blocks[3], false)
+		h.addRow(p, row, []quant.BlockSum{blocks[row], blocks[2], blocks[3]})
+		h.mark(p, row, 2, row == 1)
 		h.merge(p)
 	}
 	tile := h.tile()
@@ -123,7 +118,7 @@ func TestP99(t *testing.T) {
 				parts = append(parts, h.newPart(row, min(row+7, n)))
 			}
 			kept[row], growth[row] = float64(row*61%n)/float64(n), 1+float64(row*37%n)
-			h.add(parts[len(parts)-1], row, 0, &quant.BlockSum{DD: 1, RD: float32(kept[row]), EE: 1, TT: 1, N: 64, OldAbsmax: 1, NewAbsmax: float32(growth[row])}, false)
+			h.addRow(parts[len(parts)-1], row, []quant.BlockSum{{DD: 1, RD: float32(kept[row]), EE: 1, TT: 1, N: 64, OldAbsmax: 1, NewAbsmax: float32(growth[row])}})
 		}
 		for i := range parts {
 			h.merge(parts[len(parts)-1-i])
@@ -153,5 +148,57 @@ func TestTileBudget(t *testing.T) {
 	}
 	if tileRows(28) != TileRows {
 		t.Errorf("few tiles have %d rows", tileRows(28))
+	}
+}
+
+// TestCellsCompare: the worst of a cell, most blocks of which are dismissed by a
+// product, are those that every quotient shows; so is the block with the least
+// kept.
+func TestCellsCompare(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	values := []float32{0, 1, 2, 3, 1e-45, 1.2e-38, 3.4e38, float32(math.Inf(1)), 0.1, 0.3, 7}
+	pick := func() float32 {
+		if rng.IntN(2) == 0 {
+			return rng.Float32()
+		}
+		return values[rng.IntN(len(values))]
+	}
+	for round := range 2000 {
+		blocks := make([]quant.BlockSum, 1+rng.IntN(40))
+		for i := range blocks {
+			b := &blocks[i]
+			b.DD, b.TT, b.RD, b.EE, b.MaxE = pick(), pick(), pick(), pick(), pick()
+			b.N, b.Codes = uint32(rng.IntN(3)*32), uint32(rng.IntN(65))
+			b.OldAbsmax, b.NewAbsmax = pick(), pick()
+			if rng.IntN(2) == 0 {
+				b.RD = -b.RD
+			}
+			if rng.IntN(20) == 0 {
+				b.Output = 64
+			}
+		}
+		var got, want cell
+		want.clearWorst()
+		got.add(blocks, 1)
+		var least worstBlock
+		for i := range blocks {
+			for m, v := range ordersOf(&blocks[i]) {
+				want.take(Metric(m), v)
+			}
+			v := orderOf(&blocks[i], MetricKept)
+			least.take(worstBlock{v == v, 0, 64 * i, v})
+		}
+		for m := range NumMetrics {
+			if math.Float64bits(got.worst[m]) != math.Float64bits(want.worst[m]) && (got.worst[m] == got.worst[m] || want.worst[m] == want.worst[m]) {
+				t.Fatalf("round %d: %s is %g, want %g", round, m.Info().Name, got.worst[m], want.worst[m])
+			}
+		}
+		cols := 64 * len(blocks)
+		p := quant.Panel{Spec: quant.Spec{Format: quant.NF4, Blocksize: 64}, Rows: 1, Cols: cols, Sums: blocks, D: make([]float32, cols), T: make([]float32, cols)}
+		r := panelResult{first: noStrays()}
+		r.search(&p, 0, 0, len(blocks), nil)
+		if r.worst != least {
+			t.Fatalf("round %d: %+v, want %+v", round, r.worst, least)
+		}
 	}
 }

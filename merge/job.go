@@ -52,6 +52,7 @@ type Job struct {
 	out      sink            // nil in a dry run; set by Run before any worker starts
 	log      Log
 	pool     pool
+	spare    spares
 	beside   *calibration   // the model that is run beside the job, nil if none is
 	keys     map[int]string // of what is to be known, by layer; nil unless the job is calibrated
 	observed string         // text of the saved statistics the codes follow from, "" if there are none
@@ -402,7 +403,7 @@ func (j *Job) open(ctx context.Context, layer int) (*flight, error) {
 		return nil, err
 	}
 	j.bytes.Add(l.Weight.Bytes() - l.Weight.Data.Size)
-	f := newFlight(s, sink, j.panel)
+	f := newFlight(s, sink, j.panel, &j.spare)
 	if j.beside != nil {
 		f.result.codes = newCoded(s)
 	}
@@ -473,6 +474,7 @@ func (j *Job) end(ctx context.Context, w *work, layer int, f *flight) error {
 		tile = f.result.heat.tile()
 	}
 	j.publish(layer, v, tile)
+	f.release()
 	return nil
 }
 

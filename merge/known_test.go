@@ -146,7 +146,7 @@ func TestSightOfAnyDelta(t *testing.T) {
 	sums := func(x *sight) onInputs {
 		s := *s
 		s.sight = x
-		f := newFlight(&s, nil, 1000)
+		f := newFlight(&s, nil, 1000, nil)
 		f.pending, f.settled = nil, nil
 		var w work
 		if err := f.alone(t.Context(), &w); err != nil {

@@ -171,29 +171,45 @@ func (m Metric) order(s *quant.Sums) float64 {
 // ordersOf is order of every metric that a block has.
 func ordersOf(b *quant.BlockSum) (v [numBlockMetrics]float64) {
 	for m := range v {
-		v[m] = math.NaN()
-	}
-	v[MetricCodes] = float64(ratio(float64(b.Codes), float64(b.N)))
-	if !b.Finite() {
-		v[MetricNonFinite] = float64(b.Delta) + float64(b.Sum) + float64(b.Output)
-		return v
-	}
-	v[MetricNonFinite] = 0
-	dd, ee := float64(b.DD), float64(b.EE)
-	v[MetricKept] = float64(ratio(float64(b.RD), dd))
-	if ee == 0 && dd > 0 {
-		v[MetricSNR] = math.Inf(1)
-	} else {
-		v[MetricSNR] = float64(ratio(dd, ee))
-	}
-	v[MetricError] = float64(ratio(ee, float64(b.TT)))
-	if growth := float64(b.NewAbsmax) / float64(b.OldAbsmax); b.OldAbsmax > 0 && growth > 0 {
-		v[MetricGrowth] = growth
-	}
-	if b.N > 0 {
-		v[MetricErrorMax] = float64(b.MaxE)
+		v[m] = orderOf(b, Metric(m))
 	}
 	return v
+}
+
+// orderOf is order of a metric over one block.
+func orderOf(b *quant.BlockSum, m Metric) float64 {
+	finite := b.Finite()
+	switch m {
+	case MetricCodes:
+		return float64(ratio(float64(b.Codes), float64(b.N)))
+	case MetricNonFinite:
+		return float64(b.Delta) + float64(b.Sum) + float64(b.Output)
+	case MetricKept:
+		if finite {
+			return float64(ratio(float64(b.RD), float64(b.DD)))
+		}
+	case MetricSNR:
+		switch {
+		case finite && b.EE == 0 && b.DD > 0:
+			return math.Inf(1)
+		case finite:
+			return float64(ratio(float64(b.DD), float64(b.EE)))
+		}
+	case MetricError:
+		if finite {
+			return float64(ratio(float64(b.EE), float64(b.TT)))
+		}
+	case MetricGrowth:
+		if growth := float64(b.NewAbsmax) / float64(b.OldAbsmax); finite && b.OldAbsmax > 0 && growth > 0 {
+			return growth
+		}
+	case MetricErrorMax:
+		if finite && b.N > 0 {
+			return float64(b.MaxE)
+		}
+	default: // rows have it
+	}
+	return math.NaN()
 }
 
 func (m Metric) value(order float64) float64 {

@@ -52,45 +52,31 @@ func (f *flight) settle(w *work, r0, n int) error {
 // blocks that the largest of each cell, or of the weight if there are no cells,
 // is right. What is left of the bounds is below it.
 func (f *flight) findLargest(w *work, r0 int, scales []float32) error {
-	p := &w.p
-	cells, cellOf := 1, func(int) int { return 0 }
-	floor := math.Float32frombits(f.largest.Load())
-	if h := f.result.heat; h != nil {
-		floor = 0
-		first := h.rowOf(r0)
-		cells = (h.rowOf(r0+p.Rows-1) - first + 1) * h.cols
-		perRow := p.Cols / p.Spec.Blocksize
-		cellOf = func(b int) int { return (h.rowOf(r0+b/perRow)-first)*h.cols + h.colOf(b%perRow) }
-	}
-	top := make([]int, cells) // 1 + block of the largest bound
-	for b := range p.Sums {
-		if t := &top[cellOf(b)]; *t == 0 || p.Sums[b].MaxE > p.Sums[*t-1].MaxE {
-			*t = b + 1
-		}
-	}
 	x := exact{f: f, w: w, r0: r0, scales: scales}
-	found := make([]float32, cells)
-	for c, t := range top {
-		found[c] = floor
-		if t > 0 {
-			if err := x.raise(&found[c], t-1); err != nil {
+	defer w.lap(stageKernels, 0)
+	h := f.result.heat
+	if h == nil {
+		found, err := x.largest(0, 1, len(w.p.Sums), len(w.p.Sums), math.Float32frombits(f.largest.Load()))
+		f.raiseLargest(found)
+		return err
+	}
+	perRow := w.p.Cols / w.p.Spec.Blocksize
+	for from, rows := r0, 0; from < r0+w.p.Rows; from += rows {
+		rows = 1
+		for from+rows < r0+w.p.Rows && h.rowOf(from+rows) == h.rowOf(from) {
+			rows++
+		}
+		for c := 0; c < perRow; {
+			n := 1
+			for c+n < perRow && h.column[c+n] == h.column[c] {
+				n++
+			}
+			if _, err := x.largest((from-r0)*perRow+c, rows, n, perRow, 0); err != nil {
 				return err
 			}
+			c += n
 		}
 	}
-	for b := range p.Sums {
-		c := cellOf(b)
-		if b == top[c]-1 {
-			continue
-		}
-		if err := x.raise(&found[c], b); err != nil {
-			return err
-		}
-	}
-	if f.result.heat == nil {
-		f.raiseLargest(found[0])
-	}
-	w.lap(stageKernels, 0)
 	return nil
 }
 
@@ -103,13 +89,38 @@ type exact struct {
 	scales []float32
 }
 
-// raise finds the largest error of block b if it may exceed found, which is then
-// the larger of both.
+// largest returns the largest error in rows of so many blocks, which begin at
+// first and step apart, if it exceeds found.
+func (x *exact) largest(first, rows, blocks, step int, found float32) (float32, error) {
+	sums := x.w.p.Sums
+	top := first
+	for at := first; at < first+rows*step; at += step {
+		for b := range sums[at : at+blocks] {
+			if sums[at+b].MaxE > sums[top].MaxE {
+				top = at + b
+			}
+		}
+	}
+	if !(sums[top].MaxE > found) {
+		return found, nil
+	}
+	// The block with the largest bound first, which then rules out most others.
+	err := x.raise(&found, top)
+	for at := first; at < first+rows*step && err == nil; at += step {
+		for b := at; b < at+blocks; b++ {
+			if sums[b].MaxE > found && b != top {
+				if err = x.raise(&found, b); err != nil {
+					break
+				}
+			}
+		}
+	}
+	return found, err
+}
+
+// raise finds the largest error of block b and raises found to it.
 func (x *exact) raise(found *float32, b int) error {
 	p, s := &x.w.p, x.f.sub
-	if !(p.Sums[b].MaxE > *found) {
-		return nil
-	}
 	if p.Codes == nil {
 		if err := s.read(x.w, x.r0, p.Rows); err != nil {
 			return err

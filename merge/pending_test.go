@@ -28,7 +28,7 @@ func nestedCase(t testing.TB, size, rank int) *subject {
 func fly(t testing.TB, s *subject, twice bool, panel, rows, cols int) *flight {
 	t.Helper()
 	s.scales = nil
-	f := newFlight(s, nil, panel)
+	f := newFlight(s, nil, panel, nil)
 	if twice {
 		f.pending, f.settled = nil, nil
 	}

@@ -400,7 +400,7 @@ func (s *subject) noiseFloor(ctx context.Context, w *work) (Figure, error) {
 	z.updates, z.scales = []update{zero(quant.F32)}, nil
 	z.choice, z.sight = nil, nil
 	z.dtypes = []quant.Format{s.spec.Dtype, zero(quant.F32).dtype(s.spec.Dtype)}
-	f := newFlight(&z, nil, panelWeights)
+	f := newFlight(&z, nil, panelWeights, nil)
 	if err := f.alone(ctx, w); err != nil {
 		return 0, err
 	}

@@ -105,3 +105,31 @@ func newPanel(f Format, rows, cols int, w []float32) *Panel {
 	p.T = nil
 	return p
 }
+
+// BenchmarkFigures is what is done for each block besides the kernels: figures
+// under scales that became known, and sums over a row of 4096 weights.
+func BenchmarkFigures(b *testing.B) {
+	const blocks = 1536 // of a panel
+	pending, sums := make([]Pending, blocks), make([]BlockSum, blocks)
+	old, absmax, scales := make([]float32, blocks), make([]float32, blocks), make([]float32, blocks)
+	for i := range pending {
+		x := float32(i%97) + 1
+		pending[i] = Pending{WW: x, DD: x / 4, TT: x, RD: x / 8, EE: x / 4, MaxE: x / 100, Codes: uint32(i % 7), VD: x / 9, EV: -x / 11, VV: x}
+		old[i], absmax[i], scales[i] = x, x+0.125, x+0.1251
+	}
+	b.Run("settle", func(b *testing.B) {
+		for b.Loop() {
+			Settle(sums, pending, 64, old, absmax, scales)
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/blocks, "ns/block")
+	})
+	b.Run("sums", func(b *testing.B) {
+		for b.Loop() {
+			for lo := 0; lo < blocks; lo += 64 {
+				var s Sums
+				s.AddAll(sums[lo : lo+64])
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/blocks, "ns/block")
+	})
+}

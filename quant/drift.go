@@ -25,32 +25,33 @@ type drift struct {
 
 // move takes RD and EE to another scale, and the largest error from x.
 func (s *BlockSum) move(x *drift, from, to float32) {
-	s.RD, s.EE = x.moved(s.RD, s.EE, from, to)
+	if m := float64(to) - float64(from); m != 0 {
+		s.RD, s.EE = moved(s.RD, x.VD, m), movedSquare(s.EE, x.EV, x.VV, m)
+	}
 	s.MaxE, s.NewAbsmax = x.MaxE, to
 }
 
-// moved returns rd and ee as of another scale.
-func (x *drift) moved(rd, ee, from, to float32) (float32, float32) {
-	m := float64(to) - float64(from)
-	if m == 0 {
-		return rd, ee
-	}
-	twice := float64(2*float64(x.EV)) + float64(m*float64(x.VV))
-	rd = overflown(float64(rd) + float64(m*float64(x.VD)))
-	square := float64(ee) + float64(m*twice)
-	if square < 0 {
-		square = 0
-	}
-	return rd, overflown(square)
-}
-
-// overflown rounds v to float32. NaN, which only sums that overflowed can give,
-// becomes infinite like them.
-func overflown(v float64) float32 {
+// moved returns RD as of a scale that is m larger. NaN, which only sums that
+// overflowed can give, becomes infinite like them.
+func moved(rd, vd float32, m float64) float32 {
+	v := float32(float64(rd) + float64(m*float64(vd)))
 	if v != v {
 		return inf
 	}
-	return float32(v)
+	return v
+}
+
+// movedSquare does so for EE.
+func movedSquare(ee, ev, vv float32, m float64) float32 {
+	twice := float64(2*float64(ev)) + float64(m*float64(vv))
+	v := float32(float64(ee) + float64(m*twice))
+	switch {
+	case v > 0:
+		return v
+	case v != v:
+		return inf
+	}
+	return 0
 }
 
 // driftBlock sums over one block of code points v.
@@ -151,15 +152,17 @@ func allFinite(blocks []Pending) bool {
 func Settle(dst []BlockSum, pending []Pending, blocksize int, old, absmax, scales []float32) {
 	pending, old, absmax, scales = pending[:len(dst)], old[:len(dst)], absmax[:len(dst)], scales[:len(dst)]
 	for i := range dst {
-		s, q, from, scale := &dst[i], &pending[i], absmax[i], scales[i]
-		x := drift{VD: q.VD, EV: q.EV, VV: q.VV}
-		s.WW, s.DD, s.TT, s.Codes, s.N = q.WW, q.DD, q.TT, q.Codes, uint32(blocksize)
-		s.Delta, s.Sum, s.Output, s.Ambiguous = 0, 0, 0, 0
-		s.OldAbsmax, s.NewAbsmax = old[i], scale
-		s.RD, s.EE = x.moved(q.RD, q.EE, from, scale)
+		s, q, before, from, to := &dst[i], &pending[i], old[i], absmax[i], scales[i]
+		s.WW, s.DD, s.TT, s.RD, s.EE = q.WW, q.DD, q.TT, q.RD, q.EE
+		if m := float64(to) - float64(from); m != 0 {
+			s.RD, s.EE = moved(q.RD, q.VD, m), movedSquare(q.EE, q.EV, q.VV, m)
+		}
 		// Rounding of a result and of W adds less than 2^-20 of them to either error.
-		slack := float32((q.MaxE + from + abs(scale) + abs(old[i])) * 0x1p-20)
-		s.MaxE = q.MaxE + abs(scale-from) + slack
+		slack := float32((q.MaxE + from + abs(to) + abs(before)) * 0x1p-20)
+		s.MaxE = q.MaxE + abs(to-from) + slack
+		s.N, s.Codes = uint32(blocksize), q.Codes
+		s.Delta, s.Sum, s.Output, s.Ambiguous = 0, 0, 0, 0
+		s.OldAbsmax, s.NewAbsmax = before, to
 	}
 }
 

@@ -80,6 +80,15 @@ func (p *Panel) Block(b int) (lo, hi int) {
 	return lo, min(lo+StatBlock, (row+1)*p.Cols)
 }
 
+// RowBlocks returns the blocks [b0, b1) whose first weight lies in a row.
+func (p *Panel) RowBlocks(row int) (b0, b1 int) {
+	if !p.Spec.Format.Is4Bit() {
+		return row * p.pieces(), (row + 1) * p.pieces()
+	}
+	bs := p.Spec.Blocksize
+	return (row*p.Cols + bs - 1) / bs, ((row+1)*p.Cols + bs - 1) / bs
+}
+
 // pieces is how many statistics blocks a row has where the format has none.
 func (p *Panel) pieces() int { return (p.Cols + StatBlock - 1) / StatBlock }
 

@@ -45,13 +45,13 @@ func (s *Sums) AddAll(blocks []BlockSum) {
 		tt += float64(b.TT)
 		rd += float64(b.RD)
 		ee += float64(b.EE)
-		if e := float64(b.MaxE); e > largest {
+		if e := float64(b.MaxE); e > largest || e != e {
 			largest = e
 		}
 		// A quotient above growth needs a product not above NewAbsmax, and divisions are slow.
 		before, after := float64(b.OldAbsmax), float64(b.NewAbsmax)
-		if before > 0 && after >= float64(growth*before) {
-			if g := after / before; g > growth {
+		if before > 0 && !(after < float64(growth*before)) {
+			if g := after / before; g > growth || g != g {
 				growth = g
 			}
 		}
