@@ -44,7 +44,8 @@ type AuditLayer struct {
 	Explanation  string      `json:"explanation"` // in words
 	AuditFigures
 
-	sums auditSums
+	sums      auditSums
+	regressed bool // the verdict is that of the regression alone
 }
 
 // AuditGroup pools the layers that share the last part of their module path.
@@ -88,6 +89,9 @@ func (p *Project) Audit(ctx context.Context, plan Plan, merged *loader.Checkpoin
 	a := &audit{
 		p: p, merged: merged, opt: p.arithmetic(plan, Options{Unsafe: true}),
 		names: newCounterparts(p.Model, merged), replaced: map[string]*replacement{},
+	}
+	if err := a.witness(ctx, plan); err != nil {
+		return nil, err
 	}
 	for i := range replaced {
 		a.replaced[replaced[i].name] = &replaced[i]
@@ -135,6 +139,8 @@ type audit struct {
 	merged   *loader.Checkpoint
 	opt      mergeOptions
 	names    counterparts
+	written  *Report // that the merging program left beside the checkpoint, nil if it did not
+	foreign  bool    // it speaks of other adapters
 	replaced map[string]*replacement
 
 	// What explained the layer before: tried first on the next, since layers

@@ -111,6 +111,7 @@ type desk struct {
 	out, q     quant.Panel // the prediction read back; the merged format's quantizer
 	sum        []float32
 	quantized  []float32
+	scales     scaleCount // of the rows at hand
 }
 
 // fill reads and computes weight rows [r0, r0+n) of a prediction and of the
@@ -131,6 +132,10 @@ func (k *desk) fill(p *prediction, merged *subject, r0, n int) error {
 	base := quant.Panel{Spec: s.spec, Profile: s.profile, Rows: n, Cols: s.cols, Codes: k.sim.raw, W: k.w}
 	lo, hi := s.scaleRange(r0, n)
 	base.Absmax = s.absmax[lo:hi]
+	k.scales = scaleCount{}
+	if p.direct && !s.form.IsFloat() {
+		k.scales = countScales(k.other.p.Absmax, base.Absmax)
+	}
 	k.baseNoise = variances(k.baseNoise, &base)
 	return nil
 }
@@ -204,6 +209,7 @@ func (la *layerAudit) compare(ctx context.Context, p *prediction) (auditSums, er
 			return err
 		}
 		parts[i] = k.sums()
+		parts[i].scaleCount = k.scales
 		return nil
 	})
 	var sum auditSums

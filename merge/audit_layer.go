@@ -71,6 +71,7 @@ func (la *layerAudit) show(s auditSums) {
 // say sets verdict and words.
 func (la *layerAudit) say(v Verdict, factor float64, format string, args ...any) {
 	la.out.Verdict, la.out.Factor, la.out.Causes, la.out.FinerBase = v, Figure(factor), []string{}, false
+	la.out.regressed = false
 	la.out.Explanation = fmt.Sprintf(format, args...)
 }
 
@@ -144,9 +145,13 @@ func (la *layerAudit) judgeMerged(ctx context.Context, s auditSums) error {
 		return nil
 	}
 	for _, judge := range [...]func(context.Context, auditSums) (bool, error){la.judgeNoise, la.judgeRows} {
-		if known, err := judge(ctx, s); known || err != nil {
+		known, err := judge(ctx, s)
+		if err != nil || known && !(la.out.regressed && la.said() != nil) {
 			return err
 		}
+	}
+	if la.requantized(s) || la.out.regressed {
+		return nil
 	}
 	la.say(VerdictUnexplained, math.NaN(), "changed by %.2g rms, of which the adapter explains %s", rms(s.RR, s.N), Percent(cosine2(s)))
 	return nil

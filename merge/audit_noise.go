@@ -46,6 +46,7 @@ func (la *layerAudit) judgeNoise(ctx context.Context, s auditSums) (bool, error)
 		return false, nil // the base's format and codes, changed by something else
 	default:
 		la.scaled(la.nearest(f, within))
+		la.out.regressed = true
 	}
 	la.noisy = true
 	la.out.FinerBase = finer

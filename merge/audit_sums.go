@@ -15,6 +15,8 @@ type auditSums struct {
 	Equal          int64   // weights with R = S
 	Moved          int64   // weights with |R| above half the base's code step or ulp
 	Off            int64   // weights with |R-S| above half the merged one
+	Near           int64   // weights with |R-D| below four of its half steps
+	scaleCount
 
 	// Expected squared rounding error of the merged format and of the base's,
 	// and the same weighted by D^2.
@@ -38,6 +40,8 @@ func (s *auditSums) add(o auditSums) {
 	s.Equal += o.Equal
 	s.Moved += o.Moved
 	s.Off += o.Off
+	s.Near += o.Near
+	s.scaleCount.add(o.scaleCount)
 	s.Noise += o.Noise
 	s.BaseNoise += o.BaseNoise
 	s.NoiseD += o.NoiseD
@@ -93,6 +97,7 @@ func (s *auditSums) run(c *comparison, lo, hi int) (rd, dd float64) {
 		s.Moved += count01(r*r > 3*b)
 		// A base dequantized without rounding it to bfloat16 is no difference.
 		s.Off += count01((r-p)*(r-p) > 3*n+w*w/(1<<16))
+		s.Near += count01((r-d)*(r-d) <= 48*n)
 		rd += r * d
 		dd += d * d
 	}

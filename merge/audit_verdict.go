@@ -30,6 +30,7 @@ const (
 	VerdictMissing      Verdict = "missing"       // not applied
 	VerdictChanged      Verdict = "changed"       // changed without an adapter
 	VerdictUnexplained  Verdict = "unexplained"   // changed, not by the adapter
+	VerdictRequantized  Verdict = "requantized"   // along the adapter, to codes that no rounding gives: calibrated?
 	VerdictUndecided    Verdict = "undecided"     // the adapter is too small beside the noise
 	VerdictErased       Verdict = "erased"        // merged right, and requantization erased it
 	VerdictWeak         Verdict = "weak"          // merged right, less than half of it left
@@ -40,7 +41,7 @@ const (
 // verdicts lists all of them in order.
 var verdicts = [...]Verdict{
 	VerdictNonFinite, VerdictLaundered, VerdictAbsent, VerdictShape, VerdictUnreadable, VerdictOtherBase, VerdictOtherAdapter,
-	VerdictPermuted, VerdictTwice, VerdictScale, VerdictMissing, VerdictChanged, VerdictUnexplained, VerdictUndecided, VerdictErased,
+	VerdictPermuted, VerdictTwice, VerdictScale, VerdictMissing, VerdictChanged, VerdictUnexplained, VerdictRequantized, VerdictUndecided, VerdictErased,
 	VerdictWeak, VerdictRight, VerdictSame,
 }
 
@@ -55,7 +56,7 @@ func (v Verdict) Level() Level {
 	switch v {
 	case VerdictRight, VerdictSame:
 		return Info
-	case VerdictErased, VerdictWeak, VerdictUndecided:
+	case VerdictErased, VerdictWeak, VerdictUndecided, VerdictRequantized:
 		return Warning
 	}
 	return Error
@@ -110,6 +111,7 @@ func (r *AuditReport) pool() {
 // conclude turns the verdicts of layers into findings and a verdict on the
 // whole.
 func (r *AuditReport) conclude(merged *loader.Checkpoint) {
+	r.reconsider()
 	r.attribute()
 	byKind := map[Verdict][]*AuditLayer{}
 	adapted := 0
@@ -240,6 +242,7 @@ var findingWords = map[Verdict][2]string{
 	VerdictScale:        {"the adapter was applied at a wrong scale", "compare lora_alpha, r and use_rslora in adapter_config.json with what the merging program read"},
 	VerdictMissing:      {"the adapter is missing", "check the target modules and names the merging program matched"},
 	VerdictChanged:      {"changed although no adapter belongs there", "check for modules_to_save, further training, or another base"},
+	VerdictRequantized:  {"requantized otherwise (calibrated?): codes were weighed against each other, which weights alone do not tell right or wrong", "run both over a text: --text; the plan's --method says how it was merged"},
 	VerdictUndecided:    {"the adapter is too small beside the rounding errors to tell", "compare with the base the merge was made from, or verify on text"},
 	VerdictErased:       {"merged right, but requantization erased the adapter", "keep the adapter separate, write these layers in bf16, or merge onto the original weights"},
 	VerdictWeak:         {"merged right, but less than half of the adapter is left", "keep the adapter separate, write these layers in bf16, or merge onto the original weights"},
