@@ -1,19 +1,30 @@
 #!/usr/bin/env python3
-"""Makes a checkpoint with the tensors of Llama 70B in NF4, as sparse files: headers, maps and quant states are there,
-codes and scales are holes that read as zeros.
+"""Makes a checkpoint with the tensors of Llama 70B or 7B in NF4, as sparse files: headers, maps and quant states are
+there, codes and scales are holes that read as zeros.
 
-Usage: python make_sparse.py DIR [LAYERS] [LAYERS_A_SHARD]
+Usage: python make_sparse.py [--shape 70b|7b] DIR [LAYERS] [LAYERS_A_SHARD]
 
-Writes DIR/base (double quantization, bfloat16) and DIR/adapter (rank 8, bfloat16, all linear layers). 80 layers are
-39 GB that take a few MB of disk, 38 layers 20 GB. Needs the standard library only and a file system with sparse files.
+Writes DIR/base (double quantization, bfloat16) and DIR/adapter (rank 8, bfloat16, all linear layers). 80 layers of 70B
+are 39 GB that take a few MB of disk, 38 layers 20 GB. The model runs: every token is as likely as any other. Needs the
+standard library only and a file system with sparse files.
 """
+import argparse
 import json
 import random
 import struct
-import sys
 from pathlib import Path
 
-HIDDEN, INNER, KV, VOCAB, RANK = 8192, 28672, 1024, 128256, 8
+SHAPES = {"70b": (8192, 28672, 1024, 128256), "7b": (4096, 11008, 4096, 32000)}
+RANK, HEAD = 8, 128
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--shape", choices=SHAPES, default="70b")
+parser.add_argument("out", type=Path)
+parser.add_argument("layers", type=int, nargs="?", default=80)
+parser.add_argument("each", type=int, nargs="?", default=5)
+args = parser.parse_args()
+
+HIDDEN, INNER, KV, VOCAB = SHAPES[args.shape]
 LINEAR = {
     "self_attn.q_proj": (HIDDEN, HIDDEN), "self_attn.k_proj": (KV, HIDDEN), "self_attn.v_proj": (KV, HIDDEN),
     "self_attn.o_proj": (HIDDEN, HIDDEN), "mlp.gate_proj": (INNER, HIDDEN), "mlp.up_proj": (INNER, HIDDEN),
@@ -85,8 +96,8 @@ def base(out, layers, each):
     (out / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": where}))
     (out / "config.json").write_text(json.dumps({
         "architectures": ["LlamaForCausalLM"], "dtype": "bfloat16", "hidden_size": HIDDEN, "intermediate_size": INNER,
-        "model_type": "llama", "num_attention_heads": 64, "num_hidden_layers": layers, "num_key_value_heads": 8,
-        "rms_norm_eps": 1e-5, "tie_word_embeddings": False, "vocab_size": VOCAB,
+        "model_type": "llama", "num_attention_heads": HIDDEN // HEAD, "num_hidden_layers": layers,
+        "num_key_value_heads": KV // HEAD, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "tie_word_embeddings": False, "vocab_size": VOCAB,
         "quantization_config": {
             "quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": False, "bnb_4bit_quant_type": "nf4",
             "bnb_4bit_use_double_quant": True, "bnb_4bit_compute_dtype": "bfloat16", "llm_int8_skip_modules": None}}))
@@ -110,14 +121,6 @@ def adapter(out, layers):
         "target_modules": sorted(n.split(".")[1] for n in LINEAR)}))
 
 
-def main():
-    out = Path(sys.argv[1])
-    layers = int(sys.argv[2]) if len(sys.argv) > 2 else 80
-    each = int(sys.argv[3]) if len(sys.argv) > 3 else 5
-    total = base(out / "base", layers, each)
-    adapter(out / "adapter", layers)
-    print(f"{out}: {total / 1e9:.1f} GB of tensors")
-
-
-if __name__ == "__main__":
-    main()
+total = base(args.out / "base", args.layers, args.each)
+adapter(args.out / "adapter", args.layers)
+print(f"{args.out}: {total / 1e9:.1f} GB of tensors")
