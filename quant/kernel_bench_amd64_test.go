@@ -11,7 +11,7 @@ import (
 // BenchmarkKernels runs the kernels of a 4-bit merge over one row of a tile, which
 // stays in the first-level cache.
 func BenchmarkKernels(b *testing.B) {
-	const blocks, rank = tileChunks, 16
+	const blocks, rank = 16, 16
 	rng := rand.New(rand.NewPCG(1, 2))
 	w, d, t := gauss(rng, blocks*chunk, 0.02), gauss(rng, 4*blocks*chunk, 0.002), make([]float32, blocks*chunk)
 	codes, old := make([]byte, blocks*chunk/2), make([]byte, blocks*chunk/2)

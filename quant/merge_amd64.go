@@ -40,12 +40,12 @@ var (
 	}
 )
 
-// tileChunks is about how many chunks of 64 columns a tile of four rows has: its
-// delta, base and target take 24 KiB, which leaves room for factors in a first-level cache
-// of 32 or 48 KiB.
-const tileChunks = 16
+// tileChunks returns about how many chunks of 64 columns a tile of four rows has. Wide
+// tiles take fewer calls; their part of A stays within 256 KiB of the second-level
+// cache.
+func tileChunks(rank int) int { return min(max(1024/max(rank, 1), 16), 64) }
 
-// mergeVector is MergeWith by tiles that stay in the first-level cache. It
+// mergeVector is MergeWith by tiles that stay in the core's caches. It
 // reports false, having done nothing that counts, if something is not finite or
 // the kernels do not cover the panel's kind.
 func (p *Panel) mergeVector(b []float32, f *Factor, scale float32, scales []float32) bool {
@@ -146,7 +146,7 @@ const (
 // run reports whether all results are finite.
 func (m *merge4) run() bool {
 	p := m.p
-	width := max(tileChunks*chunk/p.Spec.Blocksize, 1) * p.Spec.Blocksize
+	width := max(tileChunks(m.f.Rank)*chunk/p.Spec.Blocksize, 1) * p.Spec.Blocksize
 	p.tile, p.inverse = grow(p.tile, 6*width), grow(p.inverse, 4*width/p.Spec.Blocksize)
 	for lo := 0; lo < p.Cols; lo += width {
 		n := min(width, p.Cols-lo)

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func delta4AVX2(dst *float32, stride int, b *float32, rank int, a *float32, next int, k int, blocks int, scale float32, add int) (nan int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·delta4AVX2(SB), NOSPLIT, $0-88
 	MOVQ         dst+0(FP), AX
 	MOVQ         stride+8(FP), CX
@@ -40,6 +40,7 @@ block:
 chain0:
 	VMOVUPS      (R13), Y10
 	VMOVUPS      32(R13), Y11
+	PREFETCHT1   (R13)(DI*1)
 	VBROADCASTSS (R14), Y12
 	VFMADD231PS  Y10, Y12, Y2
 	VFMADD231PS  Y11, Y12, Y3
@@ -107,6 +108,7 @@ scale0:
 chain16:
 	VMOVUPS      (R13), Y10
 	VMOVUPS      32(R13), Y11
+	PREFETCHT1   (R13)(DI*1)
 	VBROADCASTSS (R14), Y12
 	VFMADD231PS  Y10, Y12, Y2
 	VFMADD231PS  Y11, Y12, Y3
@@ -174,6 +176,7 @@ scale16:
 chain32:
 	VMOVUPS      (R13), Y10
 	VMOVUPS      32(R13), Y11
+	PREFETCHT1   (R13)(DI*1)
 	VBROADCASTSS (R14), Y12
 	VFMADD231PS  Y10, Y12, Y2
 	VFMADD231PS  Y11, Y12, Y3
@@ -241,6 +244,7 @@ scale32:
 chain48:
 	VMOVUPS      (R13), Y10
 	VMOVUPS      32(R13), Y11
+	PREFETCHT1   (R13)(DI*1)
 	VBROADCASTSS (R14), Y12
 	VFMADD231PS  Y10, Y12, Y2
 	VFMADD231PS  Y11, Y12, Y3

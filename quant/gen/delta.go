@@ -75,6 +75,9 @@ func (u unit) delta(rows int) {
 						cols[j] = v
 					}
 				}
+				if !u.wide() && rows > 1 { // a piece of every row of A at a time is no stream to the processor
+					PREFETCHT1(indexed(pa, next, 1, 0))
+				}
 				for r := range rows {
 					v := u.vec()
 					VBROADCASTSS(row(pb, rank, rank3, r, 0), v)
