@@ -191,6 +191,13 @@ func (c *calibration) observe(modules []string, in model.Inputs) error {
 			f.Answer(panels)
 			return nil
 		},
+		squares: func() []float64 { return in.Squares(variantMerged) },
+		along: func(m []float32) ([]float32, error) {
+			return in.Along(c.ctx, m, variantMerged, -1, workers)
+		},
+		off: func(m []float32) ([]float32, error) {
+			return in.Along(c.ctx, m, variantMerged, variantOriginal, workers)
+		},
 	})
 	if err != nil {
 		return err
@@ -208,6 +215,11 @@ type observed struct {
 	cols    int
 	moments func(*quant.Memory) (*quant.Moments, error)
 	cross   func(*quant.Feedback) error // nil: they are the inputs the layers should get
+
+	// What directions need, which is much less; nil: it follows from the moments.
+	squares func() []float64                     // E[x^2] by input
+	along   func(m []float32) ([]float32, error) // m E[x x^T]
+	off     func(m []float32) ([]float32, error) // m E[x (x-y)^T], y the inputs the layers should get
 }
 
 // merge merges layers that share an input.
@@ -218,18 +230,22 @@ func (c *calibration) merge(group []int, o observed) error {
 	if len(lists) > 1 || slices.ContainsFunc(group, func(i int) bool { return c.j.layers[i].wholeSight() }) {
 		work = &c.memory[1] // the moments are needed afterwards
 	}
-	home.Reserve(o.cols, o.cross != nil && home == work)
-	moments, err := o.moments(home)
-	if err != nil {
-		return err
+	var moments *quant.Moments
+	var err error
+	if o.along == nil || !c.low(group) {
+		home.Reserve(o.cols, o.cross != nil && home == work)
+		if moments, err = o.moments(home); err != nil {
+			return err
+		}
+		o.squares, o.along = moments.Squares, alongMoments(moments)
 	}
 	for _, i := range group {
-		if j.layers[i].inputs, err = newLayerInputs(&j.layers[i], j.merge, moments); err != nil {
+		if j.layers[i].inputs, err = newLayerInputs(&j.layers[i], j.merge, moments, o.along); err != nil {
 			return err
 		}
 	}
 	for _, list := range lists {
-		if err := c.feedback(list, moments, work, o.cross); err != nil {
+		if err := c.feedback(list, moments, work, &o); err != nil {
 			return err
 		}
 		if err := c.pass(list); err != nil {
@@ -258,6 +274,7 @@ func (c *calibration) pass(list []int) error {
 func (c *calibration) alike(group []int) (lists [][]int) {
 	type metric struct {
 		damping float64
+		low     bool
 		layer   int // that it is of alone, -1 for any
 	}
 	at := map[metric]int{}
@@ -268,7 +285,7 @@ func (c *calibration) alike(group []int) (lists [][]int) {
 			lists[0] = append(lists[0], i)
 			continue
 		}
-		key := metric{l.Method.damping(), -1}
+		key := metric{l.Method.damping(), l.low(), -1}
 		if l.Method.Mu > 0 {
 			key.layer = i
 		}
@@ -285,7 +302,7 @@ func (c *calibration) alike(group []int) (lists [][]int) {
 }
 
 // feedback gives layers that share a metric what their codes follow from.
-func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant.Memory, cross func(*quant.Feedback) error) error {
+func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant.Memory, o *observed) error {
 	var f *quant.Feedback
 	for _, i := range list {
 		l := &c.j.layers[i]
@@ -294,14 +311,18 @@ func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant
 		}
 		if f == nil {
 			var err error
-			f, err = quant.NewFeedback(moments, memory, l.Method.damping(), l.inputs.own, func(n int, do func(i int)) error {
-				return eachOf(c.ctx, c.workers(), n, func(_ *work, i int) error { do(i); return nil })
-			})
+			if l.low() {
+				f, err = o.directions(l.Method.damping(), l.inputs.own)
+			} else {
+				f, err = quant.NewFeedback(moments, memory, l.Method.damping(), l.inputs.own, func(n int, do func(i int)) error {
+					return eachOf(c.ctx, c.workers(), n, func(_ *work, i int) error { do(i); return nil })
+				})
+				if err == nil && o.cross != nil {
+					err = o.cross(f)
+				}
+			}
 			if errors.Is(err, quant.ErrMoments) {
 				return fmt.Errorf("%s: %w", l.Weight.Name, err)
-			}
-			if err == nil && cross != nil {
-				err = cross(f)
 			}
 			if err != nil {
 				return err

@@ -26,7 +26,7 @@ func calibratedPlan(p *Project, method string) (Plan, Options) {
 // but codes is written.
 func TestCalibratedBytes(t *testing.T) {
 	for _, base := range []string{"base-nf4", "base-int8"} {
-		for _, method := range []string{"calibrated,tokens=256", "calibrated,scales=fresh,tokens=256"} {
+		for _, method := range []string{"calibrated,tokens=256", "calibrated,scales=fresh,tokens=256", "calibrated,tokens=256,optimizer=descent", "calibrated,tokens=256,optimizer=directions"} {
 			p := lightDemo(t, base)
 			plan, opt := calibratedPlan(p, method)
 			opt.Calibrate.Texts = shortText(t, 512)
@@ -44,7 +44,7 @@ func TestCalibratedBytes(t *testing.T) {
 				if !bytes.Equal(data, b.tensors[name]) {
 					t.Errorf("%s %s: %s depends on the number of workers", base, method, name)
 				}
-				if w := p.Model.Weight(name); method == "calibrated,tokens=256" && (w == nil || w.Param != name) {
+				if w := p.Model.Weight(name); !strings.Contains(method, "fresh") && (w == nil || w.Param != name) {
 					t.Errorf("%s %s: writes %s, want codes only", base, method, name)
 				}
 			}
@@ -59,18 +59,23 @@ func TestCalibratedServesTheModel(t *testing.T) {
 	p := lightDemo(t, "base-nf4")
 	given, opt := calibratedPlan(p, "calibrated,tokens=1024")
 	own, _ := calibratedPlan(p, "calibrated,tokens=1024,seed=3")
+	descent, _ := calibratedPlan(p, "calibrated,tokens=1024,optimizer=descent")
+	directions, _ := calibratedPlan(p, "calibrated,tokens=1024,optimizer=directions")
 	kl := map[string]float64{}
 	for name, c := range map[string]struct {
 		plan  Plan
 		texts []EvalText
-	}{"peft": {p.NewPlan(), nil}, "given": {given, shortText(t, 2048)}, "own": {own, nil}} {
+	}{
+		"peft": {p.NewPlan(), nil}, "given": {given, shortText(t, 2048)}, "own": {own, nil},
+		"descent": {descent, shortText(t, 2048)}, "directions": {directions, shortText(t, 2048)},
+	} {
 		text := shortText(t, 8192)
 		text[0].Pieces[0] = text[0].Pieces[0][6144:]
 		opt.Calibrate.Texts = c.texts
 		r := evaluate(t, p, p.NewPlan(), EvalOptions{Texts: text, Window: 512, Plans: []NamedPlan{{VariantPlan, c.plan}}, Calibrate: opt.Calibrate})
 		kl[name] = float64(r.Variants[len(r.Variants)-1].Figures.KL.Value)
 	}
-	if !(kl["peft"] > 0.3) || !(kl["given"] < 0.02) || !(kl["own"] < 0.02) {
+	if !(kl["peft"] > 0.3) || !(kl["given"] < 0.02) || !(kl["own"] < 0.02) || !(kl["descent"] < 0.02) || !(kl["directions"] < 0.02) {
 		t.Errorf("KL from the separate adapter: %v", kl)
 	}
 }
@@ -274,6 +279,37 @@ func TestCalibratedBesidePeft(t *testing.T) {
 	for _, l := range r.Layers {
 		if seen := float64(l.KeptOnInputs); l.Name == layer && !(seen < 0.7) || l.Name != layer && !(seen > 0.3) {
 			t.Errorf("%s: %v kept on inputs", l.Name, seen)
+		}
+	}
+}
+
+// Layers that share an input may have different optimizers, each as if it had
+// none beside it.
+func TestOptimizersBesideEachOther(t *testing.T) {
+	p := lightDemo(t, "base-nf4")
+	plan, opt := calibratedPlan(p, "calibrated,tokens=256")
+	opt.Calibrate.Texts = shortText(t, 512)
+	r, _ := runPlan(t, p, plan, opt)
+	set := func(optimizer, layer string) {
+		m, err := ParseMethod("calibrated,tokens=256,optimizer=" + optimizer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan = plan.SetMethod(m, layer)
+	}
+	set(OptimizerDirections, "model.layers.1.self_attn.k_proj")
+	set(OptimizerDescent, "model.layers.1.self_attn.v_proj")
+	mixed, _ := runPlan(t, p, plan, opt)
+	for i, l := range mixed.Layers {
+		if !strings.HasPrefix(l.Name, "model.layers.1.self_attn.") || strings.HasSuffix(l.Name, "o_proj") {
+			continue
+		}
+		was, now := float64(r.Layers[i].KeptOnInputs), float64(l.KeptOnInputs)
+		if same := was == now; same != strings.HasSuffix(l.Name, "q_proj") {
+			t.Errorf("%s: kept on inputs %v, %v with other optimizers beside it", l.Name, was, now)
+		}
+		if !(now > 0.8 && now < 1.2) {
+			t.Errorf("%s: kept on inputs %v", l.Name, now)
 		}
 	}
 }

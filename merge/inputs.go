@@ -15,8 +15,9 @@ type layerInputs struct {
 	codes    *coded          // chosen for them by an earlier job, instead of both
 }
 
-// newLayerInputs takes from the moments of a layer's inputs what figures need.
-func newLayerInputs(l *Layer, opt mergeOptions, moments *quant.Moments) (*layerInputs, error) {
+// newLayerInputs takes from the moments of a layer's inputs what figures need. They
+// may be nil; along gives products with them.
+func newLayerInputs(l *Layer, opt mergeOptions, moments *quant.Moments, along func(m []float32) ([]float32, error)) (*layerInputs, error) {
 	if step, _ := l.refusal(opt); step != nil || !l.Merges() {
 		return &layerInputs{}, nil
 	}
@@ -24,7 +25,8 @@ func newLayerInputs(l *Layer, opt mergeOptions, moments *quant.Moments) (*layerI
 	if err != nil {
 		return nil, layerError(l, err)
 	}
-	return &layerInputs{sight: newSight(l, updates, moments), own: newOwn(updates, l.Method.Mu)}, nil
+	sight, err := newSight(l, updates, moments, along)
+	return &layerInputs{sight: sight, own: newOwn(updates, l.Method.Mu)}, err
 }
 
 // wholeSight reports whether figures of a layer need the moments of its inputs as
@@ -88,6 +90,7 @@ type choice struct {
 	feedback *quant.Feedback
 	codes    *coded // the codes themselves, if they are known
 	fresh    bool   // on PEFT's new scales, not the base's own
+	passes   int    // of descent afterwards, at most
 }
 
 // newChoice returns what a layer's method asks for, nil if that is nothing.
@@ -96,7 +99,11 @@ func newChoice(l *Layer) *choice {
 	if l.Method.Kind != MethodCalibrated || in == nil || in.feedback == nil && in.codes == nil || !l.calibratable() {
 		return nil
 	}
-	return &choice{in.feedback, in.codes, l.Method.Fresh || l.into != nil}
+	c := &choice{feedback: in.feedback, codes: in.codes, fresh: l.Method.Fresh || l.into != nil}
+	if l.Method.Optimizer == OptimizerDescent {
+		c.passes = descentPasses
+	}
+	return c
 }
 
 // calibratable reports whether the layer is merged into codes of a matrix.
@@ -131,6 +138,9 @@ func (s *subject) choose(w *work, r0 int) {
 	}
 	w.chooser.Load(s.choice.feedback, p, scales)
 	w.losses[0] = total(w.chooser.Choose(p.NewCodes, p.Spec))
+	if s.choice.passes > 0 {
+		w.losses[0] = total(w.chooser.Descend(p.NewCodes, p.Spec, s.choice.passes))
+	}
 	w.losses[1] = total(w.chooser.LossUpTo(nearest, plainlyWorse*w.losses[0]))
 	if s.keepsScales() {
 		p.NewAbsmax = append(p.NewAbsmax[:0], p.Absmax...)
@@ -183,36 +193,45 @@ type sight struct {
 }
 
 // newSight is nil if a row of the weight is no output of the layer.
-func newSight(l *Layer, updates []update, moments *quant.Moments) *sight {
+func newSight(l *Layer, updates []update, moments *quant.Moments, along func(m []float32) ([]float32, error)) (*sight, error) {
 	if len(updates) == 0 || slices.ContainsFunc(l.Steps, func(s Step) bool { return s.Transpose }) {
-		return nil
+		return nil, nil
 	}
 	s := &sight{moments: moments}
-	if !l.wholeSight() && !s.add(updates) {
-		return nil
+	if l.wholeSight() {
+		if moments == nil {
+			return nil, nil
+		}
+		return s, nil
 	}
-	return s
+	if ok, err := s.add(updates, along); !ok {
+		return nil, err
+	}
+	return s, nil
 }
 
 // add reports whether Z of all updates is a sum of small products, and lists them.
-func (s *sight) add(updates []update) bool {
+func (s *sight) add(updates []update, along func(m []float32) ([]float32, error)) (bool, error) {
 	for _, u := range updates {
 		switch u := u.(type) {
 		case summed:
-			if !s.add(u) {
-				return false
+			if ok, err := s.add(u, along); !ok {
+				return false, err
 			}
 		case *lora:
 			if u.minus {
-				return false
+				return false, nil
 			}
-			seen := s.moments.Times(u.a.A, u.a.Rank)
+			seen, err := along(u.a.A)
+			if err != nil {
+				return false, err
+			}
 			s.terms = append(s.terms, &lora{a: quant.NewFactor(seen, u.a.Rank, u.a.Cols), b: u.b, scale: u.scale, kind: quant.F32})
 		default:
-			return false
+			return false, nil
 		}
 	}
-	return true
+	return true, nil
 }
 
 // onInputs holds sums of a delta D and a realised change R in what inputs see.

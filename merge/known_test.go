@@ -136,7 +136,7 @@ func TestSightOfAnyDelta(t *testing.T) {
 		moments.SetUpper(i, h[i*n+i:(i+1)*n])
 	}
 	with := *l
-	if with.inputs, err = newLayerInputs(l, mergeOptions{}, moments); err != nil {
+	if with.inputs, err = newLayerInputs(l, mergeOptions{}, moments, alongMoments(moments)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := openSubject(&with, mergeOptions{})

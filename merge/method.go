@@ -20,6 +20,8 @@ type Method struct {
 	Mu       float64 // weight of the delta's own metric beside that of the inputs
 	Residual int     // rank of the adapter that carries what the codes do not; 0: there is none
 
+	Optimizer string // of calibrated: one of optimizers, "" is OptimizerAuto
+
 	Defects bool // peft: merges that PEFT is known to get wrong are made as wrong, see defect.go
 }
 
@@ -44,6 +46,39 @@ const (
 	defaultDamping = 0.01
 )
 
+// How codes of calibrated layers are found. OptimizerFeedback lets each code make
+// up for the errors before it, in all second moments of the inputs. OptimizerDescent
+// goes on from there by coordinate descent. OptimizerDirections is feedback over the
+// inputs' main directions, at a cost that grows with neither the square of their
+// number nor that for each token. OptimizerAuto is feedback for layers of at most
+// wideInputs inputs and directions for wider ones.
+const (
+	OptimizerAuto       = "auto"
+	OptimizerFeedback   = "feedback"
+	OptimizerDescent    = "descent"
+	OptimizerDirections = "directions"
+)
+
+var optimizers = []string{OptimizerAuto, OptimizerFeedback, OptimizerDescent, OptimizerDirections}
+
+// wideInputs is how many inputs a layer has whose second moments may still be had:
+// 1.6 GB by then, with what is made of them.
+const wideInputs = 16384
+
+// descentPasses is how often OptimizerDescent goes over a layer at most.
+const descentPasses = 8
+
+// optimizer says which one a layer of so many inputs gets.
+func (m Method) optimizer(inputs int) string {
+	switch {
+	case m.Optimizer != "" && m.Optimizer != OptimizerAuto:
+		return m.Optimizer
+	case inputs > wideInputs:
+		return OptimizerDirections
+	}
+	return OptimizerFeedback
+}
+
 // maxResidual is the largest rank of a residual.
 const maxResidual = 256
 
@@ -54,7 +89,7 @@ func Methods() []string { return []string{MethodPeft, MethodSum, MethodDithered,
 const reproduceDefects = "reproduce-defects"
 
 // ParseMethod reads "peft[,reproduce-defects]", "sum", "dithered[,seed=N][,scales=keep|fresh]" or
-// "calibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X][,mu=X][,residual=RANK]".
+// "calibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X][,mu=X][,residual=RANK][,optimizer=auto|feedback|descent|directions]".
 func ParseMethod(text string) (Method, error) {
 	parts := strings.Split(text, ",")
 	m := Method{Kind: parts[0]}
@@ -85,7 +120,7 @@ func (m *Method) option(text string) (err error) {
 	key, value, _ := strings.Cut(text, "=")
 	known := "seed=N and scales=keep|fresh"
 	if m.Kind == MethodCalibrated {
-		known = "seed=N, scales=keep|fresh, tokens=N, damping=X, mu=X and residual=RANK"
+		known = "seed=N, scales=keep|fresh, tokens=N, damping=X, mu=X, residual=RANK and optimizer=" + strings.Join(optimizers, "|")
 	}
 	switch {
 	case key == "seed":
@@ -109,6 +144,10 @@ func (m *Method) option(text string) (err error) {
 	case key == "residual" && m.Kind == MethodCalibrated:
 		if m.Residual, err = strconv.Atoi(value); err != nil || m.Residual < 1 || m.Residual > maxResidual {
 			return fmt.Errorf("%s: want a rank from 1 to %d", text, maxResidual)
+		}
+	case key == "optimizer" && m.Kind == MethodCalibrated:
+		if m.Optimizer = value; !slices.Contains(optimizers, value) {
+			return fmt.Errorf("%s: want one of %s", text, strings.Join(optimizers, ", "))
 		}
 	default:
 		return fmt.Errorf("unknown option %q, known are %s", text, known)
@@ -139,6 +178,9 @@ func (m Method) String() string {
 	}
 	if m.Residual != 0 {
 		s += ",residual=" + strconv.Itoa(m.Residual)
+	}
+	if m.Optimizer != "" {
+		s += ",optimizer=" + m.Optimizer
 	}
 	return s
 }

@@ -15,6 +15,10 @@ type Chooser struct {
 	pull   []float32 // Y, as target, nil without cross moments
 	sums   []float32 // what errors before a place add to it, [rows of tiles][32]
 	turned []float32 // a part of U transposed
+	slope  []float32 // Z of Descend, as target
+	along  []float32 // V E^T and what it begins with, of Directions, by tile [k][12]
+	begins []float32
+	idle   []bool    // tiles that products leave out, by Descend
 	ranks  []byte    // by flat index
 	losses []float64 // by row
 }
@@ -40,6 +44,9 @@ func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32) {
 	if c.pull = c.pull[:0]; f.cross != nil {
 		c.pull = grow(c.pull, n)
 		c.solvePull()
+	}
+	if f.low != nil {
+		c.answer()
 	}
 }
 
@@ -96,6 +103,9 @@ func (c *Chooser) multiply(x, w []float32, from, to int) {
 	for k := from; k < to; k += reach {
 		n := min(reach, to-k)
 		for t := range c.tiles {
+			if c.idle != nil && c.idle[t] {
+				continue
+			}
 			c.f.product(c.sums[t*ProductRows*ProductCols:], ProductCols,
 				x[(t*width+k)*ProductRows:], w[(k-from)*ProductCols:], n, true)
 		}
@@ -186,9 +196,9 @@ func (c *Chooser) sweep(enough float64, value func(r, at, i int, aim float32) fl
 	f, w := c.f, c.f.width()
 	c.losses = grow(c.losses, c.rows)
 	clear(c.losses)
+	c.begin()
 	for b := range f.near {
-		clear(c.sums)
-		c.multiply(c.errs, f.above[b], 0, b*n)
+		c.before(b)
 		for t := range c.tiles {
 			y := c.sums[t*ProductRows*n : (t+1)*ProductRows*n]
 			for first := 0; first < n; first += stride {
@@ -199,6 +209,7 @@ func (c *Chooser) sweep(enough float64, value func(r, at, i int, aim float32) fl
 				}
 			}
 		}
+		c.after(b, c.errs[b*n*ProductRows:], w*ProductRows)
 		if sum := 0.0; !math.IsInf(enough, 1) {
 			for _, l := range c.losses {
 				sum += l

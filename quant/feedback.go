@@ -48,8 +48,10 @@ type Feedback struct {
 	// By block of places: U above the block [32*b][32], and within [32][32], and
 	// within by columns.
 	above, near, nearT [][]float32
+	own                [][]float32 // M within a block [32][32]
 
 	cross   [][]float32 // E[(x'-x) x'^T] by block [width][32], nil if there is none
+	low     *lowRank    // instead of above and cross, see NewDirections
 	memory  *Memory
 	product Product
 }
@@ -152,6 +154,7 @@ func (f *Feedback) arrange(m *Moments, damping float32, own *Own, parallel Paral
 	if own != nil {
 		a, ka = f.interleave(own.A, own.Rank, ProductRows), f.interleave(own.KA, own.Rank, ProductCols)
 	}
+	f.own = make([][]float32, len(f.above))
 	return parallel(len(f.above), func(b int) {
 		p := f.above[b]
 		clear(p)
@@ -176,6 +179,7 @@ func (f *Feedback) arrange(m *Moments, damping float32, own *Own, parallel Paral
 				p[at*ProductCols+c] = 1
 			}
 		}
+		f.own[b] = slices.Clone(p[b*ProductCols*ProductCols:][:ProductCols*ProductCols])
 	})
 }
 

@@ -174,19 +174,7 @@ func TestFeedbackLoss(t *testing.T) {
 					if name == "chosen" && l != chosen[r] {
 						t.Fatalf("%s %d row %d: Choose says %v, Loss %v", f, cols, r, chosen[r], l)
 					}
-					want := constant[r]
-					for i := range cols {
-						ei := float64(values[r*cols+i]) - float64(x.p.T[r*cols+i])
-						if i == 5 {
-							continue
-						}
-						want += 2 * ei * g[r*cols+i]
-						for j := range cols {
-							if j != 5 {
-								want += ei * m[i*cols+j] * (float64(values[r*cols+j]) - float64(x.p.T[r*cols+j]))
-							}
-						}
-					}
+					want := constant[r] + x.sum(m, g, r, values[r*cols:(r+1)*cols])
 					if math.Abs(l-want) > 2e-4*math.Abs(want)+1e-9 {
 						t.Fatalf("%s %d %s row %d: loss %v, want %v", f, cols, name, r, l, want)
 					}
@@ -245,12 +233,19 @@ func TestFeedbackChoosesTheNearest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m, g := x.metric(damping)
+	x.wantNearest(t, fb, m, g)
+}
+
+// wantNearest checks the codes a Feedback chooses against M and G.
+func (x *shaped) wantNearest(t *testing.T, fb *Feedback, m, g []float64) {
+	t.Helper()
+	cols := x.p.Cols
 	var c Chooser
 	c.Load(fb, &x.p, x.p.Absmax)
 	codes := make([]byte, len(x.p.Codes))
 	c.Choose(codes, x.p.Spec)
 	got := dequantized(&x.p, codes, x.p.Absmax)
-	m, g := x.metric(damping)
 	for r := range x.p.Rows {
 		e := make([]float64, cols)
 		for at, j := range fb.order {

@@ -9,6 +9,7 @@ type lattice struct {
 	points []float32 // ascending; nil for int8, whose points are -127 to 127
 	codes  []uint8   // by rank
 	zero   int       // rank of 0
+	rankOf [16]uint8 // by 4-bit code
 
 	// Cell i covers [i, i+1) / 64 - 1. It has at most one bound between two
 	// points: above it the rank is one more.
@@ -40,6 +41,10 @@ func newLattice(f Format) *lattice {
 		if c == g.zero {
 			l.zero = k
 		}
+		l.rankOf[c] = uint8(k)
+	}
+	if f == FP4 {
+		l.rankOf[8] = l.rankOf[0] // the other zero
 	}
 	k := 0
 	for i := range l.ranks {
@@ -102,5 +107,19 @@ func (l *lattice) pack(codes, ranks []byte) {
 			low = l.codes[ranks[i+1]]
 		}
 		codes[i/2] = l.codes[ranks[i]]<<4 | low
+	}
+}
+
+// unpack is the inverse of pack. Codes of the same point, and int8's -128 and
+// -127, have one rank.
+func (l *lattice) unpack(ranks, codes []byte) {
+	if l.points == nil {
+		for i := range ranks {
+			ranks[i] = uint8(max(int(int8(codes[i])), -127) + 127)
+		}
+		return
+	}
+	for i := range ranks {
+		ranks[i] = l.rankOf[codes[i/2]>>(4*(1-i%2))&15]
 	}
 }

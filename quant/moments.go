@@ -142,6 +142,15 @@ func (m *Moments) Times(a []float32, rank int) []float32 {
 	return dst
 }
 
+// Squares returns the diagonal: E[x_j^2] by input.
+func (m *Moments) Squares() []float64 {
+	squares := make([]float64, m.cols)
+	for j := range squares {
+		squares[j] = float64(m.at(j, j))
+	}
+	return squares
+}
+
 // turn transposes a square of 32.
 func turn(dst, src []float32) {
 	const n = ProductCols

@@ -29,6 +29,10 @@ func (f *Feedback) Unweigh(x []float64) []float32 {
 	const n = ProductCols
 	solved := make([]float64, f.width())
 	a := make([]float32, f.cols)
+	if f.low != nil {
+		f.unweighLow(a, x)
+		return a
+	}
 	for at, j := range f.order {
 		if f.dead[j] {
 			continue
@@ -45,4 +49,24 @@ func (f *Feedback) Unweigh(x []float64) []float32 {
 		a[j] = float32(v)
 	}
 	return a
+}
+
+// unweighLow is Unweigh of Directions.
+func (f *Feedback) unweighLow(a []float32, x []float64) {
+	const n = ProductCols
+	along := make([]float64, f.low.k)
+	for at, j := range f.order {
+		if f.dead[j] {
+			continue
+		}
+		gains, v := f.low.gains[at/n], f.low.v[at/n]
+		s := x[at] / math.Sqrt(float64(f.diag[at]))
+		for k, p := range along {
+			s -= float64(p * float64(gains[k*n+at%n]))
+		}
+		for k := range along {
+			along[k] += float64(s * float64(v[k*n+at%n]))
+		}
+		a[j] = float32(s)
+	}
 }

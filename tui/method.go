@@ -21,6 +21,8 @@ func methods() []struct {
 		{merge.Method{Kind: merge.MethodDithered}, "right on average: keeps small deltas, adds noise; scales stay"},
 		{merge.Method{Kind: merge.MethodDithered, Fresh: true}, "the same on PEFT's new scales"},
 		{merge.Method{Kind: merge.MethodCalibrated}, "right for what inputs see: runs the model; scales stay"},
+		{merge.Method{Kind: merge.MethodCalibrated, Optimizer: merge.OptimizerDescent}, "then descent: slower, hardly better"},
+		{merge.Method{Kind: merge.MethodCalibrated, Optimizer: merge.OptimizerDirections}, "by main directions: less work, worse"},
 	}
 }
 

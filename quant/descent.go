@@ -1,0 +1,188 @@
+package quant
+
+import (
+	"math"
+	"slices"
+)
+
+// descentGain is how much of its own square s^2 M_jj a change of a weight by s
+// must save at least: less is rounding.
+const descentGain = 1e-5
+
+// Descend lowers the sum that Loss returns by coordinate descent, from any
+// codes, packed as those of the panel, which it replaces: weight by weight it
+// takes the code that is best while all others stay, at most so many times over
+// all weights, and no longer than codes change. It returns what is left of the
+// sum by row, never more than that of the codes it began with. Weights that no
+// input reaches get the code nearest to the base. It needs Load as Choose does.
+//
+// With Z = (E U + Y) D, the gradient of half the sum is E M + G = Z U^T, so the
+// factor of M is enough: a pass takes half of the columns of multiply-adds per
+// weight, as much again where a weight of 12 rows changed, and no more memory
+// than Z. Rows do not depend on each other, nor on how many there are.
+func (c *Chooser) Descend(codes []byte, s Spec, passes int) (losses []float64) {
+	l := latticeOf(s.Format)
+	cols := c.f.cols
+	c.take(l, codes)
+	first := slices.Clone(c.ranks)
+	before := slices.Clone(c.settle(l))
+	c.idle = make([]bool, c.tiles)
+	still := make([]bool, c.rows)
+	for range passes {
+		if !c.descendOnce(l, still) {
+			break
+		}
+	}
+	c.idle = nil
+	c.settle(l)
+	for r, was := range before {
+		if !(c.losses[r] <= was) {
+			copy(c.ranks[r*cols:(r+1)*cols], first[r*cols:])
+			c.losses[r] = was
+		}
+	}
+	l.pack(codes, c.ranks)
+	return c.losses
+}
+
+// take sets ranks to codes, and to those of the base at dead columns.
+func (c *Chooser) take(l *lattice, codes []byte) {
+	f, w := c.f, c.f.width()
+	c.ranks = grow(c.ranks, c.rows*f.cols)
+	l.unpack(c.ranks, codes)
+	for at, j := range f.order {
+		if !f.dead[j] {
+			continue
+		}
+		for r := range c.rows {
+			i := (r/ProductRows*w+at)*ProductRows + r%ProductRows
+			rank, _ := l.nearest(c.target[i], c.scales[i])
+			c.ranks[r*f.cols+j] = uint8(rank)
+		}
+	}
+}
+
+// settle works out E, Z and the losses of ranks.
+func (c *Chooser) settle(l *lattice) []float64 {
+	f := c.f
+	c.slope = grow(c.slope, len(c.errs))
+	clear(c.slope)
+	c.sweep(math.Inf(1), func(r, at, i int, aim float32) float32 {
+		if at >= f.cols {
+			return 0
+		}
+		v := l.value(int(c.ranks[r*f.cols+f.order[at]]), c.scales[i])
+		c.slope[i] = f.diag[at] * (v - aim)
+		return v
+	})
+	return c.losses
+}
+
+// descendOnce goes once over the weights of all rows that are not still, the
+// last block first, notes which are now and reports whether any is not.
+func (c *Chooser) descendOnce(l *lattice, still []bool) bool {
+	const n = ProductCols
+	moved := make([]bool, c.rows)
+	steps := make([]float32, c.tiles*ProductRows*n) // by tile [32][12]
+	for b := len(c.f.near) - 1; b >= 0; b-- {
+		c.slopes(b)
+		clear(steps)
+		changed := false
+		for r := range c.rows {
+			if !still[r] && c.descendRow(l, b, r, steps[r/ProductRows*ProductRows*n+r%ProductRows:]) {
+				moved[r], changed = true, true
+			}
+		}
+		if changed {
+			c.carry(b, steps)
+		}
+	}
+	for r, m := range moved {
+		still[r] = !m
+	}
+	for t := range c.idle {
+		c.idle[t] = !slices.Contains(still[t*ProductRows:min((t+1)*ProductRows, c.rows)], false)
+	}
+	return slices.Contains(moved, true)
+}
+
+// slopes sets sums to E M + G at a block.
+func (c *Chooser) slopes(b int) {
+	const n = ProductCols
+	f, w := c.f, c.f.width()
+	if f.low != nil {
+		c.lowSlopes(b)
+		return
+	}
+	clear(c.sums)
+	c.multiplyTurned(c.slope, b)
+	for r := range c.rows {
+		row := c.sums[r*n : (r+1)*n]
+		at := (r/ProductRows*w+b*n)*ProductRows + r%ProductRows
+		for i := n - 1; i >= 0; i-- {
+			z := c.slope[at+i*ProductRows]
+			addScaled(row[:i], f.nearT[b][i*n:], z)
+			row[i] += z
+		}
+	}
+}
+
+// descendRow goes over a row's weights of a block, of which sums holds the
+// slopes, and notes changes in steps, 12 apart.
+func (c *Chooser) descendRow(l *lattice, b, r int, steps []float32) (moved bool) {
+	const n = ProductCols
+	f := c.f
+	row := c.sums[r*n : (r+1)*n]
+	at := (r/ProductRows*f.width()+b*n)*ProductRows + r%ProductRows
+	for i := n - 1; i >= 0; i-- {
+		place := b*n + i
+		if f.diag[place] == 0 {
+			continue
+		}
+		m := f.own[b][i*n : (i+1)*n]
+		rank := &c.ranks[r*f.cols+f.order[place]]
+		scale := c.scales[at+i*ProductRows]
+		old := l.value(int(*rank), scale)
+		best, value := l.nearest(old-row[i]/m[i], scale)
+		s := value - old
+		if square := float32(s*s) * m[i]; !(float32(2*s*row[i])+square < -descentGain*square) {
+			continue
+		}
+		*rank = uint8(best)
+		addScaled(row, m, s)
+		steps[i*ProductRows] = s
+		c.errs[at+i*ProductRows] += s
+		moved = true
+	}
+	return moved
+}
+
+// carry adds to Z what changes of a block's weights do to it.
+func (c *Chooser) carry(b int, steps []float32) {
+	const n = ProductCols
+	f, w := c.f, c.f.width()
+	if f.low != nil {
+		c.after(b, steps, n*ProductRows)
+		return
+	}
+	var y [ProductRows * n]float32
+	for t := range c.tiles {
+		x := steps[t*ProductRows*n:][:ProductRows*n]
+		if !slices.ContainsFunc(x, func(s float32) bool { return s != 0 }) {
+			continue
+		}
+		for to := b; to < len(f.near); to++ {
+			f.product(y[:], n, x, f.above[to][b*n*n:], n, false)
+			z := c.slope[(t*w+to*n)*ProductRows:]
+			for i, d := range f.diag[to*n : (to+1)*n] {
+				for r := range ProductRows {
+					v := y[r*n+i]
+					if to == b {
+						v += x[i*ProductRows+r] // U's diagonal is 1
+					}
+					z[i*ProductRows+r] += float32(d * v)
+				}
+			}
+		}
+	}
+}
