@@ -65,7 +65,6 @@ var errSeen = errors.New("all layers are seen")
 // calibrate computes all layers in the order in which the model runs over them.
 func (j *Job) calibrate(ctx context.Context) error {
 	defer j.setStage(Stage{})
-	j.kept = map[string]model.Matrix{}
 	c := &calibration{j: j, ctx: ctx, left: map[string]int{}, resumed: map[int]json.RawMessage{}}
 	for _, i := range j.todo {
 		c.left[j.layers[i].Weight.Name] = i

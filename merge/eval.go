@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mergescope/loader"
@@ -71,6 +72,7 @@ type Eval struct {
 	opt     EvalOptions
 	cfg     *model.Config
 	base    model.Weights
+	room    *atomic.Int64 // of weights that plans make, to keep in memory; nil: none
 	length  int
 	windows []window
 	order   []int // in which windows are run
@@ -308,7 +310,7 @@ func (e *Eval) prepare(ctx context.Context) error {
 // merged runs a plan without writing, to know which layers a merge stops, and
 // returns the weights it makes.
 func (e *Eval) merged(ctx context.Context, n NamedPlan) (*planWeights, error) {
-	opt := Options{Workers: e.opt.Workers, Unsafe: e.opt.Unsafe, Now: e.opt.Now, Calibrate: e.opt.Calibrate, keep: true}
+	opt := Options{Workers: e.opt.Workers, Unsafe: e.opt.Unsafe, Now: e.opt.Now, Calibrate: e.opt.Calibrate, keep: true, room: e.room}
 	job, err := NewJob(e.p, n.Plan, opt)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mergescope/loader"
@@ -22,6 +23,10 @@ type GenerateOptions struct {
 
 	Variants EvalOptions // Merged, Plans, Bases, Unsafe, Workers and Now; the rest is about texts
 }
+
+// generationRoom is how many bytes of merged weights a generation keeps, so that
+// they are not merged anew for every token. Weights beyond it are.
+const generationRoom = 2 << 30
 
 // DefaultLength is how many tokens a generation has unless asked otherwise.
 const DefaultLength = 60
@@ -56,6 +61,8 @@ func NewGeneration(p *Project, plan Plan, opt GenerateOptions) (*Generation, err
 	if opt.Tokens == 0 {
 		opt.Tokens = DefaultLength
 	}
+	e.room = &atomic.Int64{}
+	e.room.Store(generationRoom)
 	g := &Generation{eval: e, opt: opt, prompt: opt.IDs, broken: map[int]bool{}}
 	if g.stop, err = stopTokens(p.Model); err != nil {
 		return nil, err

@@ -195,3 +195,46 @@ func TestGenerationEnds(t *testing.T) {
 		t.Errorf("%v, %v", list, err)
 	}
 }
+
+// Merged weights are kept as far as there is room, and texts and figures are those
+// of weights merged anew for every token.
+func TestGenerationKeepsWeights(t *testing.T) {
+	p := lightDemo(t, "base-nf4")
+	plan := p.NewPlan().SetOutput(AsBF16, "model.layers.1.mlp.up_proj")
+	run := func(room int64) (text string, left int64, kept int) {
+		g, err := NewGeneration(p, plan, GenerateOptions{Prompt: "func main", Tokens: 12, Variants: EvalOptions{Plans: []NamedPlan{{VariantPlan, plan}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.eval.room.Store(room)
+		r, err := g.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range g.eval.variants {
+			if w, ok := v.Weights.(*planWeights); ok {
+				kept = max(kept, len(w.ready))
+			}
+		}
+		b, err := json.Marshal(r.Variants)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b), g.eval.room.Load(), kept
+	}
+	all, left, n := run(1 << 30)
+	if n != 28 || left <= 1<<29 || left >= 1<<30 {
+		t.Errorf("%d weights kept, %d bytes left", n, left)
+	}
+	some, left, n := run(200_000)
+	if n == 0 || n >= 28 || left < 0 {
+		t.Errorf("with little room %d weights kept, %d bytes left", n, left)
+	}
+	none, _, n := run(0)
+	if n != 0 {
+		t.Errorf("without room %d weights kept", n)
+	}
+	if some != all || none != all {
+		t.Errorf("with room\n%s\nwith little\n%s\nwithout\n%s", all, some, none)
+	}
+}

@@ -80,7 +80,7 @@ type Job struct {
 	limit   int
 	inputs  []FileDigest
 	stage   Stage
-	kept    map[string]model.Matrix // of calibrated jobs under Options.keep: results by parameter
+	kept    map[string]model.Matrix // under Options.keep or room: results by parameter
 }
 
 // NewJob resolves and validates the plan. It reads no weights. With an output
@@ -148,6 +148,7 @@ func NewJob(p *Project, plan Plan, opt Options) (*Job, error) {
 	j.log.Add(alerts...)
 	j.status = make([]LayerState, len(layers))
 	j.flights, j.tiles, j.sums, j.seen = map[int]*flight{}, map[int]*Tile{}, map[int]quant.Sums{}, map[int]onInputs{}
+	j.kept = map[string]model.Matrix{}
 	j.totals = MetricsOf(quant.Sums{})
 	for i := range layers {
 		j.enlist(&layers[i])
@@ -404,7 +405,7 @@ func (j *Job) open(ctx context.Context, layer int) (*flight, error) {
 	}
 	j.bytes.Add(l.Weight.Bytes() - l.Weight.Data.Size)
 	f := newFlight(s, sink, j.panel, &j.spare)
-	if j.beside != nil {
+	if j.beside != nil || j.room(l) {
 		f.result.codes = newCoded(s)
 	}
 	if j.opt.Tiles && !l.packedDefect() {
@@ -415,6 +416,19 @@ func (j *Job) open(ctx context.Context, layer int) (*flight, error) {
 	j.flights[layer] = f
 	j.mu.Unlock()
 	return f, nil
+}
+
+// room takes memory for the result of a layer, if there is some for it.
+func (j *Job) room(l *Layer) bool {
+	if j.opt.room == nil || j.keys != nil {
+		return false
+	}
+	n := l.OutBytes()
+	if j.opt.room.Add(-n) >= 0 {
+		return true
+	}
+	j.opt.room.Add(n)
+	return false
 }
 
 // compute computes all layers: in the order in which a model runs over them if
@@ -455,6 +469,11 @@ func (j *Job) end(ctx context.Context, w *work, layer int, f *flight) error {
 		if f, v, err = j.beside.land(ctx, w, layer, f, v); err != nil {
 			return err
 		}
+	}
+	if j.beside == nil && f.result.codes != nil && !v.Stopped {
+		j.mu.Lock()
+		j.kept[f.sub.layer.Weight.Param] = f.result.codes
+		j.mu.Unlock()
 	}
 	if err := j.keepKnown(ctx, w, layer, f, v); err != nil {
 		return err

@@ -2,6 +2,7 @@ package merge
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"mergescope/loader"
@@ -34,6 +35,7 @@ type Options struct {
 	NoiseFloor bool             // compute Metrics.NoiseFloor, at the price of merging each layer twice
 	Calibrate  Calibration      // of layers whose method is calibrated
 	keep       bool             // keep the results of a calibrated job in memory
+	room       *atomic.Int64    // bytes that results of other jobs may take there; nil: none are kept
 	Now        func() time.Time // clock for alerts; nil means time.Now
 
 	// Check looks at the output when all weights are in place and config.json is
