@@ -201,6 +201,11 @@ func BenchmarkNested(b *testing.B) {
 	}
 	stored := make([]float32, len(absmax))
 	n := QuantizeAbsmax(absmax, CPU)
+	pending, settled := make([]Pending, len(absmax)), make([]BlockSum, StatBlock)
+	for i := range pending {
+		pending[i] = Pending{WW: 1, DD: 2, TT: 3, RD: 0.5, EE: 0.7, MaxE: 0.1, Codes: 3, VD: 1, EV: -1, VV: 20}
+	}
+	var sums Sums
 	for _, step := range []struct {
 		name string
 		do   func()
@@ -209,6 +214,16 @@ func BenchmarkNested(b *testing.B) {
 		{"Quantize", func() { n = QuantizeAbsmaxAt(absmax, n.Offset, CPU) }},
 		{"OffsetUlp", func() { n.OffsetUlp(absmax, CPU) }},
 		{"Dequantize", func() { n.Dequantize(stored) }},
+		{"Settle", func() {
+			for i := 0; i < len(absmax); i += len(settled) {
+				Settle(settled, pending[i:], 64, absmax[i:], absmax[i:], stored[i:])
+			}
+		}},
+		{"AddAll", func() {
+			for i := 0; i < len(absmax); i += len(settled) {
+				sums.AddAll(settled)
+			}
+		}},
 	} {
 		for _, level := range Levels() {
 			b.Run(step.name+"/"+level.String(), func(b *testing.B) {
