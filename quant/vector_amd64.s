@@ -3388,7 +3388,7 @@ group:
 	RET
 
 // func target4F32AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·target4F32AVX2(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
@@ -3408,6 +3408,7 @@ block:
 	VBROADCASTSS (SI), Y1
 	VMULPS       (R10), Y1, Y2
 	VMULPS       32(R10), Y1, Y1
+	PREFETCHT0   1024(R9)
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
@@ -3608,7 +3609,7 @@ chunk:
 	RET
 
 // func target4F16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
-// Requires: AVX, AVX2, F16C
+// Requires: AVX, AVX2, F16C, MMX+
 TEXT ·target4F16AVX2(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
@@ -3632,6 +3633,7 @@ block:
 	VMULPS       32(R10), Y1, Y1
 	VCVTPS2PH    $0x00, Y1, X1
 	VCVTPH2PS    X1, Y1
+	PREFETCHT0   1024(R9)
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
@@ -3832,7 +3834,7 @@ chunk:
 	RET
 
 // func target4BF16AVX2(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·target4BF16AVX2(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
@@ -3862,6 +3864,7 @@ block:
 	VPADDD       bias<>+0(SB), Y1, Y1
 	VPADDD       Y3, Y1, Y1
 	VPAND        top<>+0(SB), Y1, Y1
+	PREFETCHT0   1024(R9)
 	VPXOR        Y3, Y3, Y3
 	VPXOR        Y4, Y4, Y4
 	VPXOR        Y5, Y5, Y5
@@ -7810,7 +7813,7 @@ group:
 	RET
 
 // func target4F32AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
-// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, MMX+
 TEXT ·target4F32AVX512(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
@@ -7830,6 +7833,7 @@ TEXT ·target4F32AVX512(SB), NOSPLIT, $0-96
 block:
 	VBROADCASTSS (SI), Z2
 	VMULPS       (R10), Z2, Z2
+	PREFETCHT0   1024(R9)
 	VPXORD       Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
@@ -7948,7 +7952,7 @@ chunk:
 	RET
 
 // func target4F16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
-// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, MMX+
 TEXT ·target4F16AVX512(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
@@ -7970,6 +7974,7 @@ block:
 	VMULPS       (R10), Z2, Z2
 	VCVTPS2PH    $0x00, Z2, Y2
 	VCVTPH2PS    Y2, Z2
+	PREFETCHT0   1024(R9)
 	VPXORD       Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5
@@ -8088,7 +8093,7 @@ chunk:
 	RET
 
 // func target4BF16AVX512(t *float32, w *float32, d *float32, codes *byte, absmax *float32, table *[16]float32, next *float32, inverse *float32, sums *float32, step int, blocks int, chunks int)
-// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VL, MMX+
 TEXT ·target4BF16AVX512(SB), NOSPLIT, $0-96
 	MOVQ    t+0(FP), AX
 	MOVQ    w+8(FP), CX
@@ -8113,6 +8118,7 @@ block:
 	VPADDD       bias<>+0(SB), Z2, Z2
 	VPADDD       Z7, Z2, Z2
 	VPANDD       top<>+0(SB), Z2, Z2
+	PREFETCHT0   1024(R9)
 	VPXORD       Z3, Z3, Z3
 	VPXORD       Z4, Z4, Z4
 	VPXORD       Z5, Z5, Z5

@@ -52,6 +52,7 @@ func (u unit) target4(to rounding) {
 	step, blocks, chunks := load("step"), load("blocks"), load("chunks")
 	loop("block", blocks, func() {
 		values := u.newTable(points, 0, at(absmax, 0), to)
+		PREFETCHT0(at(dst, 1024)) // sums of a whole weight come from far away
 		ww, dd, tt, largest := u.newLanes(), u.newLanes(), u.newLanes(), u.vec()
 		u.zero(largest)
 		n := GP64()
