@@ -10,7 +10,7 @@ import (
 
 // panelWeights is about how many weights a panel has: enough to hide the cost
 // of scheduling, few enough that its arrays stay in a core's cache.
-const panelWeights = 96 << 10
+const panelWeights = 128 << 10
 
 // flight is a weight while it is computed. Workers take panels of it in order
 // and bring results in any order; they are added up in order, so that no sum
