@@ -12,8 +12,7 @@ const (
 	reportName = "mergescope-report.json"
 )
 
-// copyRest writes the tensors that no weight owns, and the adapters beside the
-// checkpoint.
+// copyRest writes the tensors that no weight owns.
 func (o *output) copyRest(ctx context.Context) error {
 	for _, file := range o.shards {
 		for _, s := range file.copies(o) {
@@ -26,10 +25,7 @@ func (o *output) copyRest(ctx context.Context) error {
 			}
 		}
 	}
-	if o.spec.part.on() {
-		return nil
-	}
-	return o.writeResiduals(ctx)
+	return nil
 }
 
 // copies returns the slots that are still to be copied.

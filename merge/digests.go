@@ -20,11 +20,12 @@ func (j *Job) inputFiles() []*loader.File {
 	return files
 }
 
-// digestInputs identifies files by their SHA-256, so many at once: that of the
-// hub, or of what they hold.
-func digestInputs(ctx context.Context, files []*loader.File, limit int) ([]FileDigest, error) {
+// digestInputs identifies the files the job reads by their SHA-256, as many at
+// once as there are workers: that of the hub, or of what they hold.
+func (j *Job) digestInputs(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(limit)
+	g.SetLimit(j.workers)
+	files := j.inputFiles()
 	list := make([]FileDigest, len(files))
 	for i, f := range files {
 		if sum := f.Declared(); sum != "" {
@@ -37,5 +38,11 @@ func digestInputs(ctx context.Context, files []*loader.File, limit int) ([]FileD
 			return err
 		})
 	}
-	return list, g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.inputs = list
+	return nil
 }

@@ -107,6 +107,7 @@ func (m *memorySink) layer(string) layerSink {
 	return &memoryLayer{sink: m, parts: map[string][]memoryPart{}}
 }
 func (m *memorySink) copyRest(context.Context) error       { return nil }
+func (m *memorySink) writeBeside(context.Context) error    { return nil }
 func (m *memorySink) finish(context.Context, []byte) error { return nil }
 func (m *memorySink) written() (*loader.Checkpoint, error) { return nil, nil }
 func (m *memorySink) close() error                         { return nil }

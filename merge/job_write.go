@@ -17,13 +17,13 @@ func (j *Job) output() outputSpec {
 
 // writeTo computes everything into j.out and completes it.
 func (j *Job) writeTo(ctx context.Context) error {
+	if err := j.fill(ctx); err != nil {
+		return err
+	}
 	if j.opt.Part.on() {
-		if err := j.fill(ctx); err != nil {
-			return err
-		}
 		return j.out.finish(ctx, nil)
 	}
-	if err := j.fillAndDigest(ctx); err != nil {
+	if err := j.out.writeBeside(ctx); err != nil {
 		return err
 	}
 	if err := j.check(ctx); err != nil {
@@ -36,28 +36,15 @@ func (j *Job) writeTo(ctx context.Context) error {
 	return j.out.finish(ctx, text)
 }
 
-// fill writes all tensors.
+// fill writes all tensors: those that are merged, while those that are not are
+// copied and the digests of the inputs are computed, which only the report needs.
 func (j *Job) fill(ctx context.Context) error {
-	if err := j.compute(ctx); err != nil {
-		return err
-	}
-	return j.out.copyRest(ctx)
-}
-
-// fillAndDigest does so while the digests of the inputs, which only the report
-// needs, are computed beside it.
-func (j *Job) fillAndDigest(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		inputs, err := digestInputs(ctx, j.inputFiles(), j.workers)
-		if err == nil {
-			j.mu.Lock()
-			j.inputs = inputs
-			j.mu.Unlock()
-		}
-		return err
-	})
-	g.Go(func() error { return j.fill(ctx) })
+	g.Go(func() error { return j.compute(ctx) })
+	g.Go(func() error { return j.out.copyRest(ctx) })
+	if !j.opt.Part.on() {
+		g.Go(func() error { return j.digestInputs(ctx) })
+	}
 	return g.Wait()
 }
 

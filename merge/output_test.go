@@ -202,6 +202,9 @@ func fakeMerge(ctx context.Context, s sink, layers []Layer) error {
 	if err := s.copyRest(ctx); err != nil {
 		return err
 	}
+	if err := s.writeBeside(ctx); err != nil {
+		return err
+	}
 	return s.finish(ctx, []byte("{}\n"))
 }
 

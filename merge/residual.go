@@ -171,9 +171,9 @@ func (r *residual) weights() io.Reader {
 	return io.MultiReader(parts...)
 }
 
-// writeResiduals writes the adapters of the separate layers. The configuration,
+// writeBeside writes the adapters of the separate layers. The configuration,
 // without which PEFT loads nothing, comes last.
-func (o *output) writeResiduals(ctx context.Context) error {
+func (o *output) writeBeside(ctx context.Context) error {
 	for _, r := range o.residuals {
 		if err := ctx.Err(); err != nil {
 			return err

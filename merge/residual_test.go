@@ -110,7 +110,7 @@ func TestResidualAdapters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.writeResiduals(t.Context()); err != nil {
+	if err := o.writeBeside(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.close(); err != nil {

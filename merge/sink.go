@@ -13,8 +13,12 @@ type sink interface {
 	// what it returns are called by many workers at once.
 	layer(weight string) layerSink
 
-	// copyRest writes what no weight's merge writes. All layers are committed.
+	// copyRest writes the tensors that no weight's merge writes, at any time.
 	copyRest(ctx context.Context) error
+
+	// writeBeside writes the adapters beside the checkpoint. All layers are
+	// committed.
+	writeBeside(ctx context.Context) error
 
 	// finish makes the output a checkpoint; report goes beside it.
 	finish(ctx context.Context, report []byte) error
