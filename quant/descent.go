@@ -145,7 +145,7 @@ func (c *Chooser) descendRow(l *lattice, b, r int, steps []float32) (moved bool)
 		old := l.value(int(*rank), scale)
 		best, value := l.nearest(old-row[i]/m[i], scale)
 		s := value - old
-		if square := float32(s*s) * m[i]; !(float32(2*s*row[i])+square < -descentGain*square) {
+		if square := float32(float32(s*s) * m[i]); !(float32(2*s*row[i])+square < -descentGain*square) {
 			continue
 		}
 		*rank = uint8(best)
