@@ -8,8 +8,8 @@ import (
 // CommandLine returns the command that reproduces the plan: `mergescope merge`
 // into the directory out, or `mergescope report` if out is "". Words are quoted
 // for a POSIX shell. A plan of which -a NAME=SCALE cannot say everything refers
-// to planFile ("" means PlanFile), which the caller writes.
-func (p Plan) CommandLine(out, planFile string) string {
+// to planFile ("" means PlanFile), which the caller writes. more are further words.
+func (p Plan) CommandLine(out, planFile string, more ...string) string {
 	words := []string{"mergescope", "merge", p.Model}
 	if out == "" {
 		words[1] = "report"
@@ -46,6 +46,7 @@ func (p Plan) CommandLine(out, planFile string) string {
 	if out != "" {
 		words = append(words, "-o", out)
 	}
+	words = append(words, more...)
 	for i, w := range words {
 		words[i] = shellQuote(w)
 	}

@@ -57,7 +57,7 @@ func do(f func(*app)) func(*app) tea.Cmd {
 // registry returns all actions in the order of the help.
 func registry() []action {
 	var all []action
-	for _, part := range [][]action{planActions(), jobActions(), workerActions(), demoActions(), layerActions(), blockActions(), chooseActions(), lensActions(), tourActions(), alertActions(), generalActions(), sizeActions(), aboutActions(), moveActions()} {
+	for _, part := range [][]action{planActions(), howActions(), jobActions(), workerActions(), demoActions(), layerActions(), blockActions(), chooseActions(), lensActions(), tourActions(), alertActions(), generalActions(), sizeActions(), aboutActions(), moveActions()} {
 		all = append(all, part...)
 	}
 	return all

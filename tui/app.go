@@ -36,6 +36,8 @@ type app struct {
 	auto    bool                 // figures follow the plan without being asked for
 	demo    []string             // names of the demo's adapters
 
+	how    how     // jobs are run beside what the plan says
+	onto   string  // name of the original that is open, "" without
 	job    *jobRun // the last job, nil if there was none
 	jobGen int
 
@@ -89,6 +91,7 @@ func newApp(ctx context.Context, opt Options, eng engine) *app {
 		below: alertsID,
 
 		curves: curves{},
+		onto:   opt.Plan.Onto,
 	}
 	a.facts = a.model.Facts()
 	a.mouseOff = opt.NoMouse

@@ -58,7 +58,7 @@ func (a *app) copyCommand() tea.Cmd {
 func (a *app) commandLine() (line string, file bool) {
 	plan := a.history.Now()
 	out, _ := a.outDefault()
-	line = plan.CommandLine(out, a.opt.PlanFile)
+	line = plan.CommandLine(out, a.opt.PlanFile, a.how.words()...)
 	return line, plan.CommandLine(out, "x") != plan.CommandLine(out, "y")
 }
 

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	tea "charm.land/bubbletea/v2"
 
+	"mergescope/loader"
 	"mergescope/merge"
 	"mergescope/themes"
 )
@@ -76,44 +75,15 @@ func (a *app) openEval() tea.Cmd {
 // askEval asks what to run.
 func (a *app) askEval(value string) tea.Cmd {
 	p := newPrompt("run the model over a text",
-		"a text file, or builtin for some prose and Go source; behind it a budget if you like: 60s, or a number of tokens; layers merges one at a time too, ladder runs the ways to ship the adapter",
-		value, func(a *app, p *prompt, text string) tea.Cmd { return a.beginEval(p, text) })
+		evalHelp, value, func(a *app, p *prompt, text string) tea.Cmd { return a.beginEval(p, text) })
 	p.files = true
 	a.push(p)
 	return nil
 }
 
-// evalWords reads what was typed: a text and, in any order behind it, budgets
-// and the word layers.
-func evalWords(text string) (name string, opt merge.EvalOptions, ladder bool, err error) {
-	words := strings.Fields(text)
-	for len(words) > 1 {
-		last := words[len(words)-1]
-		n, notNumber := strconv.Atoi(last)
-		d, notTime := time.ParseDuration(last)
-		switch {
-		case last == "layers":
-			opt.Sensitivity = 2048
-		case last == ladderWord:
-			ladder = true
-		case notNumber == nil && n > 0:
-			opt.MaxTokens = n
-		case notTime == nil && d > 0:
-			opt.Time = d
-		default:
-			return strings.TrimSpace(strings.Join(words, " ")), opt, ladder, nil
-		}
-		words = words[:len(words)-1]
-	}
-	if len(words) == 0 {
-		return "", opt, ladder, errors.New("a text is needed")
-	}
-	return words[0], opt, ladder, nil
-}
-
 // beginEval reads the text in the background.
 func (a *app) beginEval(p *prompt, text string) tea.Cmd {
-	name, opt, ladder, err := evalWords(text)
+	q, err := evalWords(text)
 	if err != nil {
 		return p.refuse(err.Error())
 	}
@@ -121,21 +91,20 @@ func (a *app) beginEval(p *prompt, text string) tea.Cmd {
 		a.eval.cancel()
 	}
 	p.wait = true
-	ctx, eng, plan, src, model := a.ctx, a.eng, a.history.Now(), a.opt.Source.Demo, a.model
-	opt.Workers = a.opt.Workers
-	opt.Plans = []merge.NamedPlan{{Name: merge.VariantPlan, Plan: plan}}
+	ctx, eng, plan, src, model := a.ctx, a.eng, a.history.Now(), a.opt.Source, a.model
+	q.opt.Workers, q.opt.Unsafe, q.opt.Calibrate = a.opt.Workers, a.how.unsafe, a.how.calibrate
+	q.opt.Plans = []merge.NamedPlan{{Name: merge.VariantPlan, Plan: plan}}
 	return a.work(func() tea.Msg {
-		texts, err := merge.OpenTexts(model, src, []string{expandHome(name)}, nil)
-		if err != nil {
-			return evalReadMsg{from: p, err: err}
+		open, err := q.open(src, model, eng.adapters())
+		msg := evalReadMsg{from: p, plan: plan, asked: text, open: open, err: err}
+		switch {
+		case err != nil:
+		case q.ladder:
+			msg.eval, msg.err = eng.newLadder(ctx, plan, q.opt)
+		default:
+			msg.eval, msg.err = eng.newEval(plan, q.opt)
 		}
-		opt.Texts = texts
-		if ladder {
-			e, err := eng.newLadder(ctx, plan, opt)
-			return evalReadMsg{p, plan, text, e, err}
-		}
-		e, err := eng.newEval(plan, opt)
-		return evalReadMsg{p, plan, text, e, err}
+		return msg
 	})
 }
 
@@ -145,14 +114,17 @@ type evalReadMsg struct {
 	plan  merge.Plan
 	asked string
 	eval  evaluator
+	open  []*loader.Checkpoint // run beside the others
 	err   error
 }
 
 func (msg evalReadMsg) arrive(a *app) tea.Cmd {
 	if msg.err != nil {
+		closeCheckpoints(msg.open)
 		return msg.from.refuse(msg.err.Error())
 	}
 	if !slices.Contains(a.overlays, overlay(msg.from)) { // given up meanwhile
+		closeCheckpoints(msg.open)
 		return nil
 	}
 	a.pop(msg.from)
@@ -165,6 +137,7 @@ func (msg evalReadMsg) arrive(a *app) tea.Cmd {
 	a.push(x)
 	run := a.work(func() tea.Msg {
 		defer cancel()
+		defer closeCheckpoints(msg.open)
 		_, err := x.eval.Run(ctx)
 		return evalDoneMsg{x, err}
 	})

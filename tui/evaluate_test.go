@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -192,9 +193,27 @@ func TestEvalWords(t *testing.T) {
 		{"my text.txt 500 layers 2m", "my text.txt", merge.EvalOptions{MaxTokens: 500, Time: 120e9, Sensitivity: 2048}},
 		{"layers", "layers", merge.EvalOptions{}},
 	} {
-		name, opt, _, err := evalWords(x.in)
-		if err != nil || name != x.name || opt.Time != x.opt.Time || opt.MaxTokens != x.opt.MaxTokens || opt.Sensitivity != x.opt.Sensitivity {
-			t.Errorf("%q: %q, %+v, %v", x.in, name, opt, err)
+		q, err := evalWords(x.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(q.texts) != 1 || q.texts[0] != x.name || q.opt.Time != x.opt.Time || q.opt.MaxTokens != x.opt.MaxTokens || q.opt.Sensitivity != x.opt.Sensitivity {
+			t.Errorf("%q: %+v", x.in, q)
+		}
+	}
+	q, err := evalWords("a b.txt text=c.txt beside=x beside=y compare=p.json on=z tokens=ids.txt window=64 max-kl=0.05 30s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(q.texts, q.beside, q.compare, q.on, q.tokens, q.opt.Window, q.opt.MaxKL, q.opt.Time), "[a b.txt c.txt] [x y] [p.json] [z] [ids.txt] 64 0.05 30s"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if q, err := evalWords("tokens=ids.txt"); err != nil || len(q.texts) != 0 || len(q.tokens) != 1 {
+		t.Errorf("%+v, %v", q, err)
+	}
+	for _, bad := range []string{"", "beside=", "a.txt window=1", "a.txt max-kl=x", "builtin ladder beside=x"} {
+		if _, err := evalWords(bad); err == nil {
+			t.Errorf("%q is taken", bad)
 		}
 	}
 }

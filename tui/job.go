@@ -67,6 +67,7 @@ func (a *app) writing() bool { return a.busy() && a.job.opt.Out != "" }
 func (a *app) start(opt merge.Options, quiet bool) tea.Cmd {
 	a.jobGen++
 	gen, plan, eng := a.jobGen, a.history.Now(), a.eng
+	opt = a.how.options(opt)
 	opt.Tiles, opt.Workers, opt.Now = true, a.opt.Workers, a.now
 	a.job = &jobRun{
 		gen: gen, plan: plan, sigs: slices.Clone(a.book.sigs), opt: opt, quiet: quiet,

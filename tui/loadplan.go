@@ -20,6 +20,7 @@ type planMsg struct {
 	read  merge.Plan // as in the file
 	plan  merge.Plan // with the names adapters have here
 	fresh []*loader.Adapter
+	onto  *loader.Checkpoint // the original that the plan merges onto, if it was not open
 	err   error
 	from  *prompt
 }
@@ -43,7 +44,7 @@ func (a *app) askLoad() tea.Cmd {
 }
 
 func (a *app) readPlan(path string, from *prompt) tea.Cmd {
-	src, model, open := a.opt.Source, a.model, a.eng.adapters()
+	src, model, open, onto := a.opt.Source, a.model, a.eng.adapters(), a.onto
 	return a.work(func() tea.Msg {
 		msg := planMsg{path: path, from: from}
 		data, err := readBounded(path, maxPlan)
@@ -52,6 +53,9 @@ func (a *app) readPlan(path string, from *prompt) tea.Cmd {
 		}
 		if err == nil {
 			msg.plan, msg.fresh, err = openPlan(src, model, open, msg.read)
+		}
+		if err == nil {
+			msg.onto, err = original(src, msg.read, onto)
 		}
 		if err != nil {
 			closeAll(msg.fresh)
@@ -66,6 +70,12 @@ func (a *app) readPlan(path string, from *prompt) tea.Cmd {
 func (msg planMsg) arrive(a *app) tea.Cmd {
 	if msg.err != nil {
 		return msg.from.refuse(msg.err.Error())
+	}
+	if msg.onto != nil {
+		if err := a.takeOriginal(msg.plan.Onto, msg.onto); err != nil {
+			closeAll(msg.fresh)
+			return msg.from.refuse(err.Error())
+		}
 	}
 	a.pop(msg.from)
 	a.adopt(msg.fresh)

@@ -26,6 +26,9 @@ func methods() []struct {
 	}
 }
 
+// otherMethod is what typing a method is for.
+const otherMethod = "type it: a residual adapter, tokens, damping, a seed"
+
 // chooseMethod offers how the codes of the chosen layers are found.
 func (a *app) chooseMethod() tea.Cmd {
 	names := a.targets()
@@ -35,7 +38,11 @@ func (a *app) chooseMethod() tea.Cmd {
 			return a.apply(a.history.Now().SetMethod(m.method, names...), "method "+m.method.String()+" for "+a.describe(names))
 		}})
 	}
-	a.push(newPicker("method of "+a.describe(names), "enter chooses · esc back", false, items))
+	where := a.describe(names)
+	items = append(items, item{text: "another…", note: otherMethod, run: func(a *app) tea.Cmd {
+		return a.askMethod(func(p merge.Plan, m merge.Method) merge.Plan { return p.SetMethod(m, names...) }, where)
+	}})
+	a.push(newPicker("method of "+where, "enter chooses · esc back", false, items))
 	return nil
 }
 
@@ -47,6 +54,9 @@ func (a *app) chooseMethodAll() tea.Cmd {
 			return a.apply(a.history.Now().SetMethodAll(m.method), "method "+m.method.String()+" for all layers")
 		}})
 	}
+	items = append(items, item{text: "another…", note: otherMethod, run: func(a *app) tea.Cmd {
+		return a.askMethod(merge.Plan.SetMethodAll, "all layers")
+	}})
 	a.push(newPicker("method of all layers", "enter chooses · esc back", false, append(items, a.ontoItems()...)))
 	return nil
 }

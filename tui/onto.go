@@ -1,11 +1,13 @@
 package tui
 
 import (
+	"errors"
 	"path/filepath"
 
 	tea "charm.land/bubbletea/v2"
 
 	"mergescope/loader"
+	"mergescope/merge"
 )
 
 // ontoItems are the choices of a merge onto the original: to open it, or, once
@@ -62,23 +64,39 @@ type ontoMsg struct {
 	from     *prompt
 }
 
+// takeOriginal lets plans merge onto an original that was opened here. One that
+// does not fit is closed.
+func (a *app) takeOriginal(name string, original *loader.Checkpoint) error {
+	eng, err := a.eng.onto(name, original)
+	if err == nil && len(original.Weights) != len(a.model.Weights) {
+		err = errors.New("one of the two stores a tied embedding twice: mergescope merge --onto can do that, this screen cannot")
+	}
+	if err != nil {
+		_ = original.Close() // read only: nothing is lost
+		return err
+	}
+	a.eng, a.onto = eng, name
+	a.models = append(a.models, original)
+	return nil
+}
+
+// original opens what a plan merges onto; nil if that is nothing, or open.
+func original(src loader.Source, plan merge.Plan, open string) (*loader.Checkpoint, error) {
+	if plan.Onto == "" || plan.Onto == open {
+		return nil, nil
+	}
+	return src.Checkpoint(plan.Onto)
+}
+
 // arrive lets the plan merge onto the original, if it is one.
 func (msg ontoMsg) arrive(a *app) tea.Cmd {
 	if msg.err != nil {
 		return msg.from.refuse(msg.err.Error())
 	}
-	eng, err := a.eng.onto(msg.name, msg.original)
-	switch {
-	case err != nil:
-		_ = msg.original.Close() // read only: nothing is lost
+	if err := a.takeOriginal(msg.name, msg.original); err != nil {
 		return msg.from.refuse(err.Error())
-	case len(msg.original.Weights) != len(a.model.Weights):
-		_ = msg.original.Close()
-		return msg.from.refuse("one of the two stores a tied embedding twice: mergescope merge --onto can do that, this screen cannot")
 	}
 	a.pop(msg.from)
-	a.eng = eng
-	a.models = append(a.models, msg.original)
 	plan := a.history.Now()
 	plan.Onto = msg.name
 	return a.apply(plan, "onto "+filepath.Base(msg.name))

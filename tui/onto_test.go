@@ -9,12 +9,11 @@ import (
 	"mergescope/merge"
 )
 
-// TestOnto chooses the original and the quantization where the method is
-// chosen, and takes it back.
-func TestOnto(t *testing.T) {
+// ontoRig has opened a quantized checkpoint with an adapter.
+func ontoRig(t *testing.T) *rig {
+	t.Helper()
 	bases := filepath.Join("..", "testdata", "golden", "bases")
-	original := filepath.Join(bases, "llama-bf16")
-	r := demoRig(t, 120, 36, func(o *Options) {
+	return demoRig(t, 120, 36, func(o *Options) {
 		model, err := o.Source.Checkpoint(filepath.Join(bases, "llama-nf4"))
 		if err != nil {
 			t.Fatal(err)
@@ -27,14 +26,21 @@ func TestOnto(t *testing.T) {
 		o.Project, o.Demo = merge.NewProject(model, ad), false
 		o.Plan = o.Project.NewPlan()
 	})
+}
+
+// TestOnto chooses the original and the quantization, and takes it back.
+func TestOnto(t *testing.T) {
+	bases := filepath.Join("..", "testdata", "golden", "bases")
+	original := filepath.Join(bases, "llama-bf16")
+	r := ontoRig(t)
 	pick := func(n int) {
-		r.choose("Requantize all layers by")
+		r.choose("Merge onto the original")
 		for range n {
 			r.press("down")
 		}
 		r.press("enter")
 	}
-	pick(len(methods()))
+	pick(0)
 	if _, ok := r.a.topOverlay().(*prompt); !ok {
 		t.Fatalf("the original is not asked for:\n%s", r.text())
 	}
@@ -49,7 +55,7 @@ func TestOnto(t *testing.T) {
 	if now := r.a.history.Now(); now.Onto != original || len(r.a.overlays) != 0 {
 		t.Fatalf("onto %q\n%s", now.Onto, r.text())
 	}
-	pick(len(methods()) + 6)
+	pick(6)
 	now := r.a.history.Now()
 	if now.Quantize != "int8" {
 		t.Errorf("quantize %q", now.Quantize)
@@ -70,5 +76,55 @@ func TestOnto(t *testing.T) {
 	r.press("z", "z")
 	if now := r.a.history.Now(); now.Onto != "" || now.Quantize != "" {
 		t.Errorf("undo leaves onto %q, %q", now.Onto, now.Quantize)
+	}
+}
+
+// A plan onto an original opens it when it is loaded, and again when the session
+// is taken up.
+func TestPlanOpensOriginal(t *testing.T) {
+	original := filepath.Join("..", "testdata", "golden", "bases", "llama-bf16")
+	r := ontoRig(t)
+	plan := r.a.history.Now()
+	plan.Onto, plan.Quantize = original, "nf4"
+	file := filepath.Join(t.TempDir(), "plan.json")
+	if err := writeFile(file, plan.Encode()); err != nil {
+		t.Fatal(err)
+	}
+	r.choose("Load plan")
+	r.press("ctrl+u")
+	r.typed(file)
+	r.press("enter")
+	now := r.a.history.Now()
+	if now.Onto != original || now.Quantize != "nf4" {
+		t.Fatalf("onto %q, %q\n%s", now.Onto, now.Quantize, r.text())
+	}
+	if _, err := r.a.eng.newJob(now, merge.Options{}); err != nil {
+		t.Error(err)
+	}
+
+	opt := r.a.opt
+	opt.Sessions, opt.Plan = t.TempDir(), r.a.opt.Plan
+	if err := shelf(opt.Sessions).save(r.a.remembered()); err != nil {
+		t.Fatal(err)
+	}
+	again := ontoRig(t)
+	again.a.takeUp(recallSession(Options{Source: opt.Source, Project: again.a.opt.Project, Plan: again.a.opt.Plan, Sessions: opt.Sessions}))
+	if now := again.a.history.Now(); now.Onto != original {
+		t.Errorf("the session is onto %q", now.Onto)
+	} else if _, err := again.a.eng.newJob(now, merge.Options{}); err != nil {
+		t.Error(err)
+	}
+
+	// One that is not there is said, and the rest of the plan is taken up.
+	plan.Onto = "nowhere"
+	if err := writeFile(file, plan.Encode()); err != nil {
+		t.Fatal(err)
+	}
+	r.choose("Load plan")
+	r.press("ctrl+u")
+	r.typed(file)
+	r.press("enter")
+	if p, ok := r.a.topOverlay().(*prompt); !ok || !strings.Contains(p.bad, "nowhere") {
+		t.Errorf("a plan onto nothing is loaded:\n%s", r.text())
 	}
 }

@@ -129,6 +129,9 @@ func (msg fetchedMsg) arrive(a *app) tea.Cmd {
 	}
 	if why := a.noSwitch(); why != "" { // a job began meanwhile
 		closeAll(msg.recall.fresh)
+		if c := msg.recall.onto; c != nil {
+			_ = c.Close() // read only: nothing is lost
+		}
 		return tea.Batch(a.say(themes.Warn, why), ignoring(msg.opt.Project.Model.Close()))
 	}
 	if a.busy() {

@@ -111,7 +111,8 @@ type recall struct {
 	memory *memory
 	plan   *merge.Plan // nil leaves the plan as it is
 	fresh  []*loader.Adapter
-	err    error // what could not be had of it
+	onto   *loader.Checkpoint // the original that the plan merges onto, if it was not open
+	err    error              // what could not be had of it
 }
 
 // recallSession reads the session of the project's model. Its plan counts if
@@ -132,7 +133,11 @@ func recallSession(opt Options) recall {
 	}
 	plan, fresh, err := openPlan(opt.Source, opt.Project.Model, opt.Project.Adapters, *m.Plan)
 	plan.Model = opt.Plan.Model
-	r.plan, r.fresh, r.err = &plan, fresh, err
+	var lost error
+	if r.onto, lost = original(opt.Source, plan, opt.Plan.Onto); lost != nil {
+		plan.Onto, plan.Quantize = "", ""
+	}
+	r.plan, r.fresh, r.err = &plan, fresh, errors.Join(err, lost)
 	return r
 }
 
@@ -144,6 +149,12 @@ func (a *app) takeUp(r recall) (role themes.Role, text string) {
 	}
 	if r.memory == nil {
 		return role, text
+	}
+	if r.onto != nil {
+		if err := a.takeOriginal(r.plan.Onto, r.onto); err != nil {
+			role, text = themes.Warn, "from the last session: "+clean(err.Error())
+			r.plan.Onto, r.plan.Quantize = "", ""
+		}
 	}
 	a.adopt(r.fresh)
 	a.restoreView(r.memory)

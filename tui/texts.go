@@ -98,7 +98,7 @@ func (a *app) moreText() tea.Cmd {
 // generate begins texts in the place of those before; p asked for them.
 func (a *app) generate(p *prompt, before *textsBox, opt merge.GenerateOptions) tea.Cmd {
 	plan := a.history.Now()
-	opt.Variants = merge.EvalOptions{Plans: []merge.NamedPlan{{Name: merge.VariantPlan, Plan: plan}}, Workers: a.opt.Workers}
+	opt.Variants = merge.EvalOptions{Plans: []merge.NamedPlan{{Name: merge.VariantPlan, Plan: plan}}, Workers: a.opt.Workers, Unsafe: a.how.unsafe, Calibrate: a.how.calibrate}
 	g, err := a.eng.generation(plan, opt)
 	if err != nil {
 		if p == nil {
