@@ -1,5 +1,6 @@
 // The merge with AVX-512 intrinsics: the algorithm of quant/gen, a delta of 4x64
-// sums in registers, then two passes over blocks in the first-level cache.
+// sums in registers, then two passes over blocks in the first-level cache. The
+// assembly has since cut the second pass into codes and sums.
 #include "merge.h"
 #include <immintrin.h>
 
