@@ -89,7 +89,7 @@ func (w *auditWatch) look() auditSeen {
 func (a *app) openAudit() tea.Cmd {
 	x, open := a.topOverlay().(*auditBox)
 	if open {
-		a.endAudit(x)
+		x.end(a)
 	} else if a.audit != nil && a.audit.plan.Equal(a.history.Now()) {
 		a.push(a.audit)
 		return nil
@@ -186,8 +186,8 @@ func (msg auditDoneMsg) arrive(a *app) tea.Cmd {
 	return nil
 }
 
-// endAudit closes an audit; one that still runs ends.
-func (a *app) endAudit(x *auditBox) {
+// end closes an audit; one that still runs ends.
+func (x *auditBox) end(a *app) {
 	x.cancel()
 	a.pop(x)
 }
@@ -226,7 +226,7 @@ func (x *auditBox) move(_ *app, dr, dc int) tea.Cmd {
 func (x *auditBox) cycle() { x.move(nil, 0, 1) }
 
 // next goes to the next layer that is not right.
-func (x *auditBox) next(d int) {
+func (x *auditBox) next(_ *app, d int) {
 	x.view = auditLayers
 	for i := x.cur[auditLayers] + d; i >= 0 && i < len(x.layers); i += d {
 		if x.layers[i].Verdict.Level() > merge.Info {
@@ -238,7 +238,7 @@ func (x *auditBox) next(d int) {
 
 // worst goes to the layer with the worst verdict; among equals, to where least
 // was applied.
-func (x *auditBox) worst() {
+func (x *auditBox) worst(*app) {
 	x.view = auditLayers
 	at := -1
 	for i, l := range x.layers {
@@ -272,8 +272,8 @@ func (x *auditBox) target() string {
 	return ""
 }
 
-// goAudited closes the audit and shows the layer under its cursor.
-func (a *app) goAudited(x *auditBox) tea.Cmd {
+// enter closes the audit and shows the layer under its cursor.
+func (x *auditBox) enter(a *app) tea.Cmd {
 	name := x.target()
 	if a.book.index(name) < 0 {
 		return nil

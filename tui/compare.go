@@ -43,7 +43,7 @@ type comparedMsg struct {
 // askCompare offers plans to compare the current one with.
 func (a *app) askCompare() tea.Cmd {
 	if x, ok := a.topOverlay().(*compareBox); ok {
-		a.endCompare(x)
+		x.end(a)
 	}
 	var items []item
 	for _, v := range a.variants() {
@@ -128,8 +128,8 @@ func (a *app) openCompare(name string, plan merge.Plan) tea.Cmd {
 	return nil
 }
 
-// endCompare gives up what is being computed.
-func (a *app) endCompare(x *compareBox) {
+// end gives up what is being computed.
+func (x *compareBox) end(a *app) {
 	for i := range x.sides {
 		x.sides[i].asked.stop()
 	}
@@ -248,6 +248,16 @@ func (a *app) nextMetric() tea.Cmd {
 }
 
 func (x *compareBox) scope() scope { return inCompare }
+
+func (x *compareBox) worst(*app) {
+	x.lead().worst()
+	x.align()
+}
+
+func (x *compareBox) next(_ *app, d int) {
+	x.lead().next(d)
+	x.align()
+}
 
 func (x *compareBox) move(_ *app, dr, dc int) tea.Cmd {
 	x.lead().move(dr, dc)

@@ -206,6 +206,7 @@ func (a *app) noEval() string {
 }
 
 func (x *evalBox) scope() scope { return inEval }
+func (x *evalBox) end(a *app)   { a.pop(x) } // it runs on
 
 func (x *evalBox) hints() []lensHint {
 	list := []lensHint{{"block.view", "page"}}

@@ -35,7 +35,10 @@ func (a *app) showExplain() {
 	}
 }
 
-func (x *explainBox) scope() scope { return inExplain }
+func (x *explainBox) scope() scope       { return inExplain }
+func (x *explainBox) end(a *app)         { a.pop(x) }
+func (x *explainBox) worst(*app)         { x.view.worst() }
+func (x *explainBox) next(a *app, d int) { a.blocks.next(d) }
 
 // move steps through the lesson (sideways) or the weights (up and down).
 func (x *explainBox) move(_ *app, dr, dc int) tea.Cmd {

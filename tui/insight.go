@@ -135,7 +135,7 @@ func (a *app) openInsight() tea.Cmd {
 	x := &insightBox{book: &a.book, curves: a.curves, layer: a.tree.current()}
 	points := a.book.points(false)
 	if !slices.ContainsFunc(points, func(p point) bool { return p.layer == x.layer }) {
-		x.worst()
+		x.worst(a)
 	}
 	a.push(x)
 	need := map[curveKey]bool{}
@@ -171,6 +171,7 @@ func (a *app) curvesFound(msg curvesMsg) {
 }
 
 func (x *insightBox) scope() scope { return inInsight }
+func (x *insightBox) end(a *app)   { a.pop(x) }
 
 func (x *insightBox) hints() []lensHint {
 	return []lensHint{
@@ -204,7 +205,7 @@ func (x *insightBox) metric() string {
 }
 
 // worst puts the cursor on the layer that keeps least.
-func (x *insightBox) worst() {
+func (x *insightBox) worst(*app) {
 	x.layer = -1
 	if points := x.points(); len(points) > 0 {
 		x.layer = slices.MinFunc(points, func(a, b point) int { return cmp.Compare(a.kept, b.kept) }).layer
@@ -212,7 +213,7 @@ func (x *insightBox) worst() {
 }
 
 // next puts the cursor on the layer that keeps a little more or less.
-func (x *insightBox) next(d int) { x.along(byKept, d) }
+func (x *insightBox) next(_ *app, d int) { x.along(byKept, d) }
 
 func byKept(a, b point) int  { return cmp.Compare(a.kept, b.kept) }
 func byRatio(a, b point) int { return cmp.Compare(a.ratio, b.ratio) }
@@ -302,8 +303,8 @@ func (x *insightBox) nextDepth(dr, dc int) {
 	x.step(slices.CompactFunc(points, func(a, b point) bool { return a.kind == b.kind }), dr)
 }
 
-// goThere closes the charts and shows the layer under the cursor.
-func (a *app) goThere(x *insightBox) tea.Cmd {
+// enter closes the charts and shows the layer under the cursor.
+func (x *insightBox) enter(a *app) tea.Cmd {
 	l := a.book.layer(x.layer)
 	a.pop(x)
 	if l == nil {

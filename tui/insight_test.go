@@ -81,7 +81,7 @@ func TestInsightCursor(t *testing.T) {
 		{"down", depthChart, func(b, a point) bool { return a.depth == b.depth && compareKinds(a.kind, b.kind) > 0 }},
 		{"left", depthChart, func(b, a point) bool { return a.depth == b.depth-1 && a.kind == b.kind }},
 	} {
-		x.worst()
+		x.worst(r.a)
 		if s.key == "left" {
 			for at().depth < 2 {
 				x.nextDepth(0, 1)

@@ -35,9 +35,9 @@ func (x *evalBox) look() {
 	}
 }
 
-// takeRung makes the plan under the cursor the current one, as an edit that can
+// enter makes the plan under the cursor the current one, as an edit that can
 // be undone.
-func (a *app) takeRung(x *evalBox) tea.Cmd {
+func (x *evalBox) enter(a *app) tea.Cmd {
 	l := x.steps
 	if x.view != evalLadder || l == nil || x.rung >= len(l.Rungs) {
 		return nil

@@ -15,6 +15,16 @@ type lens interface {
 	scope() scope
 	move(a *app, dr, dc int) tea.Cmd
 	hints() []lensHint
+	end(a *app) // gives up what it is at, and closes
+}
+
+// deeper is a lens whose cursor leads somewhere.
+type deeper interface{ enter(a *app) tea.Cmd }
+
+// graded is a lens that knows what is worst in it, and what comes next.
+type graded interface {
+	worst(a *app)
+	next(a *app, d int)
 }
 
 // lensHint is a word of the footer for some actions, their ids with spaces

@@ -219,6 +219,9 @@ func (a *app) examined(msg examinedMsg) {
 	case msg.err != nil:
 		s.failed = msg.span
 		a.blocks.setProblem(msg.err)
+		if a.busy() && errors.Is(msg.err, merge.ErrNotRun) {
+			a.blocks.todo = []string{"it comes when the " + a.job.kind() + " is through with the layer"}
+		}
 	case msg.ex == nil:
 		s.failed = msg.span
 	default:

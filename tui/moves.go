@@ -55,13 +55,8 @@ func (a *app) page(d, part int) tea.Cmd {
 // goIn goes one step deeper: group, layer, blocks, block, explanation; or from
 // an alert to its place.
 func (a *app) goIn() tea.Cmd {
-	switch x := a.topOverlay().(type) {
-	case *insightBox:
-		return a.goThere(x)
-	case *auditBox:
-		return a.goAudited(x)
-	case *evalBox:
-		return a.takeRung(x)
+	if x, ok := a.topOverlay().(deeper); ok {
+		return x.enter(a)
 	}
 	switch a.focus {
 	case layersID:
@@ -108,21 +103,8 @@ func (a *app) goToAlert() tea.Cmd {
 
 // goBack is the ladder of esc: range, filter, zoom, full screen, layers.
 func (a *app) goBack() tea.Cmd {
-	switch l := a.topOverlay().(type) {
-	case *compareBox:
-		a.endCompare(l)
-		return nil
-	case *tourBox:
-		a.endTour(l)
-		return nil
-	case *auditBox:
-		a.endAudit(l)
-		return nil
-	case *textsBox:
-		a.endTexts(l)
-		return nil
-	case lens:
-		a.pop(l)
+	if l := a.topLens(); l != nil {
+		l.end(a)
 		return nil
 	}
 	switch {
@@ -162,19 +144,8 @@ func (a *app) stepLayer(d int) tea.Cmd {
 
 // goWorst goes to what kept least where the focus is.
 func (a *app) goWorst() tea.Cmd {
-	switch x := a.topOverlay().(type) {
-	case *explainBox:
-		x.view.worst()
-		return nil
-	case *insightBox:
-		x.worst()
-		return nil
-	case *auditBox:
-		x.worst()
-		return nil
-	case *compareBox:
-		x.lead().worst()
-		x.align()
+	if x, ok := a.topOverlay().(graded); ok {
+		x.worst(a)
 		return nil
 	}
 	if a.focus == blocksID {
@@ -196,19 +167,11 @@ func (a *app) goWorst() tea.Cmd {
 // goNext goes to the next layer with an alert, hot block, or block of the
 // explanation.
 func (a *app) goNext(d int) tea.Cmd {
-	switch x := a.topOverlay().(type) {
-	case *insightBox:
-		x.next(d)
-		return nil
-	case *auditBox:
-		x.next(d)
-		return nil
-	case *compareBox:
-		x.lead().next(d)
-		x.align()
+	if x, ok := a.topOverlay().(graded); ok {
+		x.next(a, d)
 		return nil
 	}
-	if _, ok := a.topOverlay().(*explainBox); ok || a.focus == blocksID {
+	if a.focus == blocksID {
 		a.blocks.next(d)
 		return nil
 	}

@@ -112,7 +112,7 @@ func (a *app) generate(p *prompt, before *textsBox, opt merge.GenerateOptions) t
 	}
 	x := &textsBox{plan: plan, opt: opt, run: g, cur: -1}
 	if before != nil {
-		a.endTexts(before)
+		before.end(a)
 		x.cur = before.cur
 	}
 	var ctx context.Context
@@ -162,8 +162,8 @@ func (x *textsBox) look() {
 	}
 }
 
-// endTexts closes texts; those that are being generated end.
-func (a *app) endTexts(x *textsBox) {
+// end closes texts; those that are being generated end.
+func (x *textsBox) end(a *app) {
 	x.cancel()
 	a.pop(x)
 }

@@ -101,8 +101,8 @@ func (a *app) tourReady(msg tourMsg) {
 	msg.box.turn(0)
 }
 
-// endTour closes a tour.
-func (a *app) endTour(x *tourBox) {
+// end closes a tour.
+func (x *tourBox) end(a *app) {
 	x.asked.stop()
 	a.pop(x)
 }
