@@ -8886,72 +8886,72 @@ errors:
 chunkErrors:
 	VMOVUPS       (AX), Z2
 	VMOVUPS       (DX), Z3
-	VPERMPS       Z0, Z2, Z4
-	VMULPS        Z4, Z3, Z2
-	VADDPS        Z2, Z11, Z11
-	VMULPS        Z4, Z4, Z2
-	VADDPS        Z2, Z13, Z13
-	VMULPS        Z1, Z4, Z2
-	VSUBPS        (CX), Z2, Z2
-	VMULPS        Z2, Z3, Z5
+	VPERMPS       Z0, Z2, Z2
+	VMULPS        Z2, Z3, Z4
+	VADDPS        Z4, Z11, Z11
+	VMULPS        Z2, Z2, Z4
+	VADDPS        Z4, Z13, Z13
+	VMULPS        Z1, Z2, Z4
+	VSUBPS        (CX), Z4, Z4
+	VMULPS        Z4, Z3, Z5
 	VADDPS        Z5, Z14, Z14
-	VSUBPS        Z3, Z2, Z2
-	VMULPS        Z2, Z2, Z3
+	VSUBPS        Z3, Z4, Z4
+	VMULPS        Z4, Z4, Z3
 	VADDPS        Z3, Z15, Z15
-	VMULPS        Z2, Z4, Z3
-	VADDPS        Z3, Z12, Z12
-	VRANGEPS      $0x0b, Z2, Z16, Z16
+	VMULPS        Z4, Z2, Z2
+	VADDPS        Z2, Z12, Z12
+	VRANGEPS      $0x0b, Z4, Z16, Z16
 	VMOVUPS       64(AX), Z2
 	VMOVUPS       64(DX), Z3
-	VPERMPS       Z0, Z2, Z4
-	VMULPS        Z4, Z3, Z2
-	VADDPS        Z2, Z11, Z11
-	VMULPS        Z4, Z4, Z2
-	VADDPS        Z2, Z13, Z13
-	VMULPS        Z1, Z4, Z2
-	VSUBPS        64(CX), Z2, Z2
-	VMULPS        Z2, Z3, Z5
+	VPERMPS       Z0, Z2, Z2
+	VMULPS        Z2, Z3, Z4
+	VADDPS        Z4, Z11, Z11
+	VMULPS        Z2, Z2, Z4
+	VADDPS        Z4, Z13, Z13
+	VMULPS        Z1, Z2, Z4
+	VSUBPS        64(CX), Z4, Z4
+	VMULPS        Z4, Z3, Z5
 	VADDPS        Z5, Z14, Z14
-	VSUBPS        Z3, Z2, Z2
-	VMULPS        Z2, Z2, Z3
+	VSUBPS        Z3, Z4, Z4
+	VMULPS        Z4, Z4, Z3
 	VADDPS        Z3, Z15, Z15
-	VMULPS        Z2, Z4, Z3
-	VADDPS        Z3, Z12, Z12
-	VRANGEPS      $0x0b, Z2, Z16, Z16
+	VMULPS        Z4, Z2, Z2
+	VADDPS        Z2, Z12, Z12
+	VRANGEPS      $0x0b, Z4, Z16, Z16
 	VMOVUPS       128(AX), Z2
 	VMOVUPS       128(DX), Z3
-	VPERMPS       Z0, Z2, Z4
-	VMULPS        Z4, Z3, Z2
-	VADDPS        Z2, Z11, Z11
-	VMULPS        Z4, Z4, Z2
-	VADDPS        Z2, Z13, Z13
-	VMULPS        Z1, Z4, Z2
-	VSUBPS        128(CX), Z2, Z2
-	VMULPS        Z2, Z3, Z5
+	VPERMPS       Z0, Z2, Z2
+	VMULPS        Z2, Z3, Z4
+	VADDPS        Z4, Z11, Z11
+	VMULPS        Z2, Z2, Z4
+	VADDPS        Z4, Z13, Z13
+	VMULPS        Z1, Z2, Z4
+	VSUBPS        128(CX), Z4, Z4
+	VMULPS        Z4, Z3, Z5
 	VADDPS        Z5, Z14, Z14
-	VSUBPS        Z3, Z2, Z2
-	VMULPS        Z2, Z2, Z3
+	VSUBPS        Z3, Z4, Z4
+	VMULPS        Z4, Z4, Z3
 	VADDPS        Z3, Z15, Z15
-	VMULPS        Z2, Z4, Z3
-	VADDPS        Z3, Z12, Z12
-	VRANGEPS      $0x0b, Z2, Z16, Z16
+	VMULPS        Z4, Z2, Z2
+	VADDPS        Z2, Z12, Z12
+	VRANGEPS      $0x0b, Z4, Z16, Z16
 	VMOVUPS       192(AX), Z2
 	VMOVUPS       192(DX), Z3
-	VPERMPS       Z0, Z2, Z4
-	VMULPS        Z4, Z3, Z2
-	VADDPS        Z2, Z11, Z11
-	VMULPS        Z4, Z4, Z2
-	VADDPS        Z2, Z13, Z13
-	VMULPS        Z1, Z4, Z2
-	VSUBPS        192(CX), Z2, Z2
-	VMULPS        Z2, Z3, Z5
+	VPERMPS       Z0, Z2, Z2
+	VMULPS        Z2, Z3, Z4
+	VADDPS        Z4, Z11, Z11
+	VMULPS        Z2, Z2, Z4
+	VADDPS        Z4, Z13, Z13
+	VMULPS        Z1, Z2, Z4
+	VSUBPS        192(CX), Z4, Z4
+	VMULPS        Z4, Z3, Z5
 	VADDPS        Z5, Z14, Z14
-	VSUBPS        Z3, Z2, Z2
-	VMULPS        Z2, Z2, Z3
+	VSUBPS        Z3, Z4, Z4
+	VMULPS        Z4, Z4, Z3
 	VADDPS        Z3, Z15, Z15
-	VMULPS        Z2, Z4, Z3
-	VADDPS        Z3, Z12, Z12
-	VRANGEPS      $0x0b, Z2, Z16, Z16
+	VMULPS        Z4, Z2, Z2
+	VADDPS        Z2, Z12, Z12
+	VRANGEPS      $0x0b, Z4, Z16, Z16
 	ADDQ          $0x00000100, AX
 	ADDQ          $0x00000100, CX
 	ADDQ          $0x00000100, DX
@@ -9147,72 +9147,72 @@ errors:
 chunkErrors:
 	VMOVUPS       (AX), Z2
 	VMOVUPS       (DX), Z3
-	VPERMPS       Z0, Z2, Z4
-	VMULPS        Z4, Z3, Z2
-	VADDPS        Z2, Z13, Z13
-	VMULPS        Z4, Z4, Z2
-	VADDPS        Z2, Z15, Z15
-	VMULPS        Z1, Z4, Z2
-	VSUBPS        (CX), Z2, Z2
-	VMULPS        Z2, Z3, Z5
+	VPERMPS       Z0, Z2, Z2
+	VMULPS        Z2, Z3, Z4
+	VADDPS        Z4, Z13, Z13
+	VMULPS        Z2, Z2, Z4
+	VADDPS        Z4, Z15, Z15
+	VMULPS        Z1, Z2, Z4
+	VSUBPS        (CX), Z4, Z4
+	VMULPS        Z4, Z3, Z5
 	VADDPS        Z5, Z16, Z16
-	VSUBPS        Z3, Z2, Z2
-	VMULPS        Z2, Z2, Z3
+	VSUBPS        Z3, Z4, Z4
+	VMULPS        Z4, Z4, Z3
 	VADDPS        Z3, Z17, Z17
-	VMULPS        Z2, Z4, Z3
-	VADDPS        Z3, Z14, Z14
-	VRANGEPS      $0x0b, Z2, Z18, Z18
+	VMULPS        Z4, Z2, Z2
+	VADDPS        Z2, Z14, Z14
+	VRANGEPS      $0x0b, Z4, Z18, Z18
 	VMOVUPS       64(AX), Z2
 	VMOVUPS       64(DX), Z3
-	VPERMPS       Z0, Z2, Z4
-	VMULPS        Z4, Z3, Z2
-	VADDPS        Z2, Z13, Z13
-	VMULPS        Z4, Z4, Z2
-	VADDPS        Z2, Z15, Z15
-	VMULPS        Z1, Z4, Z2
-	VSUBPS        64(CX), Z2, Z2
-	VMULPS        Z2, Z3, Z5
+	VPERMPS       Z0, Z2, Z2
+	VMULPS        Z2, Z3, Z4
+	VADDPS        Z4, Z13, Z13
+	VMULPS        Z2, Z2, Z4
+	VADDPS        Z4, Z15, Z15
+	VMULPS        Z1, Z2, Z4
+	VSUBPS        64(CX), Z4, Z4
+	VMULPS        Z4, Z3, Z5
 	VADDPS        Z5, Z16, Z16
-	VSUBPS        Z3, Z2, Z2
-	VMULPS        Z2, Z2, Z3
+	VSUBPS        Z3, Z4, Z4
+	VMULPS        Z4, Z4, Z3
 	VADDPS        Z3, Z17, Z17
-	VMULPS        Z2, Z4, Z3
-	VADDPS        Z3, Z14, Z14
-	VRANGEPS      $0x0b, Z2, Z18, Z18
+	VMULPS        Z4, Z2, Z2
+	VADDPS        Z2, Z14, Z14
+	VRANGEPS      $0x0b, Z4, Z18, Z18
 	VMOVUPS       128(AX), Z2
 	VMOVUPS       128(DX), Z3
-	VPERMPS       Z0, Z2, Z4
-	VMULPS        Z4, Z3, Z2
-	VADDPS        Z2, Z13, Z13
-	VMULPS        Z4, Z4, Z2
-	VADDPS        Z2, Z15, Z15
-	VMULPS        Z1, Z4, Z2
-	VSUBPS        128(CX), Z2, Z2
-	VMULPS        Z2, Z3, Z5
+	VPERMPS       Z0, Z2, Z2
+	VMULPS        Z2, Z3, Z4
+	VADDPS        Z4, Z13, Z13
+	VMULPS        Z2, Z2, Z4
+	VADDPS        Z4, Z15, Z15
+	VMULPS        Z1, Z2, Z4
+	VSUBPS        128(CX), Z4, Z4
+	VMULPS        Z4, Z3, Z5
 	VADDPS        Z5, Z16, Z16
-	VSUBPS        Z3, Z2, Z2
-	VMULPS        Z2, Z2, Z3
+	VSUBPS        Z3, Z4, Z4
+	VMULPS        Z4, Z4, Z3
 	VADDPS        Z3, Z17, Z17
-	VMULPS        Z2, Z4, Z3
-	VADDPS        Z3, Z14, Z14
-	VRANGEPS      $0x0b, Z2, Z18, Z18
+	VMULPS        Z4, Z2, Z2
+	VADDPS        Z2, Z14, Z14
+	VRANGEPS      $0x0b, Z4, Z18, Z18
 	VMOVUPS       192(AX), Z2
 	VMOVUPS       192(DX), Z3
-	VPERMPS       Z0, Z2, Z4
-	VMULPS        Z4, Z3, Z2
-	VADDPS        Z2, Z13, Z13
-	VMULPS        Z4, Z4, Z2
-	VADDPS        Z2, Z15, Z15
-	VMULPS        Z1, Z4, Z2
-	VSUBPS        192(CX), Z2, Z2
-	VMULPS        Z2, Z3, Z5
+	VPERMPS       Z0, Z2, Z2
+	VMULPS        Z2, Z3, Z4
+	VADDPS        Z4, Z13, Z13
+	VMULPS        Z2, Z2, Z4
+	VADDPS        Z4, Z15, Z15
+	VMULPS        Z1, Z2, Z4
+	VSUBPS        192(CX), Z4, Z4
+	VMULPS        Z4, Z3, Z5
 	VADDPS        Z5, Z16, Z16
-	VSUBPS        Z3, Z2, Z2
-	VMULPS        Z2, Z2, Z3
+	VSUBPS        Z3, Z4, Z4
+	VMULPS        Z4, Z4, Z3
 	VADDPS        Z3, Z17, Z17
-	VMULPS        Z2, Z4, Z3
-	VADDPS        Z3, Z14, Z14
-	VRANGEPS      $0x0b, Z2, Z18, Z18
+	VMULPS        Z4, Z2, Z2
+	VADDPS        Z2, Z14, Z14
+	VRANGEPS      $0x0b, Z4, Z18, Z18
 	ADDQ          $0x00000100, AX
 	ADDQ          $0x00000100, CX
 	ADDQ          $0x00000100, DX

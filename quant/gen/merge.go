@@ -185,70 +185,88 @@ func (u unit) errors(drifting bool) {
 		}
 	}
 	loop("errors", blocks, func() {
-		scale := u.vec()
-		var results table
-		var vd, ev, vv lane16
+		e := errorSums{unit: u, drifting: drifting, points: points, scale: u.vec()}
 		if drifting {
-			VBROADCASTSS(at(absmax, 0), scale)
+			VBROADCASTSS(at(absmax, 0), e.scale)
 			if u.wide() {
-				vd, ev, vv = u.newLanes(), u.newLanes(), u.newLanes()
+				e.vd, e.ev, e.vv = u.newLanes(), u.newLanes(), u.newLanes()
 			}
 		} else {
-			results = u.newTable(tables, values, at(absmax, 0), toF32)
+			e.points = u.newTable(tables, values, at(absmax, 0), toF32)
 		}
-		rd, ee, largest, n := u.newLanes(), u.newLanes(), u.vec(), GP64()
-		u.zero(largest)
+		e.rd, e.ee, e.largest = u.newLanes(), u.newLanes(), u.vec()
+		n := GP64()
+		u.zero(e.largest)
 		MOVQ(chunks, n)
 		loop("chunkErrors", n, func() {
 			for i := range chunk / u.lanes {
-				rank, x := u.vec(), u.vec()
-				VMOVUPS(at(t, i*u.bytes()), rank)
-				VMOVUPS(at(d, i*u.bytes()), x)
-				var v, point reg.VecVirtual
-				if drifting {
-					v, point = u.vec(), u.lookUp(points, rank)
-					if u.wide() {
-						u.addProduct(vd, i, point, x)
-						u.addProduct(vv, i, point, point)
-					} else {
-						VMOVUPS(point, at(t, i*u.bytes()))
-					}
-					VMULPS(scale, point, v)
-				} else {
-					v = u.lookUp(results, rank)
-				}
-				VSUBPS(at(w, i*u.bytes()), v, v)
-				u.addProduct(rd, i, v, x)
-				VSUBPS(x, v, v)
-				u.addProduct(ee, i, v, v)
-				switch {
-				case drifting && u.wide():
-					u.addProduct(ev, i, v, point)
-				case drifting:
-					VMOVUPS(v, at(w, i*u.bytes()))
-				}
-				u.maxMagnitude(v, largest)
+				off := i * u.bytes()
+				e.take(i, at(t, off), at(w, off), at(d, off))
 			}
 			for _, p := range []reg.Register{t, w, d} {
 				ADDQ(operand.U32(4*chunk), p)
 			}
 		})
-		p := u.foldPair(u.foldTo4(rd), u.foldTo4(ee))
-		h := u.vec()
-		VPERMILPS(operand.U8(0xb1), p, h.AsX())
-		VADDPS(h.AsX(), p, p)
-		VMOVSS(p, at(dst, sumRD))
-		VPERMILPS(operand.U8(0x4e), p, p)
-		VMOVSS(p, at(dst, sumEE))
-		u.foldMax(largest)
-		VMOVD(largest.AsX(), at(dst, sumMaxE))
+		u.storeErrors(e.rd, e.ee, e.largest, dst)
 		if drifting && u.wide() {
-			u.storeThree(vd, ev, vv, drifts)
+			u.storeThree(e.vd, e.ev, e.vv, drifts)
 			ADDQ(step, drifts)
 		}
 		ADDQ(operand.U8(4), absmax)
 		ADDQ(step, dst)
 	})
+}
+
+// errorSums are the accumulators of errors over a block.
+type errorSums struct {
+	unit
+	drifting           bool
+	points             table          // times the scale unless drifting
+	scale              reg.VecVirtual // if drifting
+	rd, ee, vd, ev, vv lane16
+	largest            reg.VecVirtual
+}
+
+// take adds register i of a chunk, with ranks in t.
+func (e *errorSums) take(i int, t, w, d operand.Mem) {
+	rank, x := e.vec(), e.vec()
+	VMOVUPS(t, rank)
+	VMOVUPS(d, x)
+	point := e.lookUp(e.points, rank)
+	v := point
+	if e.drifting {
+		v = e.vec()
+		if e.wide() {
+			e.addProduct(e.vd, i, point, x)
+			e.addProduct(e.vv, i, point, point)
+		} else {
+			VMOVUPS(point, t)
+		}
+		VMULPS(e.scale, point, v)
+	}
+	VSUBPS(w, v, v)
+	e.addProduct(e.rd, i, v, x)
+	VSUBPS(x, v, v)
+	e.addProduct(e.ee, i, v, v)
+	switch {
+	case e.drifting && e.wide():
+		e.addProduct(e.ev, i, v, point)
+	case e.drifting:
+		VMOVUPS(v, w)
+	}
+	e.maxMagnitude(v, e.largest)
+}
+
+// storeErrors folds RD, EE and the largest error and stores them at dst.
+func (u unit) storeErrors(rd, ee lane16, largest reg.VecVirtual, dst reg.Register) {
+	p, h := u.foldPair(u.foldTo4(rd), u.foldTo4(ee)), u.vec()
+	VPERMILPS(operand.U8(0xb1), p, h.AsX())
+	VADDPS(h.AsX(), p, p)
+	VMOVSS(p, at(dst, sumRD))
+	VPERMILPS(operand.U8(0x4e), p, p)
+	VMOVSS(p, at(dst, sumEE))
+	u.foldMax(largest)
+	VMOVD(largest.AsX(), at(dst, sumMaxE))
 }
 
 // driftsOfErrors sums VD, EV and VV over all blocks of V in t and E in w.
