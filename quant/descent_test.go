@@ -206,3 +206,38 @@ func (x *shaped) least(m, g []float64, r int, e []float64, sum float64) float64 
 	}
 	return best
 }
+
+// A row's codes have the same bits whatever rows are beside it, by descent and over
+// directions.
+func TestRowsAreAlone(t *testing.T) {
+	const cols, rows = 128, 14
+	x, d, _, _ := newDirected(NF4, rows, cols, 40)
+	low, err := NewDirections(d, plainProduct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, err := x.feedback(true, 0.01)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []*Feedback{full, low} {
+		choose := func(p *Panel) []byte {
+			var c Chooser
+			codes := make([]byte, len(p.Codes))
+			c.Load(f, p, p.Absmax)
+			c.Choose(codes, p.Spec)
+			c.Descend(codes, p.Spec, 5)
+			return codes
+		}
+		all := choose(&x.p)
+		for r := range rows {
+			one := Panel{
+				Spec: x.p.Spec, Rows: 1, Cols: cols, Codes: x.p.Codes[r*cols/2 : (r+1)*cols/2], Absmax: x.p.Absmax[r*2 : r*2+2],
+				W: x.p.W[r*cols : (r+1)*cols], T: x.p.T[r*cols : (r+1)*cols],
+			}
+			if !slices.Equal(choose(&one), all[r*cols/2:(r+1)*cols/2]) {
+				t.Errorf("row %d, low %t: codes depend on the rows beside it", r, f.low != nil)
+			}
+		}
+	}
+}
