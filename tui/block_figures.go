@@ -204,7 +204,7 @@ func (f blockFacts) sentence(t *quant.Trace) string {
 	case !coded(t):
 		return fmt.Sprintf("%d of %d values change, kept %s: the result has no codes and is only rounded", f.moved, len(t.W), merge.Percent(f.kept))
 	case f.moved == 0 && t.Choice != quant.ByDistance:
-		return "no code moves: " + chosenText(t)
+		return "no code moves here"
 	case f.moved == 0 && f.reach == 0:
 		return "no delta reaches half a step: no code moves, " + scale
 	case f.moved == 0:
