@@ -23,6 +23,7 @@ type mergeFlags struct {
 	eval           evalFlags
 	out, shard     string
 	resume, verify bool
+	residual       float64 // KL
 }
 
 func newMerge(a *app) *cobra.Command {
@@ -55,6 +56,7 @@ mergescope merge ./model -a ./adapter -o ./merged --shard 2/4`,
 	fl.StringVarP(&f.out, "out", "o", "", "output directory, new or empty")
 	fl.BoolVar(&f.resume, "resume", false, "only go on with an unfinished merge in the output directory")
 	fl.StringVar(&f.shard, "shard", "", "write part i of n (i/n, from 1) of an output that other processes write too;\nauto or auto/n take i from a Slurm array or a Kubernetes indexed Job")
+	fl.Float64Var(&f.residual, "residual-kl", 0, "with method calibrated: find the smallest residual with which the KL from the separate adapter on the\ntext is at most this, in nats per token, and write that")
 	fl.BoolVar(&f.verify, "verify", false, "run what is written over a text before the output is complete")
 	f.eval.add(c)
 	return c
@@ -75,8 +77,14 @@ func (f *mergeFlags) options(c *cobra.Command) (merge.Options, error) {
 			return opt, err
 		}
 	}
-	if f.eval.wanted(c) && !f.verify {
-		return opt, usagef("add --verify", "the text is for --verify")
+	if f.eval.wanted(c) && !f.verify && f.residual == 0 {
+		return opt, usagef("add --verify", "the text is for --verify and --residual-kl")
+	}
+	if err := checkResidual(c.Flags().Changed("residual-kl"), f.residual); err != nil {
+		return opt, err
+	}
+	if f.residual > 0 && f.shard != "" {
+		return opt, usagef("mergescope plan --residual-kl writes a plan for all parts", "--residual-kl and --shard exclude each other")
 	}
 	if err := f.eval.check(c); err != nil {
 		return opt, err
@@ -102,11 +110,20 @@ func (a *app) merge(c *cobra.Command, model string, f *mergeFlags) error {
 		return err
 	}
 	var m merged
-	if f.verify {
-		eval, err := f.eval.options(a, s.project.Model)
-		if err != nil {
+	var eval merge.EvalOptions
+	if f.verify || f.residual > 0 {
+		if eval, err = f.eval.options(a, s.project.Model); err != nil {
 			return err
 		}
+	}
+	if f.residual > 0 {
+		fit := eval
+		fit.Calibrate, fit.MaxKL = opt.Calibrate, 0
+		if err := a.fitResidual(c.Context(), s, f.residual, fit, f.job.progress); err != nil {
+			return err
+		}
+	}
+	if f.verify {
 		opt.Check = func(ctx context.Context, written *loader.Checkpoint) (err error) {
 			m.Run, err = a.accept(ctx, s, eval, written)
 			return err

@@ -21,7 +21,7 @@ type planFlags struct {
 	sel             selection
 	eval            evalFlags
 	out, budget, by string
-	above           float64
+	above, residual float64
 	force           bool
 	advise, json    bool
 }
@@ -50,6 +50,9 @@ of the model over a text: peft, dithered, calibrated, the worst layers in bf16, 
 the adapter kept separate, with size, kept, KL, NLL and time. The plan is the one
 that is advised.
 
+With --residual-kl calibrated layers get the smallest residual (residual=RANK, an
+adapter beside the merged checkpoint) with which the model reaches that KL.
+
 plan diff A B compares two plans.`,
 		Example: `mergescope plan demo -a demo:gocode-light
 mergescope plan ./model -a ./adapter -o mergescope-plan.json
@@ -67,6 +70,7 @@ mergescope plan demo -a demo:gocode-light --advise -o plan.json`,
 	fl.Float64Var(&f.above, "keep-above", 0, "plan layers that keep less than this share of the adapter as floats (1 with --budget alone)")
 	fl.StringVar(&f.by, "by", "kept", "what --keep-above goes by: kept, or kl for a run of the model with one layer merged at a time")
 	fl.StringVar(&f.budget, "budget", "", "by how much the checkpoint may grow, for example 50MB (default: no limit)")
+	fl.Float64Var(&f.residual, "residual-kl", 0, "plan the smallest residual with which calibrated layers have at most this KL from the separate\nadapter on the text, in nats per token")
 	fl.BoolVar(&f.force, "force", false, "overwrite the file")
 	fl.BoolVar(&f.advise, "advise", false, "measure the ways to ship the adapter on a text and plan the one that loses least for its size")
 	fl.BoolVar(&f.json, "json", false, "with --advise, print the figures as JSON instead of the plan")
@@ -91,10 +95,15 @@ func (f *planFlags) check(c *cobra.Command) error {
 		return usagef("one after the other: --plan takes a plan file", "--advise and --keep-above are two ways to a plan")
 	case f.json && !f.advise:
 		return usagef("a plan is JSON already", "--json is for --advise")
-	case f.by != "kl" && !f.advise && f.eval.wanted(c):
-		return usagef("add --by kl or --advise", "the text is for --by kl and --advise")
+	case f.residual > 0 && (f.advise || f.advises(c)):
+		return usagef("one after the other: --plan takes a plan file", "--residual-kl is another way to a plan")
+	case f.by != "kl" && !f.advise && f.residual == 0 && f.eval.wanted(c):
+		return usagef("add --by kl, --advise or --residual-kl", "the text is for --by kl, --advise and --residual-kl")
 	case !(f.above >= 0 && f.above <= 1):
 		return usagef("1 is all of the adapter", "--keep-above: %v is not between 0 and 1", f.above)
+	}
+	if err := checkResidual(c.Flags().Changed("residual-kl"), f.residual); err != nil {
+		return err
 	}
 	return f.eval.check(c)
 }
@@ -121,6 +130,11 @@ func (a *app) plan(c *cobra.Command, model string, f *planFlags) error {
 	switch {
 	case f.advise:
 		err = a.advise(c.Context(), s, f)
+	case f.residual > 0:
+		var opt merge.EvalOptions
+		if opt, err = f.eval.options(a, s.project.Model); err == nil {
+			err = a.fitResidual(c.Context(), s, f.residual, opt, "")
+		}
 	case !f.advises(c):
 	case s.plan.Onto != "":
 		err = usagef("leave out --keep-above and --budget", "a merge onto the original erases no layer: there is nothing to advise")

@@ -243,8 +243,9 @@ func (c *calibration) merge(group []int, o observed) error {
 			return err
 		}
 	}
+	var last *quant.Feedback
 	for _, list := range lists {
-		if err := c.feedback(list, moments, work, &o); err != nil {
+		if last, err = c.feedback(list, moments, work, &o, last); err != nil {
 			return err
 		}
 		if err := c.pass(list); err != nil {
@@ -285,7 +286,7 @@ func (c *calibration) alike(group []int) (lists [][]int) {
 			continue
 		}
 		key := metric{l.Method.damping(), l.low(), -1}
-		if l.Method.Mu > 0 {
+		if l.Method.mu() > 0 {
 			key.layer = i
 		}
 		k, ok := at[key]
@@ -300,8 +301,10 @@ func (c *calibration) alike(group []int) (lists [][]int) {
 	return lists
 }
 
-// feedback gives layers that share a metric what their codes follow from.
-func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant.Memory, o *observed) error {
+// feedback gives layers that share a metric what their codes follow from. last is
+// a full one of layers with the same input, if there is one, and so is what it
+// returns.
+func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant.Memory, o *observed, last *quant.Feedback) (*quant.Feedback, error) {
 	var f *quant.Feedback
 	for _, i := range list {
 		l := &c.j.layers[i]
@@ -313,23 +316,33 @@ func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant
 			if l.low() {
 				f, err = o.directions(l.Method.damping(), l.inputs.own)
 			} else {
-				f, err = quant.NewFeedback(moments, memory, l.Method.damping(), l.inputs.own, func(n int, do func(i int)) error {
-					return eachOf(c.ctx, c.workers(), n, func(_ *work, i int) error { do(i); return nil })
-				})
-				if err == nil && o.cross != nil {
-					err = o.cross(f)
-				}
+				f, err = c.full(l, moments, memory, o, last)
+				last = f
 			}
 			if errors.Is(err, quant.ErrMoments) {
-				return fmt.Errorf("%s: %w", l.Weight.Name, err)
+				return nil, fmt.Errorf("%s: %w", l.Weight.Name, err)
 			}
 			if err != nil {
-				return err
+				return nil, err
 			}
 		}
 		l.inputs.feedback = f
 	}
-	return nil
+	return last, nil
+}
+
+// full is the feedback of a layer in all second moments of its inputs.
+func (c *calibration) full(l *Layer, moments *quant.Moments, memory *quant.Memory, o *observed, last *quant.Feedback) (*quant.Feedback, error) {
+	f, err := quant.NewFeedback(moments, memory, l.Method.damping(), l.inputs.own, func(n int, do func(i int)) error {
+		return eachOf(c.ctx, c.workers(), n, func(_ *work, i int) error { do(i); return nil })
+	})
+	switch {
+	case err == nil && last != nil:
+		f.AnswerAs(last)
+	case err == nil && o.cross != nil:
+		err = o.cross(f)
+	}
+	return f, err
 }
 
 // needs reports whether a layer that an earlier run finished is computed once more:

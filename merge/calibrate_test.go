@@ -26,7 +26,7 @@ func calibratedPlan(p *Project, method string) (Plan, Options) {
 // but codes is written.
 func TestCalibratedBytes(t *testing.T) {
 	for _, base := range []string{"base-nf4", "base-int8"} {
-		for _, method := range []string{"calibrated,tokens=256", "calibrated,scales=fresh,tokens=256", "calibrated,tokens=256,optimizer=descent", "calibrated,tokens=256,optimizer=directions"} {
+		for _, method := range []string{"calibrated,tokens=256", "calibrated,scales=fresh,tokens=256,mu=0", "calibrated,tokens=256,optimizer=descent", "calibrated,tokens=256,optimizer=directions"} {
 			p := lightDemo(t, base)
 			plan, opt := calibratedPlan(p, method)
 			opt.Calibrate.Texts = shortText(t, 512)

@@ -184,7 +184,7 @@ func TestSumRoundsOnce(t *testing.T) {
 }
 
 func TestParseMethod(t *testing.T) {
-	for _, text := range []string{"peft", "sum", "dithered", "dithered,seed=7", "dithered,seed=7,scales=fresh", "calibrated", "calibrated,seed=7,scales=fresh,tokens=512,damping=0.1,residual=8,optimizer=descent"} {
+	for _, text := range []string{"peft", "sum", "dithered", "dithered,seed=7", "dithered,seed=7,scales=fresh", "calibrated", "calibrated,mu=0", "calibrated,seed=7,scales=fresh,tokens=512,damping=0.1,mu=2,residual=8,optimizer=descent"} {
 		m, err := ParseMethod(text)
 		if err != nil || m.String() != text {
 			t.Errorf("%s: %v, %v", text, m, err)

@@ -26,7 +26,7 @@ func newLayerInputs(l *Layer, opt mergeOptions, moments *quant.Moments, along fu
 		return nil, layerError(l, err)
 	}
 	sight, err := newSight(l, updates, moments, along)
-	return &layerInputs{sight: sight, own: newOwn(updates, l.Method.Mu)}, err
+	return &layerInputs{sight: sight, own: newOwn(updates, l.Method.mu())}, err
 }
 
 // wholeSight reports whether figures of a layer need the moments of its inputs as

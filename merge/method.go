@@ -17,7 +17,7 @@ type Method struct {
 	// Of calibrated; 0 is the default.
 	Tokens   int     // at most so many are observed
 	Damping  float64 // relative to the mean of the inputs' squares
-	Mu       float64 // weight of the delta's own metric beside that of the inputs
+	Mu       float64 // weight of the delta's own metric beside that of the inputs; below 0: none
 	Residual int     // rank of the adapter that carries what the codes do not; 0: there is none
 
 	Optimizer string // of calibrated: one of optimizers, "" is OptimizerAuto
@@ -44,6 +44,7 @@ const (
 const (
 	defaultTokens  = 8192
 	defaultDamping = 0.01
+	defaultMu      = 0.3
 )
 
 // How codes of calibrated layers are found. OptimizerFeedback lets each code make
@@ -142,6 +143,9 @@ func (m *Method) option(text string) (err error) {
 		if m.Mu, err = strconv.ParseFloat(value, 64); err != nil || !(m.Mu >= 0 && m.Mu <= 1e6) {
 			return fmt.Errorf("%s: want a number from 0 on", text)
 		}
+		if m.Mu == 0 {
+			m.Mu = -1
+		}
 	case key == "residual" && m.Kind == MethodCalibrated:
 		if m.Residual, err = strconv.Atoi(value); err != nil || m.Residual < 1 || m.Residual > maxResidual {
 			return fmt.Errorf("%s: want a rank from 1 to %d", text, maxResidual)
@@ -175,7 +179,7 @@ func (m Method) String() string {
 		s += ",damping=" + strconv.FormatFloat(m.Damping, 'g', -1, 64)
 	}
 	if m.Mu != 0 {
-		s += ",mu=" + strconv.FormatFloat(m.Mu, 'g', -1, 64)
+		s += ",mu=" + strconv.FormatFloat(max(0, m.Mu), 'g', -1, 64)
 	}
 	if m.Residual != 0 {
 		s += ",residual=" + strconv.Itoa(m.Residual)
@@ -189,3 +193,6 @@ func (m Method) String() string {
 func (m Method) tokens() int { return cmp.Or(m.Tokens, defaultTokens) }
 
 func (m Method) damping() float64 { return cmp.Or(m.Damping, defaultDamping) }
+
+// mu is 0 for none.
+func (m Method) mu() float64 { return max(0, cmp.Or(m.Mu, defaultMu)) }

@@ -67,9 +67,9 @@ type Own struct {
 }
 
 // NewFeedback factors M, which is m over its mean diagonal with damping added
-// to the diagonal, and own if that is not nil. It is made in memory; if that is where m is, m is used up.
-// Columns whose diagonal is 0 get no part in it: their weights stay those of the
-// base.
+// to the diagonal, and own if that is not nil. It is made in memory;
+// if that is where m is, m is used up. Columns whose diagonal is 0 get no part in
+// it: their weights stay those of the base.
 func NewFeedback(m *Moments, memory *Memory, damping float64, own *Own, parallel Parallel) (*Feedback, error) {
 	mean, err := m.mean()
 	if err != nil {
@@ -92,7 +92,11 @@ func NewFeedback(m *Moments, memory *Memory, damping float64, own *Own, parallel
 	if memory == m.memory {
 		m.panels = nil
 	}
-	if err := f.factor(float32(damping), parallel); err != nil {
+	spare := m.memory.half // what is there is no Feedback's as long as there are moments
+	if memory == m.memory {
+		spare = memory.rest
+	}
+	if err := f.factor(f.tiles(spare), float32(damping), parallel); err != nil {
 		return nil, err
 	}
 	for at, j := range f.order {
@@ -124,6 +128,10 @@ func (f *Feedback) Cross() [][]float32 {
 	}
 	return list
 }
+
+// AnswerAs makes codes answer for what those of another Feedback of the same
+// moments in the same memory do. The other is of no use any more.
+func (f *Feedback) AnswerAs(other *Feedback) { f.cross = other.cross }
 
 // Answer takes up what Cross returned.
 func (f *Feedback) Answer(cross [][]float32) {
@@ -199,13 +207,12 @@ func (f *Feedback) interleave(x []float32, rank, size int) []float32 {
 }
 
 // factor turns the upper half of M in f.above into U and D, the last block
-// first. No pivot of M is below the damping, so one that rounding brought there
+// first. tiles are memory to use. No pivot of M is below the damping, so one that rounding brought there
 // is lifted to it.
-func (f *Feedback) factor(damping float32, parallel Parallel) error {
+func (f *Feedback) factor(tiles [][]float32, damping float32, parallel Parallel) error {
 	const n = ProductCols
 	w := f.width()
 	f.near, f.nearT = make([][]float32, len(f.above)), make([][]float32, len(f.above))
-	tiles := f.tiles()
 	weighted := make([]float32, w*n)
 	for b := len(f.above) - 1; b >= 0; b-- {
 		lo := b * n
@@ -263,12 +270,11 @@ func (f *Feedback) factor(damping float32, parallel Parallel) error {
 	return nil
 }
 
-// tiles returns memory for U by rows as Product reads them: tile t has
+// tiles cuts x into memory for U by rows as Product reads them: tile t has
 // [places][12], places from its own first row on.
-func (f *Feedback) tiles() [][]float32 {
+func (f *Feedback) tiles(x []float32) [][]float32 {
 	w := f.width()
 	list := make([][]float32, rowsOf(w)/ProductRows)
-	x := f.memory.rest
 	for t := range list {
 		n := (w - t*ProductRows) * ProductRows
 		list[t], x = x[:n:n], x[n:]

@@ -101,6 +101,13 @@ func (x *shaped) feedbackOf(cross bool, damping float64, own *Own) (*Feedback, e
 		return f, err
 	}
 	panels := f.Cross()
+	x.fillCross(f, panels)
+	f.Answer(panels)
+	return f, nil
+}
+
+func (x *shaped) fillCross(f *Feedback, panels [][]float32) {
+	n := x.p.Cols
 	for b, p := range panels {
 		clear(p)
 		for k, i := range f.Order() {
@@ -109,8 +116,6 @@ func (x *shaped) feedbackOf(cross bool, damping float64, own *Own) (*Feedback, e
 			}
 		}
 	}
-	f.Answer(panels)
-	return f, nil
 }
 
 // metric returns M and G in float64, with the normalization of NewFeedback.
@@ -221,6 +226,40 @@ func TestFeedbackOwn(t *testing.T) {
 				t.Fatalf("%d columns, row %d: loss %v, want %v", cols, r, got, want)
 			}
 		}
+	}
+}
+
+// A Feedback that takes over another's cross moments is one that was given its own.
+func TestFeedbackAnswerAs(t *testing.T) {
+	const cols = 70
+	x := newShaped(NF4, 16, cols)
+	own := &Own{Rank: 1, A: slices.Repeat([]float32{0.5}, cols), KA: slices.Repeat([]float32{0.5}, cols)}
+	alone, err := x.feedbackOf(true, 0.01, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var home, work Memory
+	m := NewMoments(&home, cols, plainProduct)
+	for i := range cols {
+		m.SetUpper(i, x.h[i*cols+i:(i+1)*cols])
+	}
+	first, err := NewFeedback(m, &work, 0.01, nil, inOrder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	panels := first.Cross()
+	x.fillCross(first, panels)
+	first.Answer(panels)
+	second, err := NewFeedback(m, &work, 0.01, own, inOrder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.AnswerAs(first)
+	var a, b Chooser
+	a.Load(alone, &x.p, x.p.Absmax)
+	b.Load(second, &x.p, x.p.Absmax)
+	if want, got := a.Loss(x.p.W), b.Loss(x.p.W); !slices.Equal(want, got) {
+		t.Errorf("losses %v, want %v", got, want)
 	}
 }
 
