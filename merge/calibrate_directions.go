@@ -17,7 +17,7 @@ func (l *Layer) low() bool { return l.Method.optimizer(l.Weight.Cols()) == Optim
 // low reports whether no layer of a group needs all second moments.
 func (c *calibration) low(group []int) bool {
 	for _, i := range group {
-		if l := &c.j.layers[i]; l.Method.Kind == MethodCalibrated && l.calibratable() && !l.low() {
+		if l := &c.j.layers[i]; l.calibrated() && !l.low() {
 			return false
 		}
 	}

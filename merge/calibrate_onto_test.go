@@ -15,11 +15,7 @@ func TestCalibratedOnto(t *testing.T) {
 	run := func(p *Project, plan Plan, opt Options) *loader.Checkpoint {
 		t.Helper()
 		opt.Out = filepath.Join(t.TempDir(), "out")
-		job, err := NewJob(p, plan, opt)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := job.Run(t.Context()); err != nil {
+		if err := runJob(t, p, plan, opt); err != nil {
 			t.Fatal(err)
 		}
 		return modelAt(t, opt.Out)

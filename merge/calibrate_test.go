@@ -87,11 +87,7 @@ func TestCalibratedPlanIsWritten(t *testing.T) {
 	plan = plan.SetOutput(AsBF16, "model.layers.1.mlp.up_proj").SetOutput(Keep, "model.layers.2.mlp.up_proj")
 	opt.Calibrate.Texts = shortText(t, 512)
 	opt.Out = filepath.Join(t.TempDir(), "out")
-	job, err := NewJob(p, plan, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := job.Run(t.Context()); err != nil {
+	if err := runJob(t, p, plan, opt); err != nil {
 		t.Fatal(err)
 	}
 	written, err := loader.Source{}.Checkpoint(opt.Out)

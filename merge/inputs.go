@@ -96,7 +96,7 @@ type choice struct {
 // newChoice returns what a layer's method asks for, nil if that is nothing.
 func newChoice(l *Layer) *choice {
 	in := l.inputs
-	if l.Method.Kind != MethodCalibrated || in == nil || in.feedback == nil && in.codes == nil || !l.calibratable() {
+	if !l.calibrated() || in == nil || in.feedback == nil && in.codes == nil {
 		return nil
 	}
 	c := &choice{feedback: in.feedback, codes: in.codes, fresh: l.Method.Fresh || l.into != nil}
@@ -106,9 +106,10 @@ func newChoice(l *Layer) *choice {
 	return c
 }
 
-// calibratable reports whether the layer is merged into codes of a matrix.
-func (l *Layer) calibratable() bool {
-	return l.Merges() && !l.Output.Dequantized() && !l.target().Format.IsFloat() && l.Weight.Problem == nil && len(l.Weight.Shape) == 2
+// calibrated reports whether codes of the layer are chosen for its inputs: by its
+// method, and because it is merged into codes of a matrix.
+func (l *Layer) calibrated() bool {
+	return l.Method.Kind == MethodCalibrated && l.Merges() && !l.Output.Dequantized() && !l.target().Format.IsFloat() && l.Weight.Problem == nil && len(l.Weight.Shape) == 2
 }
 
 // choiceRows is how many rows a panel of a calibrated layer has at least: each

@@ -62,12 +62,8 @@ func (r *knownLayers) drop(key string) {
 	}
 	r.bytes -= old.size()
 	delete(r.byKey, key)
-	for i, k := range r.order {
-		if k == key {
-			r.order = append(r.order[:i:i], r.order[i+1:]...)
-			return
-		}
-	}
+	i := slices.Index(r.order, key)
+	r.order = slices.Delete(r.order, i, i+1)
 }
 
 // find returns nil if nothing is known.
@@ -206,7 +202,7 @@ var ErrNotRun = errors.New("calibrated codes follow from the inputs of the whole
 // checkpoint may be closed afterwards.
 func (p *Project) Recall(plan Plan, layer string, merged *loader.Checkpoint) error {
 	l, err := p.layer(plan, layer)
-	if err != nil || l.Method.Kind != MethodCalibrated || !l.calibratable() {
+	if err != nil || !l.calibrated() {
 		return err
 	}
 	w, want := merged.Weight(l.Weight.Param), l.target()

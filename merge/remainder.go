@@ -28,7 +28,7 @@ type RemainderReport struct {
 
 // newRemainder returns what a layer's method asks for, nil if that is nothing.
 func newRemainder(l *Layer) *remainder {
-	if l.Method.Kind != MethodCalibrated || l.Method.Residual == 0 || !l.calibratable() {
+	if l.Method.Residual == 0 || !l.calibrated() {
 		return nil
 	}
 	x := &remainder{rows: l.Weight.Rows(), cols: l.Weight.Cols()}

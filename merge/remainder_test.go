@@ -128,11 +128,7 @@ func TestResidualBesideSeparate(t *testing.T) {
 	plan = plan.SetOutput(Separate, "model.layers.0.mlp.up_proj")
 	opt.Calibrate.Texts = shortText(t, 512)
 	opt.Out = filepath.Join(t.TempDir(), "out")
-	job, err := NewJob(p, plan, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := job.Run(t.Context()); err != nil {
+	if err := runJob(t, p, plan, opt); err != nil {
 		t.Fatal(err)
 	}
 	for dir, want := range map[string]int{"adapter": 1, "adapter-residual": 27} {

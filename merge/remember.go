@@ -43,7 +43,7 @@ func (p *Project) subject(ctx context.Context, plan Plan, layer string) (*subjec
 		return s, nil
 	}
 	var s *subject
-	if l.Method.Kind == MethodCalibrated && l.calibratable() {
+	if l.calibrated() {
 		s, err = openKnown(l, x, opt)
 	} else {
 		s, err = openSubject(l, opt)

@@ -42,7 +42,7 @@ func (p *Project) FitResidual(ctx context.Context, plan Plan, target float64, op
 	layers, _ := p.Layers(plan)
 	most := 0
 	for i := range layers {
-		if l := &layers[i]; l.Method.Kind == MethodCalibrated && l.calibratable() {
+		if l := &layers[i]; l.calibrated() {
 			most = max(most, min(l.Weight.Rows(), l.Weight.Cols(), maxResidual))
 		}
 	}

@@ -184,7 +184,7 @@ func (c *calibration) fromStatistics() error {
 			done = append(done, i)
 			continue
 		case err == nil && l.Merges():
-		case l.Method.Kind == MethodCalibrated && l.calibratable():
+		case l.calibrated():
 			return err
 		default: // figures of what its inputs see are all that it would get
 			continue

@@ -68,9 +68,7 @@ func TestScaleStepsOverZero(t *testing.T) {
 		t.Errorf("ten steps down from 1 end at %v, want -0.1", got)
 	}
 	r.press("=")
-	r.press("ctrl+u")
-	r.typed("0.25")
-	r.press("enter")
+	r.answer("0.25")
 	if got := r.a.history.Now().Assigned("gocode-light", name); got != 0.25 {
 		t.Errorf("typed scale is %v, want 0.25", got)
 	}

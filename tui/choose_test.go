@@ -57,9 +57,7 @@ func TestGoToLayerAndBlock(t *testing.T) {
 	if p, ok := r.a.topOverlay().(*prompt); !ok || p.bad == "" {
 		t.Fatal("a row beyond the end is not refused")
 	}
-	r.press("ctrl+u")
-	r.typed("r100, 70")
-	r.press("enter")
+	r.answer("r100, 70")
 	if row, col := r.a.blocks.cursor(); row != 100 || col != 64 || r.a.focus != blocksID {
 		t.Errorf("row %d, column %d, focus %d", row, col, r.a.focus)
 	}

@@ -20,15 +20,11 @@ func TestTypedMethod(t *testing.T) {
 	}
 	r.press("enter")
 	r.golden("typed-method-120x36")
-	r.press("ctrl+u")
-	r.typed("calibrated,residual=x")
-	r.press("enter")
+	r.answer("calibrated,residual=x")
 	if p, ok := r.a.topOverlay().(*prompt); !ok || p.bad == "" {
 		t.Fatalf("residual=x is taken:\n%s", r.text())
 	}
-	r.press("ctrl+u")
-	r.typed("calibrated,tokens=256,residual=2")
-	r.press("enter")
+	r.answer("calibrated,tokens=256,residual=2")
 	if m := r.a.history.Now().Method; m != "calibrated,tokens=256,residual=2" || len(r.a.overlays) != 0 {
 		t.Fatalf("method %q\n%s", m, r.text())
 	}
@@ -54,15 +50,11 @@ func TestHow(t *testing.T) {
 	}
 	r.run(r.a.apply(r.a.history.Now().SetMethodAll(merge.Method{Kind: merge.MethodCalibrated, Tokens: 256}), "calibrated"))
 	r.choose("Text for calibrated layers")
-	r.press("ctrl+u")
-	r.typed("no such file")
-	r.press("enter")
+	r.answer("no such file")
 	if p, ok := r.a.topOverlay().(*prompt); !ok || p.bad == "" {
 		t.Fatalf("taken:\n%s", r.text())
 	}
-	r.press("ctrl+u")
-	r.typed("builtin")
-	r.press("enter")
+	r.answer("builtin")
 	r.choose("Stop at NaN or write it")
 	r.press("D")
 	if opt := r.a.job.opt; !opt.Unsafe || len(opt.Calibrate.Texts) == 0 || r.a.job.err != nil {

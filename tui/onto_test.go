@@ -49,9 +49,7 @@ func TestOnto(t *testing.T) {
 	if p, ok := r.a.topOverlay().(*prompt); !ok || !strings.Contains(p.bad, "is missing") {
 		t.Fatalf("another model was taken:\n%s", r.text())
 	}
-	r.press("ctrl+u")
-	r.typed(original)
-	r.press("enter")
+	r.answer(original)
 	if now := r.a.history.Now(); now.Onto != original || len(r.a.overlays) != 0 {
 		t.Fatalf("onto %q\n%s", now.Onto, r.text())
 	}
@@ -91,9 +89,7 @@ func TestPlanOpensOriginal(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.choose("Load plan")
-	r.press("ctrl+u")
-	r.typed(file)
-	r.press("enter")
+	r.answer(file)
 	now := r.a.history.Now()
 	if now.Onto != original || now.Quantize != "nf4" {
 		t.Fatalf("onto %q, %q\n%s", now.Onto, now.Quantize, r.text())
@@ -121,9 +117,7 @@ func TestPlanOpensOriginal(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.choose("Load plan")
-	r.press("ctrl+u")
-	r.typed(file)
-	r.press("enter")
+	r.answer(file)
 	if p, ok := r.a.topOverlay().(*prompt); !ok || !strings.Contains(p.bad, "nowhere") {
 		t.Errorf("a plan onto nothing is loaded:\n%s", r.text())
 	}

@@ -34,9 +34,7 @@ func TestOpenAnotherCheckpoint(t *testing.T) {
 	if p, ok := r.a.topOverlay().(*prompt); !ok || !strings.Contains(p.bad, "/nowhere/at/all") || p.wait {
 		t.Fatalf("a checkpoint that is not there:\n%s", r.text())
 	}
-	r.press("ctrl+u")
-	r.typed(model)
-	r.press("enter")
+	r.answer(model)
 	if r.a == first || r.a.model.Name != "base" || r.a.opt.Demo || len(r.a.overlays) != 0 {
 		t.Fatalf("the checkpoint is not open:\n%s", r.text())
 	}
@@ -138,9 +136,7 @@ func TestLoadPlan(t *testing.T) {
 	r := demoRig(t, 120, 36, nil)
 	before := r.a.history.Now()
 	r.choose("Load plan")
-	r.press("ctrl+u")
-	r.typed(path)
-	r.press("enter")
+	r.answer(path)
 	if got := r.a.toast.text; !strings.Contains(got, "made for elsewhere") {
 		t.Fatalf("toast %q\n%s", got, r.text())
 	}
@@ -168,9 +164,7 @@ func TestLoadPlan(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.choose("Load plan")
-		r.press("ctrl+u")
-		r.typed(path)
-		r.press("enter")
+		r.answer(path)
 		if p, ok := r.a.topOverlay().(*prompt); !ok || !strings.Contains(p.bad, want) {
 			t.Errorf("%s: want an error with %q:\n%s", text, want, r.text())
 		}

@@ -162,6 +162,14 @@ func keyPress(name string) tea.KeyPressMsg {
 	return tea.KeyPressMsg(k)
 }
 
+// answer puts a text into a prompt in place of what it proposes, and accepts it.
+func (r *rig) answer(text string) {
+	r.t.Helper()
+	r.press("ctrl+u")
+	r.typed(text)
+	r.press("enter")
+}
+
 func (r *rig) typed(text string) {
 	r.t.Helper()
 	for _, c := range text {
