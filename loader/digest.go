@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"sort"
 )
 
 // Declared returns the SHA-256 that a hub gives for the file, "" if there is
@@ -25,9 +26,18 @@ func (f *File) SHA256(ctx context.Context) (string, error) {
 		err = fmt.Errorf("file shrank since it was opened, it had %d bytes: %w", f.Size, io.ErrUnexpectedEOF)
 	}
 	if err != nil {
-		return "", &FormatError{File: f.Name, Offset: n, Err: err}
+		return "", f.errorAt(n, err)
 	}
 	return sum, nil
+}
+
+// errorAt is err at a byte of the file, with the tensor whose data hold it.
+func (f *File) errorAt(off int64, err error) error {
+	i := sort.Search(len(f.Tensors), func(i int) bool { return f.Tensors[i].Offset+f.Tensors[i].Size > off })
+	if i == len(f.Tensors) || off < f.Tensors[i].Offset {
+		return &FormatError{File: f.Name, Offset: off, Err: err}
+	}
+	return f.Tensors[i].errorAt(off-f.Tensors[i].Offset, err)
 }
 
 // Digest returns the SHA-256 of r in hexadecimal and how many bytes it read.

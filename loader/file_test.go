@@ -223,7 +223,10 @@ func TestFileShrinks(t *testing.T) {
 		t.Error(v, err)
 	}
 	_, err = f.SHA256(context.Background())
-	wantError(t, err, "x: byte ", "file shrank")
+	wantError(t, err, fmt.Sprintf("x: tensor t: byte %d: ", len(b)-6), "file shrank")
+	r.end = 5
+	_, err = f.SHA256(context.Background())
+	wantError(t, err, "x: byte 5: ", "file shrank")
 }
 
 func TestTensorReads(t *testing.T) {
