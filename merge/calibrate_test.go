@@ -8,8 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"mergescope/loader"
 	"mergescope/model"
@@ -164,21 +164,17 @@ func runUntil(t *testing.T, p *Project, plan Plan, opt Options, layers int) erro
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	ended := make(chan error)
-	go func() {
-		_, err := job.Run(ctx)
-		ended <- err
-	}()
-	for {
-		select {
-		case err := <-ended:
-			return err
-		case <-time.After(time.Millisecond):
-			if s := job.Snapshot(); layers > 0 && s.LayersDone >= layers {
-				cancel()
-			}
+	var done atomic.Int64
+	end := job.pool.end
+	job.pool.end = func(ctx context.Context, w *work, layer int, f *flight) error {
+		err := end(ctx, w, layer, f)
+		if layers > 0 && done.Add(1) == int64(layers) {
+			cancel()
 		}
+		return err
 	}
+	_, err = job.Run(ctx)
+	return err
 }
 
 // sameCodes compares the stored values of all weights.

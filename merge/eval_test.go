@@ -281,7 +281,7 @@ func TestSpearman(t *testing.T) {
 func TestEvalCancelled(t *testing.T) {
 	defer noLeaks(t)
 	p := openDemo(t, "base-nf4", "gocode")
-	e, err := NewEval(p, p.NewPlan(), EvalOptions{Texts: shortText(t, 320), Window: 16})
+	e, err := NewEval(p, p.NewPlan(), EvalOptions{Texts: shortText(t, 4096), Window: 16})
 	if err != nil {
 		t.Fatal(err)
 	}

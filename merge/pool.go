@@ -96,6 +96,9 @@ func (p *pool) run(ctx context.Context, workers int) error {
 func (p *pool) work(ctx context.Context, id int) {
 	var w work
 	for {
+		if err := ctx.Err(); err != nil {
+			p.fail(err)
+		}
 		t, ok := p.next(id)
 		if !ok {
 			return
