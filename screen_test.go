@@ -85,7 +85,7 @@ func (s *ptySession) watch() {
 }
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // wait returns when ok does, which is asked again whenever output came.
 func (s *ptySession) wait(what string, ok func() bool) {

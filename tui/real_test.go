@@ -19,7 +19,7 @@ import (
 func TestRealBytes(t *testing.T) {
 	defer verifyNoLeak(t)()
 	opt := demoOptions(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	term := screentest.NewTerminal(120, 36)
 	a := newApp(ctx, opt, projectEngine{opt.Project})
