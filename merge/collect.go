@@ -31,21 +31,22 @@ func collect(p *quant.Panel, from, to int, h *heat) *panelResult {
 		if h != nil {
 			h.addRow(r.part, row, p.Sums[lo:hi])
 		}
-		r.search(p, row, lo, hi, h)
+		sums := &r.rows[row-from]
+		r.search(p, row, lo, hi, sums.Finite < sums.N, h)
 	}
 	return r
 }
 
 // search looks among blocks [lo, hi), which begin in a row, for the one with the
-// least kept and for elements that are not finite.
-func (r *panelResult) search(p *quant.Panel, row, lo, hi int, h *heat) {
+// least kept and, if there are odd ones, for elements that are not finite.
+func (r *panelResult) search(p *quant.Panel, row, lo, hi int, odd bool, h *heat) {
 	least := math.Inf(1)
 	if r.worst.found {
 		least = r.worst.kept
 	}
 	for b := lo; b < hi; b++ {
 		s := &p.Sums[b]
-		if !s.Finite() {
+		if odd && !s.Finite() {
 			from, to := p.Block(b)
 			nan := r.first.look(p, s, from, to)
 			if h != nil {

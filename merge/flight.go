@@ -34,6 +34,7 @@ type flight struct {
 	raw     []float32       // new scales before they are quantized, once they are
 	pending []quant.Pending // what the figures of blocks follow from once nested scales are known, nil if they do not
 	settled []bool          // by panel: its blocks are pending
+	odd     bool            // new scales may not be finite
 	largest atomic.Uint32   // bits of the largest error found so far, if no cell wants its own
 
 	mu      sync.Mutex

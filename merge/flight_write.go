@@ -74,6 +74,7 @@ func (f *flight) endPass() error {
 		copy(f.raw, f.absmax)
 	}
 	n := s.settle(f.absmax)
+	f.odd = !n.Finite()
 	if f.pass < s.scalePasses()-1 {
 		f.absmax = f.spare.floats.take(len(f.absmax))
 		return nil

@@ -196,7 +196,7 @@ func TestCellsCompare(t *testing.T) {
 		cols := 64 * len(blocks)
 		p := quant.Panel{Spec: quant.Spec{Format: quant.NF4, Blocksize: 64}, Rows: 1, Cols: cols, Sums: blocks, D: make([]float32, cols), T: make([]float32, cols)}
 		r := panelResult{first: noStrays()}
-		r.search(&p, 0, 0, len(blocks), nil)
+		r.search(&p, 0, 0, len(blocks), true, nil)
 		if r.worst != least {
 			t.Fatalf("round %d: %+v, want %+v", round, r.worst, least)
 		}

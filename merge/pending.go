@@ -33,18 +33,19 @@ func (f *flight) settle(w *work, r0, n int) error {
 	s.place(w, r0, n)
 	lo, hi := s.scaleRange(r0, n)
 	old, scales, pending := s.absmax[lo:hi], s.scales[0][lo:hi], f.pending[lo:hi]
-	for _, v := range scales {
-		if !isFinite(v) {
-			if err := s.read(w, r0, n); err != nil {
-				return err
-			}
-			s.process(w, r0)
-			return nil
+	if f.odd {
+		if err := s.read(w, r0, n); err != nil {
+			return err
 		}
+		s.process(w, r0)
+		return nil
 	}
 	p.Sums = resize(p.Sums, len(scales))
-	quant.Settle(p.Sums, pending, s.spec.Blocksize, old, f.raw[lo:hi], scales)
+	bound := quant.Settle(p.Sums, pending, s.spec.Blocksize, old, f.raw[lo:hi], scales)
 	w.lap(stageKernels, 0)
+	if f.result.heat == nil && bound <= math.Float32frombits(f.largest.Load()) {
+		return nil
+	}
 	return f.findLargest(w, r0, scales)
 }
 

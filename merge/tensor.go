@@ -277,10 +277,17 @@ func (s *subject) settle(absmax []float32) quant.Nested {
 	return n
 }
 
+// deltaRows is how many rows kernels take at a time; what is left over of a panel costs
+// twice as much a row.
+const deltaRows = 4
+
 // panelRows returns how many rows make a panel of about so many weights.
 func (s *subject) panelRows(weights int) int {
-	n := max(weights/max(s.cols, 1)/s.unit, 1) * s.unit
-	return min(n, s.rows)
+	n := max(weights/max(s.cols, 1), 1)
+	if n > deltaRows {
+		n = (n + deltaRows/2) / deltaRows * deltaRows
+	}
+	return min(max(n/s.unit, 1)*s.unit, s.rows)
 }
 
 // noiseFloor returns the rms of what requantizing the weight without any delta

@@ -147,11 +147,12 @@ func allFinite(blocks []Pending) bool {
 }
 
 // Settle sets dst to the sums of blocks of so many weights whose scales were old,
-// became absmax and are stored as scales, which must be finite. MaxE is an upper bound;
-// LargestError has its value. All lengths must be equal.
-func Settle(dst []BlockSum, pending []Pending, blocksize int, old, absmax, scales []float32) {
+// became absmax and are stored as scales, which must be finite. MaxE is an upper bound,
+// of which it returns the largest; LargestError has its value. All lengths must be equal.
+func Settle(dst []BlockSum, pending []Pending, blocksize int, old, absmax, scales []float32) (largest float32) {
 	pending, old, absmax, scales = pending[:len(dst)], old[:len(dst)], absmax[:len(dst)], scales[:len(dst)]
-	for i := range dst {
+	largest, n := settleVector(dst, pending, blocksize, old, absmax, scales)
+	for i := n; i < len(dst); i++ {
 		s, q, before, from, to := &dst[i], &pending[i], old[i], absmax[i], scales[i]
 		s.WW, s.DD, s.TT, s.RD, s.EE = q.WW, q.DD, q.TT, q.RD, q.EE
 		if m := float64(to) - float64(from); m != 0 {
@@ -160,10 +161,12 @@ func Settle(dst []BlockSum, pending []Pending, blocksize int, old, absmax, scale
 		// Rounding of a result and of W adds less than 2^-20 of them to either error.
 		slack := float32((q.MaxE + from + abs(to) + abs(before)) * 0x1p-20)
 		s.MaxE = q.MaxE + abs(to-from) + slack
+		largest = max(largest, s.MaxE)
 		s.N, s.Codes = uint32(blocksize), q.Codes
 		s.Delta, s.Sum, s.Output, s.Ambiguous = 0, 0, 0, 0
 		s.OldAbsmax, s.NewAbsmax = before, to
 	}
+	return largest
 }
 
 // LargestError returns MaxE of block i as MergeWith finds it where the block's new

@@ -39,6 +39,10 @@ func (n *Nested) Dequantize(dst []float32) {
 	}
 }
 
+// Finite reports whether every value is finite, which it may deny of values near
+// the largest float32. Map has no value beyond 1.
+func (n *Nested) Finite() bool { return finite(2 * (maxAbs(n.Absmax) + abs(n.Offset))) }
+
 // QuantizeAbsmax double-quantizes the scales of a whole weight as
 // functional.quantize_4bit(compress_statistics=True) does. The offset is their
 // mean as torch sums it on one thread, see Mean. NaN among the scales makes the

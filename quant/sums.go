@@ -21,7 +21,13 @@ type Sums struct {
 func (s *Sums) Add(b BlockSum) { s.AddAll([]BlockSum{b}) }
 
 // AddAll adds blocks in order, as calls of Add do.
-func (s *Sums) AddAll(blocks []BlockSum) {
+func (s *Sums) AddAll(blocks []BlockSum) { s.addPlain(blocks[s.addVector(blocks):]) }
+
+// addPlain is AddAll in Go.
+func (s *Sums) addPlain(blocks []BlockSum) {
+	if len(blocks) == 0 {
+		return
+	}
 	ww, dd, tt, rd, ee := s.WW, s.DD, s.TT, s.RD, s.EE // in registers, since each sum waits for the one before
 	largest, growth := s.MaxE, s.Growth
 	var n, finite, codes, scales, ambiguous int64

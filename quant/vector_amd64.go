@@ -411,3 +411,14 @@ func codeDriftNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float
 //
 //go:noescape
 func codeDriftFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+
+// settleAVX2 is Settle for finite figures and scales.
+//
+//go:noescape
+func settleAVX2(sums *float32, pending *float32, old *float32, absmax *float32, scales *float32, blocksize int, blocks int) (largest float32)
+
+// sumBlocksAVX2 adds blocks to WW, DD, TT, RD and EE, raises the largest error and growth, and counts weights, codes and equal scales.
+// odd is true, and the sums do not hold, if a figure is NaN or another count is not 0.
+//
+//go:noescape
+func sumBlocksAVX2(acc *float64, blocks *float32, n int) (odd bool)

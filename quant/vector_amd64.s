@@ -9272,3 +9272,196 @@ chunkErrors:
 	JNZ           errors
 	VZEROUPPER
 	RET
+
+// func settleAVX2(sums *float32, pending *float32, old *float32, absmax *float32, scales *float32, blocksize int, blocks int) (largest float32)
+// Requires: AVX, SSE
+TEXT ·settleAVX2(SB), NOSPLIT, $0-60
+	MOVQ    sums+0(FP), AX
+	MOVQ    pending+8(FP), CX
+	MOVQ    old+16(FP), DX
+	MOVQ    absmax+24(FP), BX
+	MOVQ    scales+32(FP), SI
+	MOVQ    blocksize+40(FP), DI
+	MOVQ    blocks+48(FP), R8
+	VMOVUPS magnitude<>+0(SB), X0
+	VMOVUPS slack<>+0(SB), X1
+	VXORPS  X2, X2, X2
+	VMOVUPS leastOfSecond<>+0(SB), X3
+	VXORPS  X4, X4, X4
+
+block:
+	VMOVUPS    (CX), Y5
+	VMOVSS     (BX), X6
+	VMOVSS     (SI), X7
+	VMOVSS     (DX), X8
+	VCVTSS2SD  X7, X7, X9
+	VCVTSS2SD  X6, X6, X10
+	VSUBSD     X10, X9, X9
+	VMOVDDUP   X9, X9
+	VCVTPS2PD  12(CX), X10
+	VCVTPS2PD  32(CX), X11
+	VMULPD     oneTwo<>+0(SB), X11, X11
+	VXORPS     X12, X12, X12
+	VCVTSS2SD  40(CX), X12, X12
+	VMULSD     X9, X12, X12
+	VMOVUPS    minusZero<>+0(SB), X13
+	VUNPCKLPD  X12, X13, X12
+	VADDPD     X12, X11, X11
+	VMULPD     X9, X11, X11
+	VADDPD     X11, X10, X10
+	VCVTPD2PSX X10, X10
+	VMAXPS     X3, X10, X10
+	VMOVSS     20(CX), X9
+	VADDSS     X6, X9, X11
+	VANDPS     X0, X7, X12
+	VADDSS     X12, X11, X11
+	VANDPS     X0, X8, X12
+	VADDSS     X12, X11, X11
+	VMULSS     X1, X11, X11
+	VSUBSS     X6, X7, X12
+	VANDPS     X0, X12, X12
+	VADDSS     X12, X9, X9
+	VADDSS     X11, X9, X9
+	VMAXSS     X4, X9, X4
+	VMOVUPS    Y5, (AX)
+	VMOVLPS    X10, 12(AX)
+	VMOVSS     X9, 20(AX)
+	MOVL       DI, 24(AX)
+	VMOVUPS    X2, 32(AX)
+	VMOVSS     X8, 48(AX)
+	VMOVSS     X7, 52(AX)
+	ADDQ       $0x30, CX
+	ADDQ       $0x38, AX
+	ADDQ       $0x04, DX
+	ADDQ       $0x04, BX
+	ADDQ       $0x04, SI
+	DECQ       R8
+	JNZ        block
+	MOVSS      X4, largest+56(FP)
+	VZEROUPPER
+	RET
+
+DATA slack<>+0(SB)/4, $0x35800000
+DATA slack<>+4(SB)/4, $0x35800000
+DATA slack<>+8(SB)/4, $0x35800000
+DATA slack<>+12(SB)/4, $0x35800000
+DATA slack<>+16(SB)/4, $0x35800000
+DATA slack<>+20(SB)/4, $0x35800000
+DATA slack<>+24(SB)/4, $0x35800000
+DATA slack<>+28(SB)/4, $0x35800000
+DATA slack<>+32(SB)/4, $0x35800000
+DATA slack<>+36(SB)/4, $0x35800000
+DATA slack<>+40(SB)/4, $0x35800000
+DATA slack<>+44(SB)/4, $0x35800000
+DATA slack<>+48(SB)/4, $0x35800000
+DATA slack<>+52(SB)/4, $0x35800000
+DATA slack<>+56(SB)/4, $0x35800000
+DATA slack<>+60(SB)/4, $0x35800000
+GLOBL slack<>(SB), RODATA|NOPTR, $64
+
+DATA leastOfSecond<>+0(SB)/4, $0xff800000
+DATA leastOfSecond<>+4(SB)/4, $0x00000000
+DATA leastOfSecond<>+8(SB)/4, $0xff800000
+DATA leastOfSecond<>+12(SB)/4, $0x00000000
+DATA leastOfSecond<>+16(SB)/4, $0xff800000
+DATA leastOfSecond<>+20(SB)/4, $0x00000000
+DATA leastOfSecond<>+24(SB)/4, $0xff800000
+DATA leastOfSecond<>+28(SB)/4, $0x00000000
+DATA leastOfSecond<>+32(SB)/4, $0xff800000
+DATA leastOfSecond<>+36(SB)/4, $0x00000000
+DATA leastOfSecond<>+40(SB)/4, $0xff800000
+DATA leastOfSecond<>+44(SB)/4, $0x00000000
+DATA leastOfSecond<>+48(SB)/4, $0xff800000
+DATA leastOfSecond<>+52(SB)/4, $0x00000000
+DATA leastOfSecond<>+56(SB)/4, $0xff800000
+DATA leastOfSecond<>+60(SB)/4, $0x00000000
+GLOBL leastOfSecond<>(SB), RODATA|NOPTR, $64
+
+DATA oneTwo<>+0(SB)/4, $0x00000000
+DATA oneTwo<>+4(SB)/4, $0x3ff00000
+DATA oneTwo<>+8(SB)/4, $0x00000000
+DATA oneTwo<>+12(SB)/4, $0x40000000
+DATA oneTwo<>+16(SB)/4, $0x00000000
+DATA oneTwo<>+20(SB)/4, $0x3ff00000
+DATA oneTwo<>+24(SB)/4, $0x00000000
+DATA oneTwo<>+28(SB)/4, $0x40000000
+DATA oneTwo<>+32(SB)/4, $0x00000000
+DATA oneTwo<>+36(SB)/4, $0x3ff00000
+DATA oneTwo<>+40(SB)/4, $0x00000000
+DATA oneTwo<>+44(SB)/4, $0x40000000
+DATA oneTwo<>+48(SB)/4, $0x00000000
+DATA oneTwo<>+52(SB)/4, $0x3ff00000
+DATA oneTwo<>+56(SB)/4, $0x00000000
+DATA oneTwo<>+60(SB)/4, $0x40000000
+GLOBL oneTwo<>(SB), RODATA|NOPTR, $64
+
+DATA minusZero<>+0(SB)/4, $0x00000000
+DATA minusZero<>+4(SB)/4, $0x80000000
+DATA minusZero<>+8(SB)/4, $0x00000000
+DATA minusZero<>+12(SB)/4, $0x00000000
+DATA minusZero<>+16(SB)/4, $0x00000000
+DATA minusZero<>+20(SB)/4, $0x80000000
+DATA minusZero<>+24(SB)/4, $0x00000000
+DATA minusZero<>+28(SB)/4, $0x00000000
+DATA minusZero<>+32(SB)/4, $0x00000000
+DATA minusZero<>+36(SB)/4, $0x80000000
+DATA minusZero<>+40(SB)/4, $0x00000000
+DATA minusZero<>+44(SB)/4, $0x00000000
+DATA minusZero<>+48(SB)/4, $0x00000000
+DATA minusZero<>+52(SB)/4, $0x80000000
+DATA minusZero<>+56(SB)/4, $0x00000000
+DATA minusZero<>+60(SB)/4, $0x00000000
+GLOBL minusZero<>(SB), RODATA|NOPTR, $64
+
+// func sumBlocksAVX2(acc *float64, blocks *float32, n int) (odd bool)
+// Requires: AVX
+TEXT ·sumBlocksAVX2(SB), NOSPLIT, $0-25
+	MOVQ    acc+0(FP), AX
+	MOVQ    blocks+8(FP), CX
+	MOVQ    n+16(FP), DX
+	VMOVUPD (AX), Y0
+	VMOVSD  32(AX), X1
+	VMOVUPD 32(AX), X2
+	VMOVSD  48(AX), X3
+	VXORPS  X4, X4, X4
+	VXORPS  X5, X5, X5
+	VXORPS  X6, X6, X6
+	VXORPS  X7, X7, X7
+
+block:
+	VCVTPS2PD (CX), Y8
+	VADDPD    Y8, Y0, Y0
+	VCVTPS2PD 16(CX), X8
+	VADDSD    X8, X1, X1
+	VMAXPD    X2, X8, X2
+	VPMOVZXDQ 24(CX), X9
+	VPADDQ    X9, X4, X4
+	VPOR      32(CX), X6, X6
+	VMOVSD    48(CX), X9
+	VPSHUFD   $0xe1, X9, X10
+	VPCMPEQD  X9, X10, X10
+	VPSUBD    X10, X5, X5
+	VCVTPS2PD X9, X9
+	VUNPCKHPD X9, X9, X10
+	VDIVSD    X9, X10, X10
+	VCMPSD    $0x01, X9, X7, X9
+	VANDPD    X9, X10, X10
+	VMAXSD    X3, X10, X3
+	VCMPPD    $0x03, X10, X8, X10
+	VPOR      X10, X6, X6
+	ADDQ      $0x38, CX
+	DECQ      DX
+	JNZ       block
+	VMOVUPD   Y0, (AX)
+	VUNPCKHPD X2, X2, X2
+	VMOVSD    X1, 32(AX)
+	VMOVSD    X2, 40(AX)
+	VMOVSD    X3, 48(AX)
+	VMOVUPD   X4, 56(AX)
+	VPMOVZXDQ X5, X5
+	VMOVQ     X5, 72(AX)
+	VPTEST    X6, X6
+	SETNE     AL
+	MOVB      AL, odd+24(FP)
+	VZEROUPPER
+	RET

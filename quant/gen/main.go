@@ -53,6 +53,9 @@ func main() {
 		u.codeDrift4("NF4")
 		u.codeDrift4("FP4")
 	}
+	figures := unit{"AVX2", 8}
+	figures.settle()
+	figures.sumBlocks()
 	Generate()
 }
 
