@@ -9274,7 +9274,7 @@ chunkErrors:
 	RET
 
 // func settleAVX2(sums *float32, pending *float32, old *float32, absmax *float32, scales *float32, blocksize int, blocks int) (largest float32)
-// Requires: AVX, SSE
+// Requires: AVX, MMX+, SSE
 TEXT ·settleAVX2(SB), NOSPLIT, $0-60
 	MOVQ    sums+0(FP), AX
 	MOVQ    pending+8(FP), CX
@@ -9290,6 +9290,7 @@ TEXT ·settleAVX2(SB), NOSPLIT, $0-60
 	VXORPS  X4, X4, X4
 
 block:
+	PREFETCHT0 1536(CX)
 	VMOVUPS    (CX), Y5
 	VMOVSS     (BX), X6
 	VMOVSS     (SI), X7

@@ -12,6 +12,8 @@ import (
 type alertsPane struct {
 	book   *ledger
 	alerts []merge.Alert
+	seen   map[alertID]int          // indexes of alerts
+	layers map[string][]merge.Alert // alerts by layer, nil until asked for
 	acked  map[alertID]bool
 	open   map[merge.Code]bool
 	least  merge.Level // alerts below are not shown
@@ -49,16 +51,20 @@ func alertKey(al *merge.Alert) alertID {
 // set gives the pane what is known now. Alerts that come twice are merged: the
 // counts of one job do not add to those of another.
 func (p *alertsPane) set(alerts []merge.Alert) {
-	seen := make(map[alertID]int, len(alerts))
-	p.alerts = p.alerts[:0:0]
-	for _, al := range alerts {
-		key := alertKey(&al)
-		if i, ok := seen[key]; ok {
+	if p.seen == nil {
+		p.seen = map[alertID]int{}
+	}
+	clear(p.seen)
+	p.alerts, p.layers = p.alerts[:0], nil
+	for i := range alerts {
+		al := &alerts[i]
+		key := alertKey(al)
+		if i, ok := p.seen[key]; ok {
 			p.alerts[i].Count = max(p.alerts[i].Count, al.Count)
 			continue
 		}
-		seen[key] = len(p.alerts)
-		p.alerts = append(p.alerts, al)
+		p.seen[key] = len(p.alerts)
+		p.alerts = append(p.alerts, *al)
 	}
 	slices.SortStableFunc(p.alerts, func(a, b merge.Alert) int {
 		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(urgency(a.Code), urgency(b.Code)), cmp.Compare(a.Code, b.Code),
@@ -82,7 +88,7 @@ func (p *alertsPane) rebuild() {
 	if al := p.current(); al != nil {
 		at = alertKey(al)
 	}
-	p.rows = p.rows[:0:0]
+	p.rows = p.rows[:0]
 	for i := 0; i < len(p.alerts); {
 		n := i
 		for n < len(p.alerts) && p.alerts[n].Code == p.alerts[i].Code && p.alerts[n].Level == p.alerts[i].Level {
@@ -212,7 +218,7 @@ func (p *alertsPane) acknowledge(all bool) int {
 // counts returns how many alerts of each level are not acknowledged.
 func (p *alertsPane) counts() (n [merge.Error + 1]int) {
 	for i := range p.alerts {
-		if !p.acked[alertKey(&p.alerts[i])] {
+		if len(p.acked) == 0 || !p.acked[alertKey(&p.alerts[i])] {
 			n[p.alerts[i].Level]++
 		}
 	}
@@ -221,9 +227,11 @@ func (p *alertsPane) counts() (n [merge.Error + 1]int) {
 
 // byLayer lists the alerts of each layer.
 func (p *alertsPane) byLayer() map[string][]merge.Alert {
-	out := map[string][]merge.Alert{}
-	for _, al := range p.alerts {
-		out[al.Layer] = append(out[al.Layer], al)
+	if p.layers == nil {
+		p.layers = map[string][]merge.Alert{}
+		for _, al := range p.alerts {
+			p.layers[al.Layer] = append(p.layers[al.Layer], al)
+		}
 	}
-	return out
+	return p.layers
 }

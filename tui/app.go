@@ -41,8 +41,9 @@ type app struct {
 	job    *jobRun // the last job, nil if there was none
 	jobGen int
 
-	general general  // alerts of the model as a whole
-	wrote   *outcome // what was last written, for the summary
+	gathered []merge.Alert // memory of gatherAlerts
+	general  general       // alerts of the model as a whole
+	wrote    *outcome      // what was last written, for the summary
 
 	tree   layersPane
 	blocks blocksPane

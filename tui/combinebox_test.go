@@ -59,7 +59,7 @@ func TestCombineAdapters(t *testing.T) {
 	if line, file := r.a.commandLine(); file || !strings.Contains(line, "-a '"+path+"=1'") {
 		t.Errorf("command %q", line)
 	}
-	if kept := float64(r.a.book.totals(r.a.book.all).Kept); !(kept > 0) {
+	if kept := float64(r.a.book.overall().Kept); !(kept > 0) {
 		t.Errorf("the combination keeps %v", kept)
 	}
 

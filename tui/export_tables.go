@@ -37,7 +37,7 @@ func (p *layersPane) export() *table {
 			row = append(row, layerFigures[k].of(p.book, l))
 		}
 		var codes []string
-		for _, al := range p.facts.alerts[layer.Weight.Name] {
+		for _, al := range p.facts.of(layer.Weight.Name) {
 			codes = append(codes, string(al.Code))
 		}
 		t.rows = append(t.rows, append(row, strings.Join(codes, " ")))

@@ -22,8 +22,16 @@ type test func(b *ledger, i int) bool
 
 // facts is what a filter can ask about besides the plan and the figures.
 type facts struct {
-	alerts map[string][]merge.Alert // by layer
+	alerts func() map[string][]merge.Alert // by layer, looked for when somebody asks
 	marked map[int]bool
+}
+
+// of returns the alerts of a layer.
+func (f facts) of(layer string) []merge.Alert {
+	if f.alerts == nil {
+		return nil
+	}
+	return f.alerts()[layer]
 }
 
 // parseQuery compiles the filter line:

@@ -110,7 +110,7 @@ func byPlan(value string, f facts) (test, bool, string) {
 // byAlert asks for alerts by code or level: none, any, erased, warning.
 func byAlert(value string, f facts) (test, bool, string) {
 	has := func(b *ledger, i int) bool {
-		return slices.ContainsFunc(f.alerts[b.layers[i].Weight.Name], func(al merge.Alert) bool {
+		return slices.ContainsFunc(f.of(b.layers[i].Weight.Name), func(al merge.Alert) bool {
 			return value == "any" || value == "none" || alike(string(al.Code), value) || alike(al.Level.String(), value)
 		})
 	}

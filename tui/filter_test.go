@@ -31,7 +31,9 @@ func filterBook() (*ledger, facts) {
 	b.states = make([]merge.LayerState, 4)
 	b.states[2].State = merge.Active
 	return b, facts{
-		alerts: map[string][]merge.Alert{"model.layers.0.mlp.up_proj": {{Code: merge.CodeErased, Level: merge.Warning}}},
+		alerts: func() map[string][]merge.Alert {
+			return map[string][]merge.Alert{"model.layers.0.mlp.up_proj": {{Code: merge.CodeErased, Level: merge.Warning}}}
+		},
 		marked: map[int]bool{3: true},
 	}
 }

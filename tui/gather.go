@@ -10,7 +10,7 @@ import (
 
 // gatherAlerts lists what the plan, the last job and the reports say.
 func (a *app) gatherAlerts() {
-	all := slices.Clone(a.book.notes)
+	all := append(a.gathered[:0], a.book.notes...)
 	for _, r := range a.book.reports {
 		if r != nil {
 			all = append(all, r.Alerts...)
@@ -28,9 +28,10 @@ func (a *app) gatherAlerts() {
 	all = append(all, a.eval.alerts(a.book.plan)...)
 	a.feed.todo = a.noAlerts()
 	before := a.feed.counts()[merge.Error]
+	a.gathered = all // of which the pane keeps a copy
 	a.feed.set(all)
 	a.book.flag(all)
-	a.tree.facts = facts{alerts: a.feed.byLayer()}
+	a.tree.facts = facts{alerts: a.feed.byLayer}
 	if a.feed.counts()[merge.Error] > before {
 		a.errorsCame()
 	}

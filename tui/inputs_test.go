@@ -63,7 +63,7 @@ func TestInputsUnknown(t *testing.T) {
 // Figures of groups and of the model follow from those of layers.
 func TestInputsFigures(t *testing.T) {
 	r := calibratedRig(t, 120, 36)
-	all := r.a.book.totals(r.a.book.all)
+	all := r.a.book.overall()
 	snap := r.a.job.snap.Totals
 	if d := math.Abs(float64(all.KeptOnInputs - snap.KeptOnInputs)); !(d < 1e-6) {
 		t.Errorf("kept on inputs %v, the job says %v", all.KeptOnInputs, snap.KeptOnInputs)

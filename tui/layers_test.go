@@ -100,7 +100,7 @@ func TestGroupFiguresAreEnergyWeighted(t *testing.T) {
 	b := bookOf("l.0.a", "l.0.b", "l.0.c")
 	b.reports[0] = metrics(100, 2, 4, 9, 50)
 	b.reports[1] = metrics(300, 30, 36, 16, 350)
-	got := b.totals(b.all)
+	got := b.overall()
 	// product.md, section 3: sums of numerators over sums of denominators.
 	for _, c := range []struct {
 		name      string
@@ -115,7 +115,7 @@ func TestGroupFiguresAreEnergyWeighted(t *testing.T) {
 			t.Errorf("%s = %v, want %v", c.name, c.got, c.want)
 		}
 	}
-	if kept := float64(bookOf("a").totals(b.all).Kept); !math.IsNaN(kept) {
+	if kept := float64(bookOf("a").overall().Kept); !math.IsNaN(kept) {
 		t.Errorf("kept without reports is %v, want NaN", kept)
 	}
 }

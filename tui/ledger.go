@@ -22,6 +22,7 @@ type ledger struct {
 	states  []merge.LayerState // of the running job; nil if none runs
 	levels  []merge.Level      // worst alert of a layer, where flagged
 	flagged []bool
+	whole   *figures // over all layers, nil until asked for
 
 	known  map[string]*merge.LayerReport // by signature, for plans come back to
 	tried  map[string]bool               // signatures a job has been through
@@ -40,7 +41,7 @@ func (b *ledger) setPlan(e engine, plan merge.Plan) {
 	b.layers, b.notes = e.layers(plan)
 	b.sigs = make([]string, len(b.layers))
 	b.reports = make([]*merge.LayerReport, len(b.layers))
-	b.states, b.sees = nil, false
+	b.states, b.sees, b.whole = nil, false, nil
 	b.at = make(map[string]int, len(b.layers))
 	for i := range b.layers {
 		b.at[b.layers[i].Weight.Name] = i
@@ -88,7 +89,7 @@ func (b *ledger) remember(i int, sig string, r *merge.LayerReport) {
 	}
 	b.known[sig] = r
 	if fits {
-		b.reports[i] = r
+		b.reports[i], b.whole = r, nil
 		b.sees = b.sees || seesInputs(r)
 	}
 }
@@ -200,13 +201,19 @@ func (b *ledger) totals(layers func(yield func(int) bool)) figures {
 	return f
 }
 
-// all yields every layer.
-func (b *ledger) all(yield func(int) bool) {
-	for i := range b.layers {
-		if !yield(i) {
-			return
-		}
+// overall returns the figures over all layers.
+func (b *ledger) overall() figures {
+	if b.whole == nil {
+		f := b.totals(func(yield func(int) bool) {
+			for i := range b.layers {
+				if !yield(i) {
+					return
+				}
+			}
+		})
+		b.whole = &f
 	}
+	return *b.whole
 }
 
 // addReport adds the sums a report's figures were made of; product.md, section
@@ -251,14 +258,25 @@ func noFigures() figures {
 
 // flag notes the worst alert of each layer.
 func (b *ledger) flag(alerts []merge.Alert) {
-	b.levels = make([]merge.Level, len(b.layers))
-	b.flagged = make([]bool, len(b.layers))
-	for _, al := range alerts {
+	b.levels = emptied(b.levels, len(b.layers))
+	b.flagged = emptied(b.flagged, len(b.layers))
+	for i := range alerts {
+		al := &alerts[i]
 		if i := b.index(al.Layer); i >= 0 {
 			b.levels[i] = max(b.levels[i], al.Level)
 			b.flagged[i] = true
 		}
 	}
+}
+
+// emptied returns n zero values, in the memory of s if they fit.
+func emptied[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	s = s[:n]
+	clear(s)
+	return s
 }
 
 // index returns the layer of a name, -1 if there is none.

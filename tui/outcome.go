@@ -153,7 +153,7 @@ func (a *app) summary() string {
 
 // verdict says in a sentence what the plan does to the adapter.
 func (a *app) verdict() string {
-	m := a.book.totals(a.book.all)
+	m := a.book.overall()
 	kept := float64(m.Kept)
 	if math.IsNaN(kept) {
 		return ""
@@ -185,5 +185,5 @@ func (a *app) countCode(code merge.Code) int {
 
 // verdictRole colours the verdict.
 func (a *app) verdictRole() themes.Role {
-	return keptRole(float64(a.book.totals(a.book.all).Kept))
+	return keptRole(float64(a.book.overall().Kept))
 }

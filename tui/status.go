@@ -245,7 +245,7 @@ func (a *app) lastAlert(c canvas, w int) string {
 
 // guidance is the sentence that fits what is on the screen.
 func (a *app) guidance() string {
-	m := a.book.totals(a.book.all)
+	m := a.book.overall()
 	kept := float64(m.Kept)
 	switch {
 	case a.feed.counts()[merge.Error] > 0 && a.countCode(merge.CodeNonFinite) > 0:

@@ -36,6 +36,7 @@ func (u unit) settle() {
 	VXORPS(top, top, top)
 	loop("block", n, func() {
 		all := YMM()
+		PREFETCHT0(at(src, 1536)) // of a whole weight they come from far away
 		VMOVUPS(at(src, 0), all)
 		from, to, before := XMM(), XMM(), XMM()
 		VMOVSS(at(absmax, 0), from)
