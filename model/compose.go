@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"errors"
+	"slices"
 )
 
 // Compose lets a variant write n sequences of so many tokens, begin and all,
@@ -13,26 +14,32 @@ func Compose(ctx context.Context, c *Config, v Variant, n, length int, begin int
 	if n < 1 || length < 2 {
 		return nil, errors.New("there is nothing to compose")
 	}
-	variants := make([]Variant, n)
-	texts, next := make([][]int32, n), make([][]int32, n)
-	for i := range n {
-		variants[i], texts[i], next[i] = v, []int32{begin}, []int32{begin}
-	}
-	s, err := NewSession(c, variants, length, opt)
+	s, err := NewSession(c, []Variant{v}, n, length, opt)
 	if err != nil {
 		return nil, err
 	}
+	texts, next, draws := make([][]int32, n), make([][]int32, n), make([]draw, n)
+	bad := make([]bool, n)
+	for i := range n {
+		texts[i] = []int32{begin}
+	}
 	for at := 1; at < length; at++ {
-		logits, err := s.Append(ctx, next)
+		for i := range n {
+			next[i] = texts[i][at-1:]
+			draws[i] = Sampling{Temperature: 1, Seed: seed + uint64(i)}.draw(at)
+		}
+		err := s.append(ctx, next, func(i, first int, logits [][]float32) {
+			bad[i] = bad[i] || !finite(logits[0])
+			draws[i].add(first, logits[0])
+		})
 		if err != nil {
 			return nil, err
 		}
-		for i, l := range logits {
-			if !finite(l) {
-				return nil, errors.New("the model's logits are not finite")
-			}
-			id := Sampling{Temperature: 1, Seed: seed + uint64(i)}.choose(l, at)
-			texts[i], next[i] = append(texts[i], id), []int32{id}
+		if slices.Contains(bad, true) {
+			return nil, errors.New("the model's logits are not finite")
+		}
+		for i, d := range draws {
+			texts[i] = append(texts[i], d.id)
 		}
 		if step != nil {
 			step(at + 1)

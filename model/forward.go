@@ -225,7 +225,7 @@ func (r *runner) embed() error {
 			seq := r.owner[t]
 			id := r.sequences[seq][t-r.starts[seq]]
 			if r.cache != nil {
-				id = r.cache.tokens[v][t]
+				id = r.cache.tokens[v*len(r.sequences)+seq][t-r.starts[seq]]
 			}
 			if err := tables[r.source[v]].Rows(row, int(id)); err != nil {
 				return err

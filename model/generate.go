@@ -79,7 +79,7 @@ func Generate(ctx context.Context, c *Config, variants []Variant, prompt []int32
 	if err := opt.Sampling.Check(); err != nil {
 		return nil, err
 	}
-	s, err := NewSession(c, variants, len(prompt)+opt.Tokens, opt.Options)
+	s, err := NewSession(c, variants, 1, len(prompt)+opt.Tokens, opt.Options)
 	if err != nil {
 		return nil, err
 	}

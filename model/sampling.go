@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -88,29 +89,80 @@ func (s Sampling) String() string {
 	return text + fmt.Sprintf(",seed=%d", s.Seed)
 }
 
+// choose returns the token for one step. Logits are finite, or -Inf.
+func (s Sampling) choose(logits []float32, step int) int32 {
+	d := s.draw(step)
+	if s.Temperature == 0 || !s.cuts(len(logits)) {
+		d.add(0, logits)
+		return d.id
+	}
+	for _, c := range s.candidates(logits) {
+		d.token(c.id, c.logit)
+	}
+	return d.id
+}
+
+// cuts reports whether TopK or TopP may leave out some of n tokens.
+func (s Sampling) cuts(n int) bool {
+	return s.TopK > 0 && s.TopK < n || s.TopP > 0 && s.TopP < 1
+}
+
+// draw chooses the token of one step from logits that come bit by bit.
+type draw struct {
+	Sampling
+	step int
+	id   int32
+	most float64 // logit, by temperature and with noise, of id
+}
+
+func (s Sampling) draw(step int) draw { return draw{s, step, 0, math.Inf(-1)} }
+
+// add takes up the logits of tokens from first on. Nothing is cut.
+func (d *draw) add(first int, logits []float32) {
+	if d.Temperature == 0 {
+		for i, l := range logits {
+			if float64(l) > d.most {
+				d.id, d.most = int32(first+i), float64(l)
+			}
+		}
+		return
+	}
+	for i, l := range logits {
+		d.token(int32(first+i), float64(l)/d.Temperature)
+	}
+}
+
+// token takes up one token. Noise is at most -ln(1-u): where that cannot make up
+// for what the token lacks, it is not worked out, which saves two logarithms for
+// all but a few. 2^-m is above e^-lacks, by 0.1 % or more.
+func (d *draw) token(id int32, logit float64) {
+	m := 0
+	if lacks := d.most - logit; lacks > 0 {
+		m = int(1.44 * min(lacks, 60)) // 1/ln 2 is 1.4427
+	}
+	if m > 53 {
+		return
+	}
+	r := rand.NewPCG(d.Seed, uint64(d.step)<<32|uint64(uint32(id)))
+	k := r.Uint64() >> 11
+	if m > 0 && bits.Len64(1<<53-1-k)+m > 53 {
+		return // 1-u is 2^-m or more
+	}
+	if v := logit + gumbel(k); v > d.most {
+		d.id, d.most = id, v
+	}
+}
+
+// gumbel turns 53 bits into a number of the standard Gumbel distribution.
+func gumbel(k uint64) float64 {
+	u := (float64(k) + 0.5) / (1 << 53) // in (0, 1)
+	return -math.Log(-math.Log(u))
+}
+
 // candidate is a token that may be drawn.
 type candidate struct {
 	id    int32
 	logit float64 // by temperature
-}
-
-// choose returns the token for one step. Logits are finite, or -Inf.
-func (s Sampling) choose(logits []float32, step int) int32 {
-	best, most := int32(0), math.Inf(-1)
-	if s.Temperature == 0 {
-		for id, l := range logits {
-			if float64(l) > most {
-				best, most = int32(id), float64(l)
-			}
-		}
-		return best
-	}
-	for _, c := range s.candidates(logits) {
-		if v := c.logit + s.noise(step, c.id); v > most {
-			best, most = c.id, v
-		}
-	}
-	return best
 }
 
 // candidates are the tokens that neither TopK nor TopP cuts.
@@ -118,10 +170,6 @@ func (s Sampling) candidates(logits []float32) []candidate {
 	list := make([]candidate, len(logits))
 	for id, l := range logits {
 		list[id] = candidate{int32(id), float64(l) / s.Temperature}
-	}
-	all := (s.TopK == 0 || s.TopK >= len(list)) && (s.TopP == 0 || s.TopP == 1)
-	if all {
-		return list
 	}
 	slices.SortFunc(list, func(a, b candidate) int { return cmp.Or(cmp.Compare(b.logit, a.logit), cmp.Compare(a.id, b.id)) })
 	if s.TopK > 0 {
@@ -145,11 +193,4 @@ func (s Sampling) candidates(logits []float32) []candidate {
 		}
 	}
 	return list
-}
-
-// noise is from the standard Gumbel distribution.
-func (s Sampling) noise(step int, id int32) float64 {
-	r := rand.NewPCG(s.Seed, uint64(step)<<32|uint64(uint32(id)))
-	u := (float64(r.Uint64()>>11) + 0.5) / (1 << 53) // in (0, 1)
-	return -math.Log(-math.Log(u))
 }

@@ -9,11 +9,12 @@ import (
 	"testing"
 )
 
-// stepped runs sequences, one of each variant, through a session in steps of
+// stepped runs sequences, as many of each variant, through a session in steps of
 // these sizes and asks for the logits of Forward after each.
 func stepped(t *testing.T, name string, c *Config, variants []Variant, sequences [][]int32, steps []int) {
 	t.Helper()
-	s, err := NewSession(c, variants, len(sequences[0]), Options{})
+	each := len(sequences) / len(variants)
+	s, err := NewSession(c, variants, each, len(sequences[0]), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,9 +29,10 @@ func stepped(t *testing.T, name string, c *Config, variants []Variant, sequences
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		for v, ids := range sequences {
+		for i, ids := range sequences {
+			v := i / each
 			want := logitsOf(t, c, variants[v:v+1], [][]int32{ids[:at]}, Options{})[0]
-			sameBits(t, name, got[v], want[(at-1)*c.Vocab:])
+			sameBits(t, name, got[i], want[(at-1)*c.Vocab:])
 		}
 	}
 	if s.Len() != at {
@@ -50,6 +52,8 @@ func TestSessionIsForward(t *testing.T) {
 		variants := []Variant{{Weights: a.weights}, {Weights: a.weights, LoRA: randomLoRA(t, a.weights, linearsOf(a.c), 3)}}
 		stepped(t, a.name, a.c, variants, [][]int32{first, second}, append([]int{5}, ones[:len(first)-5]...))
 		stepped(t, a.name, a.c, variants[:1], [][]int32{first}, []int{1, 11, 1, 13, 10})
+		third := slices.Concat(first[:2], second[2:])
+		stepped(t, a.name, a.c, variants, [][]int32{first, second, third, third, second, first}, []int{5, 1, 13, 1, 1, len(first) - 21})
 	}
 }
 
@@ -71,22 +75,22 @@ func TestLongSession(t *testing.T) {
 func TestSessionErrors(t *testing.T) {
 	a := archNamed(t, "llama")
 	one := []Variant{{Weights: a.weights}}
-	if _, err := NewSession(a.c, one, math.MaxInt, Options{}); err == nil || !strings.Contains(err.Error(), "more than 8589934592 bytes") {
+	if _, err := NewSession(a.c, one, 1, math.MaxInt, Options{}); err == nil || !strings.Contains(err.Error(), "more than 8589934592 bytes") {
 		t.Errorf("%v", err)
 	}
-	if _, err := NewSession(a.c, one, 0, Options{}); err == nil {
+	if _, err := NewSession(a.c, one, 1, 0, Options{}); err == nil {
 		t.Error("no room is no error")
 	}
-	if _, err := NewSession(a.c, nil, 5, Options{}); err == nil || !strings.Contains(err.Error(), "no variants") {
+	if _, err := NewSession(a.c, nil, 1, 5, Options{}); err == nil || !strings.Contains(err.Error(), "no variants") {
 		t.Errorf("%v", err)
 	}
 	for want, tokens := range map[string][][]int32{
-		"tokens for 2 variants of 1":         {{1}, {1}},
+		"tokens for 2 sequences of 1":        {{1}, {1}},
 		"more than the session has room for": {{1, 2, 3}},
 		"are none":                           {{}},
 		"token 32 at position 0 is outside":  {{32}},
 	} {
-		s, err := NewSession(a.c, one, 2, Options{})
+		s, err := NewSession(a.c, one, 1, 2, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +100,7 @@ func TestSessionErrors(t *testing.T) {
 	}
 	stopped, cancel := context.WithCancel(context.Background())
 	cancel()
-	s, err := NewSession(a.c, one, 2, Options{})
+	s, err := NewSession(a.c, one, 1, 2, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
