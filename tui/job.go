@@ -16,9 +16,9 @@ import (
 const pollEvery = 100 * time.Millisecond
 
 // listLayers is how many layers can be listed anew at every look at a job; of
-// larger models alerts and order follow at every second look, every third and so
+// larger models alerts, order and totals follow at every second look, every third and so
 // on, so that the interface takes a few percent of a processor at most.
-const listLayers = 2000
+const listLayers = 1000
 
 // autoParams is the largest model, in weights, whose figures follow each edit
 // of the plan by themselves: about a second of work.
@@ -140,7 +140,7 @@ func (a *app) takeSnapshot() {
 	due := j.looks%(1+len(j.snap.Layers)/listLayers) == 0
 	j.looks++
 	if news := newsOf(j.snap); news != j.news && due || j.ended {
-		j.news = news
+		j.news, a.book.whole = news, nil
 		a.gatherAlerts()
 		a.tree.refresh()
 	}

@@ -89,7 +89,7 @@ func (b *ledger) remember(i int, sig string, r *merge.LayerReport) {
 	}
 	b.known[sig] = r
 	if fits {
-		b.reports[i], b.whole = r, nil
+		b.reports[i] = r
 		b.sees = b.sees || seesInputs(r)
 	}
 }
@@ -201,7 +201,7 @@ func (b *ledger) totals(layers func(yield func(int) bool)) figures {
 	return f
 }
 
-// overall returns the figures over all layers.
+// overall returns the figures over all layers, as of when lists were last made.
 func (b *ledger) overall() figures {
 	if b.whole == nil {
 		f := b.totals(func(yield func(int) bool) {
