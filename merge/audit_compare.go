@@ -216,5 +216,11 @@ func (la *layerAudit) compare(ctx context.Context, p *prediction) (auditSums, er
 	for _, x := range parts {
 		sum.add(x)
 	}
+	if err == nil && sum.Kept < sum.Scales {
+		var same bool
+		if same, err = la.sameStatistics(); same {
+			sum.Kept = sum.Scales // moved, but under statistics that no new scales have
+		}
+	}
 	return sum, err
 }

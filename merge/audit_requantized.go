@@ -81,6 +81,16 @@ func (la *layerAudit) sameStorage() bool {
 	return !m.Format.IsFloat() && w.Format == m.Format && w.Blocksize == m.Blocksize
 }
 
+// sameStatistics reports whether both have double quantization with the same
+// statistics.
+func (la *layerAudit) sameStatistics() (bool, error) {
+	w, m := la.layer.Weight, la.weight
+	if !la.sameStorage() || w.State == nil || m.State == nil || !w.State.Nested {
+		return false, nil
+	}
+	return sameStatistics(w, m)
+}
+
 // scaleSaid is the scale that a report says of its adapters, in units of those of
 // the plan; 1 where they cannot be compared.
 func scaleSaid(said *LayerReport, steps []LayerStep) float64 {
@@ -90,7 +100,8 @@ func scaleSaid(said *LayerReport, steps []LayerStep) float64 {
 	return said.Adapters[0].Scale / steps[0].Scale
 }
 
-// scaleCount compares the scales of a merged weight with those of its base.
+// scaleCount compares the scales of a merged weight with those of its base. All
+// that are stored under the same statistics count as kept.
 type scaleCount struct{ Scales, Kept int64 }
 
 func (c *scaleCount) add(o scaleCount) { c.Scales, c.Kept = c.Scales+o.Scales, c.Kept+o.Kept }

@@ -46,6 +46,7 @@ func TestAuditRequantized(t *testing.T) {
 		{"told", "base-nf4", "gocode-light", "calibrated,tokens=256", 1, true, VerdictRequantized},
 		{"not told", "base-nf4", "gocode-light", "calibrated,tokens=256", 1, false, VerdictRequantized},
 		{"on new scales, told", "base-nf4", "gocode-light", "calibrated,tokens=256,scales=fresh", 1, true, VerdictRequantized},
+		{"on moved scales, not told", "base-nf4", "gocode-light", "calibrated,tokens=256,scales=move", 1, false, VerdictRequantized},
 		{"twice the scale, told", "base-nf4", "gocode-light", "calibrated,tokens=256", 2, true, VerdictScale},
 		{"other adapter", "base-nf4", "gocode-mid", "calibrated,tokens=256", 1, false, VerdictOtherAdapter},
 		{"other adapter, told", "base-nf4", "gocode-mid", "calibrated,tokens=256", 1, true, VerdictOtherAdapter},

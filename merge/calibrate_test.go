@@ -26,7 +26,7 @@ func calibratedPlan(p *Project, method string) (Plan, Options) {
 // but codes is written.
 func TestCalibratedBytes(t *testing.T) {
 	for _, base := range []string{"base-nf4", "base-int8"} {
-		for _, method := range []string{"calibrated,tokens=256", "calibrated,scales=fresh,tokens=256,mu=0", "calibrated,tokens=256,optimizer=descent", "calibrated,tokens=256,optimizer=directions"} {
+		for _, method := range []string{"calibrated,tokens=256", "calibrated,scales=fresh,tokens=256,mu=0", "calibrated,tokens=256,optimizer=descent", "calibrated,tokens=256,optimizer=directions", "calibrated,tokens=256,scales=move"} {
 			p := lightDemo(t, base)
 			plan, opt := calibratedPlan(p, method)
 			opt.Calibrate.Texts = shortText(t, 512)
@@ -44,7 +44,9 @@ func TestCalibratedBytes(t *testing.T) {
 				if !bytes.Equal(data, b.tensors[name]) {
 					t.Errorf("%s %s: %s depends on the number of workers", base, method, name)
 				}
-				if w := p.Model.Weight(name); !strings.Contains(method, "fresh") && (w == nil || w.Param != name) {
+				w := p.Model.Weight(strings.TrimSuffix(name, ".absmax"))
+				moved := strings.Contains(method, "move") && w != nil && strings.HasSuffix(name, ".absmax")
+				if !strings.Contains(method, "fresh") && !moved && (w == nil || w.Param != name) {
 					t.Errorf("%s %s: writes %s, want codes only", base, method, name)
 				}
 			}
@@ -302,6 +304,71 @@ func TestOptimizersBesideEachOther(t *testing.T) {
 		}
 		if !(now > 0.8 && now < 1.2) {
 			t.Errorf("%s: kept on inputs %v", l.Name, now)
+		}
+	}
+}
+
+// Moved scales are written as they are stored, and nothing else of a quant state is:
+// plain absmax, and the codes of nested ones under the base's statistics. What is
+// read back is what the merge had.
+func TestMovedScalesAreWritten(t *testing.T) {
+	p := lightDemo(t, "base-nf4")
+	original, plain := filepath.Join(t.TempDir(), "original"), filepath.Join(t.TempDir(), "plain")
+	if err := runJob(t, p, p.NewPlan().SetOutputAll(AsBF16), Options{Out: original}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.SetOriginal("original", modelAt(t, original)); err != nil {
+		t.Fatal(err)
+	}
+	onto := p.NewPlan()
+	onto.Onto, onto.Quantize = "original", "nf4"
+	if err := runJob(t, p, onto, Options{Out: plain}); err != nil {
+		t.Fatal(err)
+	}
+	for _, base := range []*loader.Checkpoint{lightDemo(t, "base-nf4").Model, modelAt(t, plain)} {
+		q := NewProject(base, p.Adapters...)
+		plan, opt := calibratedPlan(q, "calibrated,tokens=256,scales=move")
+		opt.Calibrate.Texts, opt.Out = shortText(t, 512), filepath.Join(t.TempDir(), "out")
+		if err := runJob(t, q, plan, opt); err != nil {
+			t.Fatal(err)
+		}
+		written := modelAt(t, opt.Out)
+		e, err := NewEval(q, plan, EvalOptions{Texts: shortText(t, 128), Calibrate: opt.Calibrate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := e.merged(t.Context(), NamedPlan{"x", plan})
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := 0
+		for _, l := range q.Model.Weights {
+			sameRows(t, "moved", l, w.during(t.Context()), model.Checkpoint(written), q)
+			s := l.State
+			if s == nil {
+				continue
+			}
+			m := written.Weight(l.Param).State
+			same := func(a, b *loader.Tensor) bool {
+				x, err := a.Bytes()
+				if err != nil {
+					t.Fatal(err)
+				}
+				y, err := b.Bytes()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return bytes.Equal(x, y)
+			}
+			if !same(s.JSON, m.JSON) || s.Nested && (!same(s.NestedAbsmax, m.NestedAbsmax) || !same(s.NestedMap, m.NestedMap)) {
+				t.Errorf("%s: more than codes and absmax changes", l.Name)
+			}
+			if !same(s.Absmax, m.Absmax) {
+				moved++
+			}
+		}
+		if moved < 27 {
+			t.Errorf("scales of only %d layers move", moved)
 		}
 	}
 }

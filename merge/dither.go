@@ -16,13 +16,17 @@ func newDither(l *Layer) *dither {
 	if l.Method.Kind != MethodDithered || l.Output.Dequantized() || l.Weight.Format.IsFloat() {
 		return nil
 	}
-	return &dither{draws: quant.NewDither(l.Method.Seed, l.Weight.Param), fresh: l.Method.Fresh}
+	return &dither{draws: quant.NewDither(l.Method.Seed, l.Weight.Param), fresh: l.Method.Scales == ScalesFresh}
 }
 
 // keepsScales reports whether the scales of the base stay byte for byte.
 func (s *subject) keepsScales() bool {
-	return s.dither != nil && !s.dither.fresh || s.choice != nil && !s.choice.fresh || s.layer.packedDefect()
+	return s.dither != nil && !s.dither.fresh || s.choice != nil && s.choice.scales == ScalesKeep || s.layer.packedDefect()
 }
+
+// movesScales reports whether they move, within what their own statistics can say
+// if they are nested.
+func (s *subject) movesScales() bool { return s.choice != nil && s.choice.scales == ScalesMove }
 
 // requantize fills NewCodes and NewAbsmax of the panel from T. Fresh nested
 // scales are known only after a pass over the whole weight; until then the codes

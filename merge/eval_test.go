@@ -56,7 +56,7 @@ func TestPlanWeightsAreWritten(t *testing.T) {
 			"peft":     plan,
 			"bf16":     plan.SetOutputAll(AsBF16),
 			"dithered": plan.SetMethodAll(Method{Kind: MethodDithered, Seed: 3}),
-			"fresh":    plan.SetMethodAll(Method{Kind: MethodDithered, Fresh: true}),
+			"fresh":    plan.SetMethodAll(Method{Kind: MethodDithered, Scales: ScalesFresh}),
 			"keep":     plan.SetOutput(Keep, "model.layers.1.mlp.up_proj"),
 		} {
 			t.Run(base+" "+name, func(t *testing.T) { asWritten(t, p, plan, 27) })

@@ -112,7 +112,7 @@ func (s *subject) explain(ctx context.Context, row, col int) (t *quant.Trace, er
 		t = quant.TraceBlock(&w.p, b, scales)
 		lo, _ := w.p.Block(b)
 		t.Cursor = flat - lo
-		t.Choice, t.Kept = s.chosen(), s.keepsScales()
+		t.Choice, t.Kept, t.Moved = s.chosen(), s.keepsScales(), s.movesScales()
 		if s.onto != nil {
 			t.Onto = slices.Clone(w.other.W[lo : lo+len(t.W)])
 		}

@@ -118,6 +118,10 @@ func (e Explain) scale() string {
 	if t.Kept {
 		return fmt.Sprintf("4 absmax      the base's stays: %s; the largest of the block's new weights is %s", plain(t.OldAbsmax), plain(largest(t.T)))
 	}
+	if t.Moved {
+		return fmt.Sprintf("4 absmax      moved for the inputs: %s (was %s%s); the largest of the block's new weights is %s",
+			plain(t.NewAbsmax), plain(t.OldAbsmax), times(t.NewAbsmax, t.OldAbsmax), plain(largest(t.T)))
+	}
 	name, over := "absmax", fmt.Sprintf("largest magnitude of the %d new weights", len(t.T))
 	if f == quant.Int8 {
 		name, over = "SCB   ", "largest magnitude of the row's new weights in float16"

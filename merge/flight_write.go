@@ -33,8 +33,23 @@ func (f *flight) write(w *work, r0 int) error {
 		name = l.State.Absmax.Name
 	}
 	first, _ := s.scaleRange(r0, p.Rows)
+	if s.nest != nil {
+		return f.writeMoved(w, name, first)
+	}
 	err = writeFloats(f.sink, name, p.NewAbsmax, 4*int64(first), &w.out)
 	w.lap(stageWrite, 4*len(p.NewAbsmax))
+	return err
+}
+
+// writeMoved stores scales that moved, from one on, as codes under the statistics
+// that the base has for them.
+func (f *flight) writeMoved(w *work, tensor string, first int) error {
+	w.out = resize(w.out, len(w.p.NewAbsmax))
+	for i, v := range w.p.NewAbsmax {
+		w.out[i], _ = f.sub.nest.Nearest(first+i, v)
+	}
+	err := f.sink.WriteAt(tensor, w.out, int64(first))
+	w.lap(stageWrite, len(w.out))
 	return err
 }
 
@@ -105,7 +120,7 @@ func (f *flight) finish(ctx context.Context, stopped bool, note []byte) error {
 		return f.sink.commit(ctx, note)
 	}
 	s, w := f.sub, f.sub.layer.target()
-	if s.outForm().Is4Bit() && !s.keepsScales() {
+	if s.outForm().Is4Bit() && !s.keepsScales() && !s.movesScales() {
 		dtype := s.dtype()
 		if s.into != nil {
 			dtype = w.State.Dtype

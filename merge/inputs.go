@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -89,7 +90,7 @@ func newOwn(updates []update, mu float64) *quant.Own {
 type choice struct {
 	feedback *quant.Feedback
 	codes    *coded // the codes themselves, if they are known
-	fresh    bool   // on PEFT's new scales, not the base's own
+	scales   string // the codes are chosen on
 	passes   int    // of descent afterwards, at most
 }
 
@@ -99,7 +100,13 @@ func newChoice(l *Layer) *choice {
 	if !l.calibrated() || in == nil || in.feedback == nil && in.codes == nil {
 		return nil
 	}
-	c := &choice{feedback: in.feedback, codes: in.codes, fresh: l.Method.Fresh || l.into != nil}
+	c := &choice{feedback: in.feedback, codes: in.codes, scales: cmp.Or(l.Method.Scales, ScalesKeep)}
+	switch {
+	case l.into != nil:
+		c.scales = ScalesFresh
+	case c.scales == ScalesMove && !l.Weight.Format.Is4Bit():
+		c.scales = ScalesKeep
+	}
 	if l.Method.Optimizer == OptimizerDescent {
 		c.passes = descentPasses
 	}
@@ -122,29 +129,53 @@ func (s *subject) choose(w *work, r0 int) {
 	p := &w.p
 	if c := s.choice.codes; c != nil {
 		p.NewCodes = append(p.NewCodes[:0], c.take(r0, p.Rows)...)
-		if s.keepsScales() {
+		switch {
+		case s.keepsScales():
 			p.NewAbsmax = append(p.NewAbsmax[:0], p.Absmax...)
+		case s.movesScales():
+			lo, hi := s.scaleRange(r0, p.Rows)
+			p.NewAbsmax = append(p.NewAbsmax[:0], c.scales[lo:hi]...)
 		}
 		return
 	}
 	last := s.scalePasses() - 1
 	nearest := s.values(w, p.NewAbsmax)
 	scales := s.stored(p, r0, last)
-	if s.keepsScales() {
+	switch {
+	case s.keepsScales():
 		scales = p.Absmax
+	case s.movesScales():
+		w.moved = append(w.moved[:0], p.Absmax...)
+		scales = w.moved
 	}
 	w.losses = [2]float64{}
 	if !allFinite(p.T) || !allFinite(nearest) || !allFinite(scales) {
 		return // the layer is stopped
 	}
 	w.chooser.Load(s.choice.feedback, p, scales)
-	w.losses[0] = total(w.chooser.Choose(p.NewCodes, p.Spec))
+	if s.movesScales() {
+		w.losses[0] = total(w.chooser.ChooseMoving(p.NewCodes, p, scales, p.NewAbsmax, s.storedScale(r0)))
+	} else {
+		w.losses[0] = total(w.chooser.Choose(p.NewCodes, p.Spec))
+	}
 	if s.choice.passes > 0 {
 		w.losses[0] = total(w.chooser.Descend(p.NewCodes, p.Spec, s.choice.passes))
 	}
 	w.losses[1] = total(w.chooser.LossUpTo(nearest, plainlyWorse*w.losses[0]))
-	if s.keepsScales() {
-		p.NewAbsmax = append(p.NewAbsmax[:0], p.Absmax...)
+	if s.keepsScales() || s.movesScales() {
+		p.NewAbsmax = append(p.NewAbsmax[:0], scales...)
+	}
+}
+
+// storedScale says which scales blocks of rows from r0 on can have; nil: any.
+func (s *subject) storedScale(r0 int) func(block int, scale float32) float32 {
+	if s.nest == nil {
+		return nil
+	}
+	first, _ := s.scaleRange(r0, 0)
+	return func(block int, scale float32) float32 {
+		_, v := s.nest.Nearest(first+block, scale)
+		return v
 	}
 }
 

@@ -218,17 +218,43 @@ func (p *Project) Recall(plan Plan, layer string, merged *loader.Checkpoint) err
 	if x.codes, err = readCoded(w); err != nil {
 		return err
 	}
-	if !l.Method.Fresh && l.into == nil {
-		base, err := readScales(l.Weight)
-		if err != nil {
-			return err
-		}
-		if !slices.Equal(base, x.codes.scales) { // PEFT's codes served the inputs better
-			x.method, x.codes = Method{Kind: MethodPeft}, nil
-		}
+	ours, err := keptScales(l, w, x.codes.scales)
+	if err != nil {
+		return err
+	}
+	if !ours { // PEFT's codes served the inputs better
+		x.method, x.codes = Method{Kind: MethodPeft}, nil
 	}
 	p.known.put(knownKey(l), x)
 	return nil
+}
+
+// keptScales reports whether of the scales of a written layer that is there which
+// its method leaves as it is. New ones and moved ones that are not nested may be
+// anything.
+func keptScales(l *Layer, written *loader.Weight, scales []float32) (bool, error) {
+	switch {
+	case l.into != nil || l.Method.Scales == ScalesFresh:
+		return true, nil
+	case l.Method.Scales == ScalesMove && l.Weight.Format.Is4Bit():
+		return sameStatistics(l.Weight, written)
+	}
+	base, err := readScales(l.Weight)
+	return slices.Equal(base, scales), err
+}
+
+// sameStatistics reports whether two 4-bit weights have what says the same of their
+// codes for scales: nothing, or the same nested absmax, offset and map.
+func sameStatistics(a, b *loader.Weight) (bool, error) {
+	if !a.State.Nested || !b.State.Nested {
+		return a.State.Nested == b.State.Nested, nil
+	}
+	x, err := readNested(a.State)
+	if err != nil {
+		return false, err
+	}
+	y, err := readNested(b.State)
+	return err == nil && x.Offset == y.Offset && x.Blocksize == y.Blocksize && *x.Map == *y.Map && slices.Equal(x.Absmax, y.Absmax), err
 }
 
 // readCoded reads a quantized weight whole.

@@ -17,6 +17,7 @@ func TestCalibratedIsKnown(t *testing.T) {
 	for _, c := range []struct{ base, method string }{
 		{"base-nf4", "calibrated,tokens=256"},
 		{"base-nf4", "calibrated,tokens=256,scales=fresh"},
+		{"base-nf4", "calibrated,tokens=256,scales=move"},
 		{"base-int8", "calibrated,tokens=256"},
 	} {
 		t.Run(c.base+" "+c.method, func(t *testing.T) {
@@ -173,7 +174,7 @@ func nearlySame(a, b float64) bool { return math.Abs(a-b) <= 1e-4*math.Abs(b) }
 // stayed included; what the plan does not write there is refused.
 func TestRecall(t *testing.T) {
 	p := lightDemo(t, "base-nf4")
-	for _, method := range []string{"calibrated,tokens=256", "calibrated,tokens=256,scales=fresh", "peft"} {
+	for _, method := range []string{"calibrated,tokens=256", "calibrated,tokens=256,scales=fresh", "calibrated,tokens=256,scales=move", "peft"} {
 		plan, opt := calibratedPlan(p, method)
 		opt.Calibrate.Texts, opt.Out = shortText(t, 512), filepath.Join(t.TempDir(), "out")
 		job, err := NewJob(p, plan, opt)

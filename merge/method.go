@@ -10,9 +10,9 @@ import (
 
 // Method is how a layer's new codes are chosen.
 type Method struct {
-	Kind  string // MethodPeft, MethodSum, MethodDithered or MethodCalibrated
-	Seed  uint64 // of dithered, and of the text that calibrated lets the model write
-	Fresh bool   // dithered or calibrated on PEFT's new scales instead of the base's own
+	Kind   string // MethodPeft, MethodSum, MethodDithered or MethodCalibrated
+	Seed   uint64 // of dithered, and of the text that calibrated lets the model write
+	Scales string // of dithered and calibrated: on which codes are chosen, ScalesKeep if it is ""
 
 	// Of calibrated; 0 is the default.
 	Tokens   int     // at most so many are observed
@@ -38,6 +38,15 @@ const (
 	MethodDithered = "dithered"
 
 	MethodCalibrated = "calibrated"
+)
+
+// Scales that codes are chosen on: the base's own, PEFT's new ones, or (calibrated
+// only) the base's, moved a little where that serves a layer's inputs; nested
+// statistics stay what they are, see quant.Chooser.MoveScales.
+const (
+	ScalesKeep  = "keep"
+	ScalesFresh = "fresh"
+	ScalesMove  = "move"
 )
 
 // Defaults of MethodCalibrated.
@@ -91,7 +100,7 @@ func Methods() []string { return []string{MethodPeft, MethodSum, MethodDithered,
 const reproduceDefects = "reproduce-defects"
 
 // ParseMethod reads "peft[,reproduce-defects]", "sum", "dithered[,seed=N][,scales=keep|fresh]" or
-// "calibrated[,seed=N][,scales=keep|fresh][,tokens=N][,damping=X][,mu=X][,residual=RANK][,optimizer=auto|feedback|descent|directions]".
+// "calibrated[,seed=N][,scales=keep|fresh|move][,tokens=N][,damping=X][,mu=X][,residual=RANK][,optimizer=auto|feedback|descent|directions]".
 func ParseMethod(text string) (Method, error) {
 	parts := strings.Split(text, ",")
 	m := Method{Kind: parts[0]}
@@ -122,15 +131,18 @@ func (m *Method) option(text string) (err error) {
 	key, value, _ := strings.Cut(text, "=")
 	known := "seed=N and scales=keep|fresh"
 	if m.Kind == MethodCalibrated {
-		known = "seed=N, scales=keep|fresh, tokens=N, damping=X, mu=X, residual=RANK and optimizer=" + strings.Join(optimizers, "|")
+		known = "seed=N, scales=keep|fresh|move, tokens=N, damping=X, mu=X, residual=RANK and optimizer=" + strings.Join(optimizers, "|")
 	}
 	switch {
 	case key == "seed":
 		if m.Seed, err = strconv.ParseUint(value, 10, 64); err != nil {
 			return fmt.Errorf("%s: want a whole number", text)
 		}
-	case text == "scales=keep" || text == "scales=fresh":
-		m.Fresh = value == "fresh"
+	case key == "scales" && (value == ScalesKeep || value == ScalesFresh || value == ScalesMove && m.Kind == MethodCalibrated):
+		m.Scales = ""
+		if value != ScalesKeep {
+			m.Scales = value
+		}
 	case key == "tokens" && m.Kind == MethodCalibrated:
 		if m.Tokens, err = strconv.Atoi(value); err != nil || m.Tokens < 1 {
 			return fmt.Errorf("%s: want a whole number from 1 on", text)
@@ -169,8 +181,8 @@ func (m Method) String() string {
 	if m.Seed != 0 {
 		s += ",seed=" + strconv.FormatUint(m.Seed, 10)
 	}
-	if m.Fresh {
-		s += ",scales=fresh"
+	if m.Scales != "" {
+		s += ",scales=" + m.Scales
 	}
 	if m.Tokens != 0 {
 		s += ",tokens=" + strconv.Itoa(m.Tokens)

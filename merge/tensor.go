@@ -23,8 +23,9 @@ type subject struct {
 	inferred bool // figures compare with the base not rounded to the state's dtype
 
 	rows, cols int
-	unit       int       // fewest rows that end on a block boundary
-	absmax     []float32 // effective scale of each block, SCB of each row, nil for floats
+	unit       int                 // fewest rows that end on a block boundary
+	absmax     []float32           // effective scale of each block, SCB of each row, nil for floats
+	nest       *quant.NestedScales // of scales that move and are nested, else nil
 	updates    []update
 	dither     *dither        // nil: nearest codes
 	choice     *choice        // nil: not calibrated
@@ -85,6 +86,13 @@ func openSubject(l *Layer, opt mergeOptions) (*subject, error) {
 		if s.absmax, err = readScales(w); err != nil {
 			return nil, err
 		}
+	}
+	if s.movesScales() && w.State.Nested {
+		n, err := readNested(w.State)
+		if err != nil {
+			return nil, err
+		}
+		s.nest = quant.NewNestedScales(n)
 	}
 	if l.Merges() {
 		if s.updates, err = openUpdates(l, opt); err != nil {
@@ -154,7 +162,7 @@ func (s *subject) nested() bool {
 	if s.into != nil {
 		return s.outSpec().Nested
 	}
-	return s.spec.Nested && s.form == s.spec.Format && len(s.updates) > 0 && !s.keepsScales()
+	return s.spec.Nested && s.form == s.spec.Format && len(s.updates) > 0 && !s.keepsScales() && !s.movesScales()
 }
 
 // work is the memory of one worker: a panel and what does not fit into it. It
@@ -173,6 +181,7 @@ type work struct {
 	laps   *laps       // nil unless a benchmark watches
 
 	chooser quant.Chooser
+	moved   []float32  // scales of the panel
 	losses  [2]float64 // of the panel: of the codes chosen, and of the nearest
 	result  []float32  // values
 	seen    []float32

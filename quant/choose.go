@@ -21,6 +21,7 @@ type Chooser struct {
 	idle   []bool    // tiles that products leave out, by Descend
 	ranks  []byte    // by flat index
 	losses []float64 // by row
+	aims   []float32 // of ChooseMoving, as target
 }
 
 // reach is how many places are multiplied before the next: what they are
@@ -162,15 +163,7 @@ func (c *Chooser) solvePull() {
 // is left of the sum, by row.
 func (c *Chooser) Choose(codes []byte, s Spec) (losses []float64) {
 	l := latticeOf(s.Format)
-	cols := c.f.cols
-	c.ranks = grow(c.ranks, c.rows*cols)
-	c.sweep(math.Inf(1), func(r, at, i int, aim float32) float32 {
-		rank, v := l.nearest(aim, c.scales[i])
-		if at < cols {
-			c.ranks[r*cols+c.f.order[at]] = uint8(rank)
-		}
-		return v
-	})
+	c.pick(l, nil)
 	l.pack(codes, c.ranks)
 	return c.losses
 }

@@ -30,6 +30,7 @@ type Trace struct {
 
 	Choice Choice // how NewCode was found
 	Kept   bool   // the scale is the old one whatever the new weights are
+	Moved  bool   // it is one that serves the inputs
 }
 
 // Choice is how codes are found.

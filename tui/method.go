@@ -19,8 +19,9 @@ func methods() []struct {
 		{merge.Method{Kind: merge.MethodPeft, Defects: true}, "also what PEFT is known to merge wrongly"},
 		{merge.Method{Kind: merge.MethodSum}, "adapters added up first, then the nearest code once"},
 		{merge.Method{Kind: merge.MethodDithered}, "right on average: keeps small deltas, adds noise; scales stay"},
-		{merge.Method{Kind: merge.MethodDithered, Fresh: true}, "the same on PEFT's new scales"},
+		{merge.Method{Kind: merge.MethodDithered, Scales: merge.ScalesFresh}, "the same on PEFT's new scales"},
 		{merge.Method{Kind: merge.MethodCalibrated}, "right for what inputs see: runs the model; scales stay"},
+		{merge.Method{Kind: merge.MethodCalibrated, Scales: merge.ScalesMove}, "on scales moved a little: closer, for little more"},
 		{merge.Method{Kind: merge.MethodCalibrated, Optimizer: merge.OptimizerDescent}, "then descent: slower, hardly better"},
 		{merge.Method{Kind: merge.MethodCalibrated, Optimizer: merge.OptimizerDirections}, "by main directions: less work, worse"},
 	}
