@@ -87,13 +87,16 @@ func (p *Panel) measure(scales []float32) {
 		f := p.Spec.Format
 		from, to := f.Bytes(int64(lo)), f.Bytes(int64(hi))
 		counted := b + changedVector(p.Sums[b:end], p.Codes[from:to], p.NewCodes[from:to], f)
+		for i := counted; i < end; i++ {
+			p.Sums[i].Codes = p.changed(p.Block(i))
+		}
+		old, now := p.scale(b, p.Absmax), p.scale(b, scales) // of one row, or else of each block
 		for ; b < end; b++ {
-			s := &p.Sums[b]
-			if b >= counted {
-				s.Codes = p.changed(p.Block(b))
+			if f.Is4Bit() {
+				old, now = p.Absmax[b], scales[b]
 			}
-			s.Ambiguous = p.ambiguous[b]
-			s.OldAbsmax, s.NewAbsmax = p.scale(b, p.Absmax), p.scale(b, scales)
+			s := &p.Sums[b]
+			s.Ambiguous, s.OldAbsmax, s.NewAbsmax = p.ambiguous[b], old, now
 		}
 	}
 }
