@@ -46,6 +46,7 @@ type vectorKernels struct {
 	dequantize8 func(dst *float32, codes *byte, chunks int, scb float32)
 	quantize8   func(codes *byte, src *float32, chunks int, factor float32)
 	measure     func(sums, w, d, t, out *float32, blocks, chunks int)
+	measureHalf [2]func(sums, w, d, t *float32, out *byte, blocks, chunks int)
 	changed     [4]func(sums *float32, old, now *byte, blocks int)
 }
 
@@ -62,6 +63,7 @@ var (
 		dequantize8: dequantize8AVX2,
 		quantize8:   quantize8AVX2,
 		measure:     measureAVX2,
+		measureHalf: [2]func(*float32, *float32, *float32, *float32, *byte, int, int){measureF16AVX2, measureBF16AVX2},
 		changed:     [4]func(*float32, *byte, *byte, int){changedInt8AVX2, changedF32AVX2, changedF16AVX2, changedBF16AVX2},
 	}
 	avx512 = vectorKernels{
@@ -75,6 +77,7 @@ var (
 		dequantize8: dequantize8AVX512,
 		quantize8:   quantize8AVX512,
 		measure:     measureAVX512,
+		measureHalf: [2]func(*float32, *float32, *float32, *float32, *byte, int, int){measureF16AVX512, measureBF16AVX512},
 		changed:     [4]func(*float32, *byte, *byte, int){changedInt8AVX512, changedF32AVX512, changedF16AVX512, changedBF16AVX512},
 	}
 )
@@ -280,13 +283,30 @@ func measureVector(sums []BlockSum, w, d, t, out []float32, blocksize int) (n in
 		n += m
 	}
 	for b := range sums[:n] {
-		s := &sums[b]
-		if !finite(s.DD + s.TT + s.EE + s.RD) {
+		if s := &sums[b]; !s.complete(blocksize) {
 			lo, hi := b*blocksize, (b+1)*blocksize
 			*s = measureBlock(w[lo:hi], d[lo:hi], t[lo:hi], out[lo:hi])
-			continue
 		}
-		s.N, s.Delta, s.Sum, s.Output = uint32(blocksize), 0, 0, 0
+	}
+	return n
+}
+
+// measureHalfVector is measureVector for blocks of 64 results that are stored as
+// float16 or bfloat16, of a span.
+func measureHalfVector(sums []BlockSum, w, d, t []float32, out []byte, f Format) (n int) {
+	k := inUse()
+	if k == nil || f != F16 && f != BF16 || len(w) < chunk {
+		return 0
+	}
+	n = len(w) / chunk
+	k.measureHalf[f-F16](&sums[0].WW, &w[0], &d[0], &t[0], &out[0], n, 1)
+	for b := range sums[:n] {
+		if s := &sums[b]; !s.complete(chunk) {
+			lo, hi := b*chunk, (b+1)*chunk
+			var wide [chunk]float32
+			DecodeFloats(wide[:], out[2*lo:2*hi], f)
+			*s = measureBlock(w[lo:hi], d[lo:hi], t[lo:hi], wide[:])
+		}
 	}
 	return n
 }

@@ -30,6 +30,10 @@ func driftVector([]drift, []float32, []float32, []byte, []float32, []float32, Sp
 }
 func (p *Panel) scalesVector([]float32, *Factor, float32) bool     { return false }
 func changedVector(sums []BlockSum, old, now []byte, f Format) int { return 0 }
+func measureHalfVector([]BlockSum, []float32, []float32, []float32, []byte, Format) int {
+	return 0
+}
+
 func measureVector([]BlockSum, []float32, []float32, []float32, []float32, int) int {
 	return 0
 }

@@ -81,11 +81,15 @@ func (p *Panel) measure(scales []float32) {
 		end := p.span(b)
 		lo, _ := p.Block(b)
 		_, hi := p.Block(end - 1)
-		p.out = grow(p.out, hi-lo)
-		p.result(p.out, b, end, scales)
-		measureBlocks(p.Sums[b:end], ref[lo:hi], p.D[lo:hi], p.T[lo:hi], p.out, p.blocksize())
 		f := p.Spec.Format
 		from, to := f.Bytes(int64(lo)), f.Bytes(int64(hi))
+		done := b + measureHalfVector(p.Sums[b:end], ref[lo:hi], p.D[lo:hi], p.T[lo:hi], p.NewCodes[from:to], f)
+		if done < end {
+			lo, _ := p.Block(done)
+			p.out = grow(p.out, hi-lo)
+			p.result(p.out, done, end, scales)
+			measureBlocks(p.Sums[done:end], ref[lo:hi], p.D[lo:hi], p.T[lo:hi], p.out, p.blocksize())
+		}
 		counted := b + changedVector(p.Sums[b:end], p.Codes[from:to], p.NewCodes[from:to], f)
 		for i := counted; i < end; i++ {
 			p.Sums[i].Codes = p.changed(p.Block(i))
@@ -217,6 +221,16 @@ func measureBlocks(sums []BlockSum, w, d, t, out []float32, blocksize int) {
 		lo, hi := b*blocksize, min((b+1)*blocksize, len(w))
 		sums[b] = measureBlock(w[lo:hi], d[lo:hi], t[lo:hi], out[lo:hi])
 	}
+}
+
+// complete fills what a kernel leaves of the figures of n weights. It reports false
+// if one of them may not be finite.
+func (b *BlockSum) complete(n int) bool {
+	if !finite(b.DD + b.TT + b.EE + b.RD) {
+		return false
+	}
+	b.N, b.Delta, b.Sum, b.Output = uint32(n), 0, 0, 0
+	return true
 }
 
 // measureBlock sums over one block: w is the reference, d the delta, t the

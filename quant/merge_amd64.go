@@ -218,10 +218,10 @@ func (m *merge4) counted(b, n int) bool {
 	sums := p.Sums[b : b+n]
 	for i := range sums {
 		s := &sums[i]
-		if !finite(s.DD + s.TT + s.EE + s.RD) {
+		if !s.complete(p.Spec.Blocksize) {
 			return false
 		}
-		s.N, s.Delta, s.Sum, s.Output, s.Ambiguous = uint32(p.Spec.Blocksize), 0, 0, 0, 0
+		s.Ambiguous = 0
 		s.OldAbsmax, s.NewAbsmax = p.Absmax[b+i], p.NewAbsmax[b+i]
 	}
 	return true

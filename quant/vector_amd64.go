@@ -116,6 +116,18 @@ func encodeBF16AVX2(dst *byte, src *float32, chunks int)
 //go:noescape
 func measureAVX2(sums *float32, w *float32, d *float32, t *float32, out *float32, blocks int, chunks int)
 
+// measureF16AVX2 sets WW, DD, TT, RD, EE and MaxE of blocks of 64*chunks elements. They hold if
+// DD, TT and EE are finite; otherwise an element may be NaN or infinite.
+//
+//go:noescape
+func measureF16AVX2(sums *float32, w *float32, d *float32, t *float32, out *byte, blocks int, chunks int)
+
+// measureBF16AVX2 sets WW, DD, TT, RD, EE and MaxE of blocks of 64*chunks elements. They hold if
+// DD, TT and EE are finite; otherwise an element may be NaN or infinite.
+//
+//go:noescape
+func measureBF16AVX2(sums *float32, w *float32, d *float32, t *float32, out *byte, blocks int, chunks int)
+
 // changedInt8AVX2 sets Codes of blocks of 64 elements that are stored as Int8.
 //
 //go:noescape
@@ -319,6 +331,18 @@ func encodeBF16AVX512(dst *byte, src *float32, chunks int)
 //
 //go:noescape
 func measureAVX512(sums *float32, w *float32, d *float32, t *float32, out *float32, blocks int, chunks int)
+
+// measureF16AVX512 sets WW, DD, TT, RD, EE and MaxE of blocks of 64*chunks elements. They hold if
+// DD, TT and EE are finite; otherwise an element may be NaN or infinite.
+//
+//go:noescape
+func measureF16AVX512(sums *float32, w *float32, d *float32, t *float32, out *byte, blocks int, chunks int)
+
+// measureBF16AVX512 sets WW, DD, TT, RD, EE and MaxE of blocks of 64*chunks elements. They hold if
+// DD, TT and EE are finite; otherwise an element may be NaN or infinite.
+//
+//go:noescape
+func measureBF16AVX512(sums *float32, w *float32, d *float32, t *float32, out *byte, blocks int, chunks int)
 
 // changedInt8AVX512 sets Codes of blocks of 64 elements that are stored as Int8.
 //

@@ -2736,6 +2736,452 @@ chunk:
 	VZEROUPPER
 	RET
 
+// func measureF16AVX2(sums *float32, w *float32, d *float32, t *float32, out *byte, blocks int, chunks int)
+// Requires: AVX, AVX2, F16C
+TEXT ·measureF16AVX2(SB), NOSPLIT, $0-56
+	MOVQ sums+0(FP), AX
+	MOVQ w+8(FP), CX
+	MOVQ d+16(FP), DX
+	MOVQ t+24(FP), BX
+	MOVQ out+32(FP), SI
+	MOVQ blocks+40(FP), DI
+	MOVQ chunks+48(FP), R8
+
+block:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVQ  R8, R9
+
+chunk:
+	VCVTPH2PS    (SI), Y11
+	VMOVUPS      (CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      (DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y3, Y3
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y7, Y7
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      (BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y5, Y5
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y9, Y9
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VCVTPH2PS    16(SI), Y11
+	VMOVUPS      32(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      32(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y8, Y8
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      32(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y6, Y6
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VCVTPH2PS    32(SI), Y11
+	VMOVUPS      64(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      64(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y3, Y3
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y7, Y7
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      64(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y5, Y5
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y9, Y9
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VCVTPH2PS    48(SI), Y11
+	VMOVUPS      96(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      96(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y8, Y8
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      96(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y6, Y6
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VCVTPH2PS    64(SI), Y11
+	VMOVUPS      128(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      128(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y3, Y3
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y7, Y7
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      128(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y5, Y5
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y9, Y9
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VCVTPH2PS    80(SI), Y11
+	VMOVUPS      160(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      160(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y8, Y8
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      160(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y6, Y6
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VCVTPH2PS    96(SI), Y11
+	VMOVUPS      192(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      192(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y3, Y3
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y7, Y7
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      192(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y5, Y5
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y9, Y9
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VCVTPH2PS    112(SI), Y11
+	VMOVUPS      224(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      224(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y8, Y8
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      224(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y6, Y6
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000080, SI
+	DECQ         R9
+	JNZ          chunk
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X2, X3, X3
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X2, X5, X5
+	VADDPS       Y8, Y7, Y7
+	VEXTRACTF128 $0x01, Y7, X2
+	VADDPS       X2, X7, X7
+	VADDPS       Y10, Y9, Y9
+	VEXTRACTF128 $0x01, Y9, X2
+	VADDPS       X2, X9, X9
+	VUNPCKLPD    X3, X1, X2
+	VUNPCKHPD    X3, X1, X1
+	VADDPS       X1, X2, X2
+	VUNPCKLPD    X7, X5, X1
+	VUNPCKHPD    X7, X5, X3
+	VADDPS       X3, X1, X1
+	VSHUFPS      $0x88, X1, X2, X3
+	VSHUFPS      $0xdd, X1, X2, X1
+	VADDPS       X1, X3, X3
+	VMOVUPS      X3, (AX)
+	VPERMILPS    $0x4e, X9, X1
+	VADDPS       X1, X9, X9
+	VPERMILPS    $0xb1, X9, X1
+	VADDPS       X1, X9, X9
+	VMOVSS       X9, 16(AX)
+	VEXTRACTI128 $0x01, Y0, X1
+	VPMAXUD      X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPMAXUD      X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPMAXUD      X1, X0, X0
+	VMOVD        X0, 20(AX)
+	ADDQ         $0x38, AX
+	DECQ         DI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func measureBF16AVX2(sums *float32, w *float32, d *float32, t *float32, out *byte, blocks int, chunks int)
+// Requires: AVX, AVX2
+TEXT ·measureBF16AVX2(SB), NOSPLIT, $0-56
+	MOVQ sums+0(FP), AX
+	MOVQ w+8(FP), CX
+	MOVQ d+16(FP), DX
+	MOVQ t+24(FP), BX
+	MOVQ out+32(FP), SI
+	MOVQ blocks+40(FP), DI
+	MOVQ chunks+48(FP), R8
+
+block:
+	VPXOR Y0, Y0, Y0
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	VPXOR Y7, Y7, Y7
+	VPXOR Y8, Y8, Y8
+	VPXOR Y9, Y9, Y9
+	VPXOR Y10, Y10, Y10
+	MOVQ  R8, R9
+
+chunk:
+	VPMOVZXWD    (SI), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VMOVUPS      (CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      (DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y3, Y3
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y7, Y7
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      (BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y5, Y5
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y9, Y9
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VPMOVZXWD    16(SI), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VMOVUPS      32(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      32(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y8, Y8
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      32(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y6, Y6
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VPMOVZXWD    32(SI), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VMOVUPS      64(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      64(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y3, Y3
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y7, Y7
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      64(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y5, Y5
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y9, Y9
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VPMOVZXWD    48(SI), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VMOVUPS      96(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      96(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y8, Y8
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      96(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y6, Y6
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VPMOVZXWD    64(SI), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VMOVUPS      128(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      128(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y3, Y3
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y7, Y7
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      128(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y5, Y5
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y9, Y9
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VPMOVZXWD    80(SI), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VMOVUPS      160(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      160(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y8, Y8
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      160(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y6, Y6
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VPMOVZXWD    96(SI), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VMOVUPS      192(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y1, Y1
+	VMOVUPS      192(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y3, Y3
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y7, Y7
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      192(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y5, Y5
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y9, Y9
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	VPMOVZXWD    112(SI), Y11
+	VPSLLD       $0x10, Y11, Y11
+	VMOVUPS      224(CX), Y12
+	VSUBPS       Y12, Y11, Y11
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y2, Y2
+	VMOVUPS      224(DX), Y12
+	VMULPS       Y12, Y12, Y13
+	VADDPS       Y13, Y4, Y4
+	VMULPS       Y11, Y12, Y13
+	VADDPS       Y13, Y8, Y8
+	VSUBPS       Y12, Y11, Y11
+	VMOVUPS      224(BX), Y12
+	VMULPS       Y12, Y12, Y12
+	VADDPS       Y12, Y6, Y6
+	VMULPS       Y11, Y11, Y12
+	VADDPS       Y12, Y10, Y10
+	VPAND        magnitude<>+0(SB), Y11, Y11
+	VPMAXUD      Y11, Y0, Y0
+	ADDQ         $0x00000100, CX
+	ADDQ         $0x00000100, DX
+	ADDQ         $0x00000100, BX
+	ADDQ         $0x00000080, SI
+	DECQ         R9
+	JNZ          chunk
+	VADDPS       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPS       X2, X1, X1
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X2
+	VADDPS       X2, X3, X3
+	VADDPS       Y6, Y5, Y5
+	VEXTRACTF128 $0x01, Y5, X2
+	VADDPS       X2, X5, X5
+	VADDPS       Y8, Y7, Y7
+	VEXTRACTF128 $0x01, Y7, X2
+	VADDPS       X2, X7, X7
+	VADDPS       Y10, Y9, Y9
+	VEXTRACTF128 $0x01, Y9, X2
+	VADDPS       X2, X9, X9
+	VUNPCKLPD    X3, X1, X2
+	VUNPCKHPD    X3, X1, X1
+	VADDPS       X1, X2, X2
+	VUNPCKLPD    X7, X5, X1
+	VUNPCKHPD    X7, X5, X3
+	VADDPS       X3, X1, X1
+	VSHUFPS      $0x88, X1, X2, X3
+	VSHUFPS      $0xdd, X1, X2, X1
+	VADDPS       X1, X3, X3
+	VMOVUPS      X3, (AX)
+	VPERMILPS    $0x4e, X9, X1
+	VADDPS       X1, X9, X9
+	VPERMILPS    $0xb1, X9, X1
+	VADDPS       X1, X9, X9
+	VMOVSS       X9, 16(AX)
+	VEXTRACTI128 $0x01, Y0, X1
+	VPMAXUD      X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPMAXUD      X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPMAXUD      X1, X0, X0
+	VMOVD        X0, 20(AX)
+	ADDQ         $0x38, AX
+	DECQ         DI
+	JNZ          block
+	VZEROUPPER
+	RET
+
 // func changedInt8AVX2(sums *float32, old *byte, now *byte, blocks int)
 // Requires: AVX, AVX2, POPCNT
 TEXT ·changedInt8AVX2(SB), NOSPLIT, $0-32
@@ -7397,6 +7843,300 @@ chunk:
 	ADDQ          $0x00000100, DX
 	ADDQ          $0x00000100, BX
 	ADDQ          $0x00000100, SI
+	DECQ          R9
+	JNZ           chunk
+	VEXTRACTF64X4 $0x01, Z1, Y6
+	VADDPS        Y6, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X6
+	VADDPS        X6, X1, X1
+	VEXTRACTF64X4 $0x01, Z2, Y6
+	VADDPS        Y6, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X6
+	VADDPS        X6, X2, X2
+	VEXTRACTF64X4 $0x01, Z3, Y6
+	VADDPS        Y6, Y3, Y3
+	VEXTRACTF32X4 $0x01, Y3, X6
+	VADDPS        X6, X3, X3
+	VEXTRACTF64X4 $0x01, Z4, Y6
+	VADDPS        Y6, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X6
+	VADDPS        X6, X4, X4
+	VEXTRACTF64X4 $0x01, Z5, Y6
+	VADDPS        Y6, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X6
+	VADDPS        X6, X5, X5
+	VUNPCKLPD     X2, X1, X6
+	VUNPCKHPD     X2, X1, X7
+	VADDPS        X7, X6, X6
+	VUNPCKLPD     X4, X3, X7
+	VUNPCKHPD     X4, X3, X8
+	VADDPS        X8, X7, X7
+	VSHUFPS       $0x88, X7, X6, X8
+	VSHUFPS       $0xdd, X7, X6, X6
+	VADDPS        X6, X8, X8
+	VMOVUPS       X8, (AX)
+	VPERMILPS     $0x4e, X5, X6
+	VADDPS        X6, X5, X5
+	VPERMILPS     $0xb1, X5, X6
+	VADDPS        X6, X5, X5
+	VMOVSS        X5, 16(AX)
+	VEXTRACTI64X4 $0x01, Z0, Y6
+	VPMAXUD       Y6, Y0, Y0
+	VEXTRACTI32X4 $0x01, Y0, X6
+	VPMAXUD       X6, X0, X0
+	VPSHUFD       $0x4e, X0, X6
+	VPMAXUD       X6, X0, X0
+	VPSHUFD       $0xb1, X0, X6
+	VPMAXUD       X6, X0, X0
+	VMOVD         X0, 20(AX)
+	ADDQ          $0x38, AX
+	DECQ          DI
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func measureF16AVX512(sums *float32, w *float32, d *float32, t *float32, out *byte, blocks int, chunks int)
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, AVX512VL
+TEXT ·measureF16AVX512(SB), NOSPLIT, $0-56
+	MOVQ sums+0(FP), AX
+	MOVQ w+8(FP), CX
+	MOVQ d+16(FP), DX
+	MOVQ t+24(FP), BX
+	MOVQ out+32(FP), SI
+	MOVQ blocks+40(FP), DI
+	MOVQ chunks+48(FP), R8
+
+block:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   R8, R9
+
+chunk:
+	VCVTPH2PS     (SI), Z6
+	VMOVUPS       (CX), Z7
+	VSUBPS        Z7, Z6, Z6
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VMOVUPS       (DX), Z7
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z2, Z2
+	VMULPS        Z6, Z7, Z8
+	VADDPS        Z8, Z4, Z4
+	VSUBPS        Z7, Z6, Z6
+	VMOVUPS       (BX), Z7
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z3, Z3
+	VMULPS        Z6, Z6, Z7
+	VADDPS        Z7, Z5, Z5
+	VRANGEPS      $0x0b, Z6, Z0, Z0
+	VCVTPH2PS     32(SI), Z6
+	VMOVUPS       64(CX), Z7
+	VSUBPS        Z7, Z6, Z6
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VMOVUPS       64(DX), Z7
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z2, Z2
+	VMULPS        Z6, Z7, Z8
+	VADDPS        Z8, Z4, Z4
+	VSUBPS        Z7, Z6, Z6
+	VMOVUPS       64(BX), Z7
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z3, Z3
+	VMULPS        Z6, Z6, Z7
+	VADDPS        Z7, Z5, Z5
+	VRANGEPS      $0x0b, Z6, Z0, Z0
+	VCVTPH2PS     64(SI), Z6
+	VMOVUPS       128(CX), Z7
+	VSUBPS        Z7, Z6, Z6
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VMOVUPS       128(DX), Z7
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z2, Z2
+	VMULPS        Z6, Z7, Z8
+	VADDPS        Z8, Z4, Z4
+	VSUBPS        Z7, Z6, Z6
+	VMOVUPS       128(BX), Z7
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z3, Z3
+	VMULPS        Z6, Z6, Z7
+	VADDPS        Z7, Z5, Z5
+	VRANGEPS      $0x0b, Z6, Z0, Z0
+	VCVTPH2PS     96(SI), Z6
+	VMOVUPS       192(CX), Z7
+	VSUBPS        Z7, Z6, Z6
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VMOVUPS       192(DX), Z7
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z2, Z2
+	VMULPS        Z6, Z7, Z8
+	VADDPS        Z8, Z4, Z4
+	VSUBPS        Z7, Z6, Z6
+	VMOVUPS       192(BX), Z7
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z3, Z3
+	VMULPS        Z6, Z6, Z7
+	VADDPS        Z7, Z5, Z5
+	VRANGEPS      $0x0b, Z6, Z0, Z0
+	ADDQ          $0x00000100, CX
+	ADDQ          $0x00000100, DX
+	ADDQ          $0x00000100, BX
+	ADDQ          $0x00000080, SI
+	DECQ          R9
+	JNZ           chunk
+	VEXTRACTF64X4 $0x01, Z1, Y6
+	VADDPS        Y6, Y1, Y1
+	VEXTRACTF32X4 $0x01, Y1, X6
+	VADDPS        X6, X1, X1
+	VEXTRACTF64X4 $0x01, Z2, Y6
+	VADDPS        Y6, Y2, Y2
+	VEXTRACTF32X4 $0x01, Y2, X6
+	VADDPS        X6, X2, X2
+	VEXTRACTF64X4 $0x01, Z3, Y6
+	VADDPS        Y6, Y3, Y3
+	VEXTRACTF32X4 $0x01, Y3, X6
+	VADDPS        X6, X3, X3
+	VEXTRACTF64X4 $0x01, Z4, Y6
+	VADDPS        Y6, Y4, Y4
+	VEXTRACTF32X4 $0x01, Y4, X6
+	VADDPS        X6, X4, X4
+	VEXTRACTF64X4 $0x01, Z5, Y6
+	VADDPS        Y6, Y5, Y5
+	VEXTRACTF32X4 $0x01, Y5, X6
+	VADDPS        X6, X5, X5
+	VUNPCKLPD     X2, X1, X6
+	VUNPCKHPD     X2, X1, X7
+	VADDPS        X7, X6, X6
+	VUNPCKLPD     X4, X3, X7
+	VUNPCKHPD     X4, X3, X8
+	VADDPS        X8, X7, X7
+	VSHUFPS       $0x88, X7, X6, X8
+	VSHUFPS       $0xdd, X7, X6, X6
+	VADDPS        X6, X8, X8
+	VMOVUPS       X8, (AX)
+	VPERMILPS     $0x4e, X5, X6
+	VADDPS        X6, X5, X5
+	VPERMILPS     $0xb1, X5, X6
+	VADDPS        X6, X5, X5
+	VMOVSS        X5, 16(AX)
+	VEXTRACTI64X4 $0x01, Z0, Y6
+	VPMAXUD       Y6, Y0, Y0
+	VEXTRACTI32X4 $0x01, Y0, X6
+	VPMAXUD       X6, X0, X0
+	VPSHUFD       $0x4e, X0, X6
+	VPMAXUD       X6, X0, X0
+	VPSHUFD       $0xb1, X0, X6
+	VPMAXUD       X6, X0, X0
+	VMOVD         X0, 20(AX)
+	ADDQ          $0x38, AX
+	DECQ          DI
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func measureBF16AVX512(sums *float32, w *float32, d *float32, t *float32, out *byte, blocks int, chunks int)
+// Requires: AVX, AVX2, AVX512DQ, AVX512F, AVX512VL
+TEXT ·measureBF16AVX512(SB), NOSPLIT, $0-56
+	MOVQ sums+0(FP), AX
+	MOVQ w+8(FP), CX
+	MOVQ d+16(FP), DX
+	MOVQ t+24(FP), BX
+	MOVQ out+32(FP), SI
+	MOVQ blocks+40(FP), DI
+	MOVQ chunks+48(FP), R8
+
+block:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   R8, R9
+
+chunk:
+	VPMOVZXWD     (SI), Z6
+	VPSLLD        $0x10, Z6, Z6
+	VMOVUPS       (CX), Z7
+	VSUBPS        Z7, Z6, Z6
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VMOVUPS       (DX), Z7
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z2, Z2
+	VMULPS        Z6, Z7, Z8
+	VADDPS        Z8, Z4, Z4
+	VSUBPS        Z7, Z6, Z6
+	VMOVUPS       (BX), Z7
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z3, Z3
+	VMULPS        Z6, Z6, Z7
+	VADDPS        Z7, Z5, Z5
+	VRANGEPS      $0x0b, Z6, Z0, Z0
+	VPMOVZXWD     32(SI), Z6
+	VPSLLD        $0x10, Z6, Z6
+	VMOVUPS       64(CX), Z7
+	VSUBPS        Z7, Z6, Z6
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VMOVUPS       64(DX), Z7
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z2, Z2
+	VMULPS        Z6, Z7, Z8
+	VADDPS        Z8, Z4, Z4
+	VSUBPS        Z7, Z6, Z6
+	VMOVUPS       64(BX), Z7
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z3, Z3
+	VMULPS        Z6, Z6, Z7
+	VADDPS        Z7, Z5, Z5
+	VRANGEPS      $0x0b, Z6, Z0, Z0
+	VPMOVZXWD     64(SI), Z6
+	VPSLLD        $0x10, Z6, Z6
+	VMOVUPS       128(CX), Z7
+	VSUBPS        Z7, Z6, Z6
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VMOVUPS       128(DX), Z7
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z2, Z2
+	VMULPS        Z6, Z7, Z8
+	VADDPS        Z8, Z4, Z4
+	VSUBPS        Z7, Z6, Z6
+	VMOVUPS       128(BX), Z7
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z3, Z3
+	VMULPS        Z6, Z6, Z7
+	VADDPS        Z7, Z5, Z5
+	VRANGEPS      $0x0b, Z6, Z0, Z0
+	VPMOVZXWD     96(SI), Z6
+	VPSLLD        $0x10, Z6, Z6
+	VMOVUPS       192(CX), Z7
+	VSUBPS        Z7, Z6, Z6
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z1, Z1
+	VMOVUPS       192(DX), Z7
+	VMULPS        Z7, Z7, Z8
+	VADDPS        Z8, Z2, Z2
+	VMULPS        Z6, Z7, Z8
+	VADDPS        Z8, Z4, Z4
+	VSUBPS        Z7, Z6, Z6
+	VMOVUPS       192(BX), Z7
+	VMULPS        Z7, Z7, Z7
+	VADDPS        Z7, Z3, Z3
+	VMULPS        Z6, Z6, Z7
+	VADDPS        Z7, Z5, Z5
+	VRANGEPS      $0x0b, Z6, Z0, Z0
+	ADDQ          $0x00000100, CX
+	ADDQ          $0x00000100, DX
+	ADDQ          $0x00000100, BX
+	ADDQ          $0x00000080, SI
 	DECQ          R9
 	JNZ           chunk
 	VEXTRACTF64X4 $0x01, Z1, Y6

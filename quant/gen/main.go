@@ -35,7 +35,9 @@ func main() {
 		u.decode(toBF16)
 		u.encode(toF16)
 		u.encode(toBF16)
-		u.measure()
+		for _, f := range []rounding{toF32, toF16, toBF16} {
+			u.measure(f)
+		}
 		u.changed("Int8", 1)
 		u.changed("F32", 4)
 		u.changed("F16", 2)

@@ -104,9 +104,13 @@ func (s unit) foldTo4(a []reg.VecVirtual) reg.VecVirtual {
 	return v
 }
 
-// measure sums over whole blocks.
-func (u unit) measure() {
-	u.text("measure", "sums *float32, w, d, t, out *float32, blocks int, chunks int)",
+// measure sums over whole blocks whose results are stored in a float format.
+func (u unit) measure(f rounding) {
+	name, kind, size := "measure", "*float32", 4
+	if f != toF32 {
+		name, kind, size = name+string(f), "*byte", 2
+	}
+	u.text(name, "sums *float32, w, d, t *float32, out "+kind+", blocks int, chunks int)",
 		"sets WW, DD, TT, RD, EE and MaxE of blocks of 64*chunks elements. They hold if\n"+
 			"DD, TT and EE are finite; otherwise an element may be NaN or infinite.")
 	dst, w, d, t, out := load("sums"), load("w"), load("d"), load("t"), load("out")
@@ -117,14 +121,14 @@ func (u unit) measure() {
 		MOVQ(chunks, n)
 		loop("chunk", n, func() {
 			for i := range chunk / u.lanes {
-				v := u.vec()
 				off := i * u.bytes()
-				VMOVUPS(at(out, off), v)
+				v := u.widened(string(f), at(out, i*u.lanes*size))
 				s.take(i%(16/u.lanes), at(w, off), at(d, off), at(t, off), v)
 			}
-			for _, p := range []reg.Register{w, d, t, out} {
+			for _, p := range []reg.Register{w, d, t} {
 				ADDQ(operand.U32(4*chunk), p)
 			}
+			ADDQ(operand.U32(uint32(size)*chunk), out)
 		})
 		s.fold(dst)
 		ADDQ(operand.U8(blockSum), dst)
