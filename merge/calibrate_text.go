@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 
 	"mergescope/loader"
 	"mergescope/model"
@@ -35,16 +36,30 @@ const (
 	composedLength = 512
 )
 
-// sequences returns what the model runs over.
+// baseSeeds is how far the seeds of what the base writes are from those of what it
+// writes with its adapters.
+const baseSeeds = 1 << 32
+
+// sequences returns what the model runs over: those that the base writes alone,
+// then a given text, or what it writes with its adapters.
 func (c *calibration) sequences(reference model.Variant) ([][]int32, error) {
 	m := c.method()
 	tokens := m.tokens()
+	length := min(composedLength, c.config.MaxPositions, tokens)
+	n := max(tokens/length, 1)
+	base := int(math.RoundToEven(m.BaseText * float64(n)))
+	plain := reference
+	plain.LoRA = nil
+	list, err := c.compose(plain, base, length, m.Seed+baseSeeds)
+	if err != nil || base == n {
+		return list, err
+	}
+	tokens -= base * length
 	if texts := c.j.opt.Calibrate.Texts; len(texts) > 0 {
 		windows, err := windowsOf(texts, min(observedLength, c.config.MaxPositions))
 		if err != nil {
 			return nil, err
 		}
-		var list [][]int32
 		for _, i := range spread(len(windows)) {
 			if w := windows[i].input; tokens > 0 {
 				list = append(list, w[:min(len(w), tokens)])
@@ -53,14 +68,22 @@ func (c *calibration) sequences(reference model.Variant) ([][]int32, error) {
 		}
 		return list, nil
 	}
+	own, err := c.compose(reference, n-base, length, m.Seed)
+	return append(list, own...), err
+}
+
+// compose lets a variant write n sequences.
+func (c *calibration) compose(v model.Variant, n, length int, seed uint64) ([][]int32, error) {
+	if n == 0 {
+		return nil, nil
+	}
 	begin, err := beginning(c.j.model, c.config)
 	if err != nil {
 		return nil, err
 	}
-	length := min(composedLength, c.config.MaxPositions, tokens)
 	step := func(done int) { c.j.setStage(Stage{"writing the text", done, length, "token"}) }
 	step(0)
-	return model.Compose(c.ctx, c.config, reference, max(tokens/length, 1), length, begin, m.Seed, model.Options{Workers: c.workers()}, step)
+	return model.Compose(c.ctx, c.config, v, n, length, begin, seed, model.Options{Workers: c.workers()}, step)
 }
 
 // beginning returns the token that a text of its own begins with.

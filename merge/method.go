@@ -18,6 +18,7 @@ type Method struct {
 	Tokens   int     // at most so many are observed
 	Damping  float64 // relative to the mean of the inputs' squares
 	Mu       float64 // weight of the delta's own metric beside that of the inputs; below 0: none
+	BaseText float64 // share of the text that the base writes without its adapters
 	Residual int     // rank of the adapter that carries what the codes do not; 0: there is none
 
 	Optimizer string // of calibrated: one of optimizers, "" is OptimizerAuto
@@ -100,7 +101,7 @@ func Methods() []string { return []string{MethodPeft, MethodSum, MethodDithered,
 const reproduceDefects = "reproduce-defects"
 
 // ParseMethod reads "peft[,reproduce-defects]", "sum", "dithered[,seed=N][,scales=keep|fresh]" or
-// "calibrated[,seed=N][,scales=keep|fresh|move][,tokens=N][,damping=X][,mu=X][,residual=RANK][,optimizer=auto|feedback|descent|directions]".
+// "calibrated[,seed=N][,scales=keep|fresh|move][,tokens=N][,damping=X][,mu=X][,base-text=X][,residual=RANK][,optimizer=auto|feedback|descent|directions]".
 func ParseMethod(text string) (Method, error) {
 	parts := strings.Split(text, ",")
 	m := Method{Kind: parts[0]}
@@ -131,7 +132,7 @@ func (m *Method) option(text string) (err error) {
 	key, value, _ := strings.Cut(text, "=")
 	known := "seed=N and scales=keep|fresh"
 	if m.Kind == MethodCalibrated {
-		known = "seed=N, scales=keep|fresh|move, tokens=N, damping=X, mu=X, residual=RANK and optimizer=" + strings.Join(optimizers, "|")
+		known = "seed=N, scales=keep|fresh|move, tokens=N, damping=X, mu=X, base-text=X, residual=RANK and optimizer=" + strings.Join(optimizers, "|")
 	}
 	switch {
 	case key == "seed":
@@ -157,6 +158,10 @@ func (m *Method) option(text string) (err error) {
 		}
 		if m.Mu == 0 {
 			m.Mu = -1
+		}
+	case key == "base-text" && m.Kind == MethodCalibrated:
+		if m.BaseText, err = strconv.ParseFloat(value, 64); err != nil || !(m.BaseText >= 0 && m.BaseText <= 1) {
+			return fmt.Errorf("%s: want a share from 0 to 1", text)
 		}
 	case key == "residual" && m.Kind == MethodCalibrated:
 		if m.Residual, err = strconv.Atoi(value); err != nil || m.Residual < 1 || m.Residual > maxResidual {
@@ -192,6 +197,9 @@ func (m Method) String() string {
 	}
 	if m.Mu != 0 {
 		s += ",mu=" + strconv.FormatFloat(max(0, m.Mu), 'g', -1, 64)
+	}
+	if m.BaseText != 0 {
+		s += ",base-text=" + strconv.FormatFloat(m.BaseText, 'g', -1, 64)
 	}
 	if m.Residual != 0 {
 		s += ",residual=" + strconv.Itoa(m.Residual)
