@@ -116,10 +116,11 @@ func TestPlanSchema(t *testing.T) {
 			}
 		}
 	}
-	good = append(good, `{"version":1}`, `{"version":1,"adapters":{"a":{}},"rules":[{"match":"*","adapter":"a"},{"match":"^b","method":"peft"}]}`)
+	good = append(good, `{"version":1}`, `{"version":1,"adapters":{"a":{}},"rules":[{"match":"*","adapter":"a"},{"match":"^b","method":"peft"}]}`,
+		`{"version":1,"method":"peft,reproduce-defects"}`, `{"version":1,"method":"calibrated,seed=1,scales=move,tokens=5,damping=0.1,mu=2,base-text=0.25,residual=8,optimizer=descent"}`)
 	bad := []string{
 		`{}`, `[]`, `{"version":2}`, `{"version":"1"}`, `{"version":1,"nix":1}`, `{"version":1,"model":3}`,
-		`{"version":1,"method":"best"}`, `{"version":1,"method":"peft,seed=1"}`, `{"version":1,"method":"dithered,tokens=3"}`,
+		`{"version":1,"method":"best"}`, `{"version":1,"method":"peft,seed=1"}`, `{"version":1,"method":"dithered,tokens=3"}`, `{"version":1,"method":"dithered,scales=move"}`,
 		`{"version":1,"profile":"gpu"}`, `{"version":1,"adapters":{"":{"path":"p"}}}`, `{"version":1,"adapters":{"a":{"name":"p"}}}`,
 		`{"version":1,"adapters":["a"]}`, `{"version":1,"onto":"o","quantize":"int8,double"}`, `{"version":1,"onto":"o","quantize":"bf16"}`,
 		`{"version":1,"rules":{}}`, `{"version":1,"rules":[{"match":"*"}]}`, `{"version":1,"rules":[{"output":"keep"}]}`,
