@@ -84,11 +84,11 @@ func (f *flight) endPass() error {
 	if !s.nested() || f.pass >= s.scalePasses() {
 		return nil
 	}
+	stored := f.absmax
 	if f.pending != nil {
-		f.raw = f.spare.floats.take(len(f.absmax))
-		copy(f.raw, f.absmax)
+		f.raw, stored = f.absmax, f.spare.floats.take(len(f.absmax))
 	}
-	n := s.settle(f.absmax)
+	n := s.settle(f.absmax, stored)
 	f.odd = !n.Finite()
 	if f.pass < s.scalePasses()-1 {
 		f.absmax = f.spare.floats.take(len(f.absmax))

@@ -276,13 +276,13 @@ func (s *subject) measure(w *work, r0 int) {
 	w.p.Measure(nil)
 }
 
-// settle takes the scales of the whole weight after the next update and
-// returns them as they are stored.
-func (s *subject) settle(absmax []float32) quant.Nested {
+// settle takes the scales of the whole weight after the next update, returns them
+// as they are stored and keeps what they then stand for in stored, which may be absmax.
+func (s *subject) settle(absmax, stored []float32) quant.Nested {
 	n := quant.QuantizeAbsmax(absmax, s.profile)
 	s.unsure = n.OffsetUlp(absmax, s.profile)
-	n.Dequantize(absmax)
-	s.scales = append(s.scales, absmax)
+	n.Dequantize(stored)
+	s.scales = append(s.scales, stored)
 	return n
 }
 
