@@ -3,6 +3,7 @@ package merge
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"mergescope/model"
@@ -10,8 +11,8 @@ import (
 )
 
 // BenchmarkOptimizers measures one thread: ns a weight of choosing codes by each
-// optimizer, the inputs' metric given;
-// and ns a column for the metric of directions.
+// optimizer, and of feedback on scales that move, the inputs' metric given; and ns a
+// column for the metric of directions.
 func BenchmarkOptimizers(b *testing.B) {
 	const cols = 4096
 	x := newBenchLayer(choiceRows, cols)
@@ -46,15 +47,26 @@ func BenchmarkOptimizers(b *testing.B) {
 		name   string
 		f      *quant.Feedback
 		passes int
-	}{{OptimizerFeedback, full, 0}, {OptimizerDescent, full, descentPasses}, {OptimizerDirections, low, 0}} {
+		move   bool
+	}{
+		{OptimizerFeedback, full, 0, false},
+		{"scales=" + ScalesMove, full, 0, true},
+		{OptimizerDescent, full, descentPasses, false},
+		{OptimizerDirections, low, 0, false},
+	} {
 		for _, rows := range []int{choiceRows, 4 * choiceRows} {
 			b.Run(fmt.Sprintf("%s/%d/rows-%d", c.name, cols, rows), func(b *testing.B) {
 				y := newBenchLayer(rows, cols)
 				var chooser quant.Chooser
-				codes := make([]byte, len(y.p.Codes))
+				codes, scales := make([]byte, len(y.p.Codes)), slices.Clone(y.p.Absmax)
 				for b.Loop() {
-					chooser.Load(c.f, &y.p, y.p.Absmax)
-					chooser.Choose(codes, y.p.Spec)
+					copy(scales, y.p.Absmax)
+					chooser.Load(c.f, &y.p, scales)
+					if c.move {
+						chooser.ChooseMoving(codes, &y.p, scales, y.p.Absmax, nil)
+					} else {
+						chooser.Choose(codes, y.p.Spec)
+					}
 					if c.passes > 0 {
 						chooser.Descend(codes, y.p.Spec, c.passes)
 					}
