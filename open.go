@@ -39,7 +39,7 @@ func (s *selection) addAdapter(c *cobra.Command) {
 func (s *selection) addPlan(c *cobra.Command) {
 	s.addAdapter(c)
 	c.Flags().StringVar(&s.plan, "plan", "", "plan file that assigns adapters, scales and output forms to layers")
-	c.Flags().StringVar(&s.method, "method", "", "how codes are chosen: peft (default), sum (adapters added up first),\ndithered[,seed=N][,scales=keep|fresh] (right on average) or\ncalibrated[,seed=N][,scales=keep|fresh|move][,tokens=N][,damping=X][,mu=X][,base-text=X][,residual=RANK]\n[,optimizer=auto|feedback|descent|directions] (right on what the layers' inputs see)")
+	c.Flags().StringVar(&s.method, "method", "", "how codes are chosen: peft (default), sum (adapters added up first),\ndithered[,seed=N][,scales=keep|fresh] (right on average) or\ncalibrated[,seed=N][,scales=keep|fresh|move][,tokens=N][,damping=X][,mu=X][,base-text=X][,guide=X][,residual=RANK]\n[,optimizer=auto|feedback|descent|directions] (right on what the layers' inputs see)")
 	c.Flags().BoolVar(&s.defects, "reproduce-defects", false, "with method peft: make the merges that PEFT is known to get wrong, as wrong as it\n(they are refused otherwise)")
 	c.Flags().StringVar(&s.profile, "profile", "", "whose rounding rules: cpu (default) or cuda")
 	c.Flags().StringVar(&s.combine, "combine", "", "make one adapter of all -a NAME=WEIGHT first, as PEFT's add_weighted_adapter:\nTYPE[,density=D][,majority=total|frequency][,rank=R][,seed=N]")

@@ -50,7 +50,7 @@ func (c *calibration) sequences(reference model.Variant) ([][]int32, error) {
 	base := int(math.RoundToEven(m.BaseText * float64(n)))
 	plain := reference
 	plain.LoRA = nil
-	list, err := c.compose(plain, base, length, m.Seed+baseSeeds)
+	list, err := c.compose(plain, model.Writing{N: base, Length: length, Seed: m.Seed + baseSeeds})
 	if err != nil || base == n {
 		return list, err
 	}
@@ -68,22 +68,22 @@ func (c *calibration) sequences(reference model.Variant) ([][]int32, error) {
 		}
 		return list, nil
 	}
-	own, err := c.compose(reference, n-base, length, m.Seed)
+	own, err := c.compose(reference, model.Writing{N: n - base, Length: length, Seed: m.Seed, Guide: m.Guide, Base: plain})
 	return append(list, own...), err
 }
 
-// compose lets a variant write n sequences.
-func (c *calibration) compose(v model.Variant, n, length int, seed uint64) ([][]int32, error) {
-	if n == 0 {
+// compose lets a variant write, from the token on that begins a text.
+func (c *calibration) compose(v model.Variant, w model.Writing) ([][]int32, error) {
+	if w.N == 0 {
 		return nil, nil
 	}
-	begin, err := beginning(c.j.model, c.config)
-	if err != nil {
+	var err error
+	if w.Begin, err = beginning(c.j.model, c.config); err != nil {
 		return nil, err
 	}
-	step := func(done int) { c.j.setStage(Stage{"writing the text", done, length, "token"}) }
+	step := func(done int) { c.j.setStage(Stage{"writing the text", done, w.Length, "token"}) }
 	step(0)
-	return model.Compose(c.ctx, c.config, v, n, length, begin, seed, model.Options{Workers: c.workers()}, step)
+	return model.Compose(c.ctx, c.config, v, w, model.Options{Workers: c.workers()}, step)
 }
 
 // beginning returns the token that a text of its own begins with.

@@ -49,3 +49,14 @@ func TestBaseText(t *testing.T) {
 		t.Error("a share of 1 leaves something to the text given")
 	}
 }
+
+// A text that is guided is written by the model with its adapter, and another one;
+// what the base writes is not guided.
+func TestGuide(t *testing.T) {
+	same := func(a, b [][]int32) bool { return slices.EqualFunc(a, b, slices.Equal[[]int32]) }
+	plain := observedBy(t, "gocode", "calibrated,tokens=1024,base-text=0.5", nil)
+	guided := observedBy(t, "gocode", "calibrated,tokens=1024,base-text=0.5,guide=1", nil)
+	if len(guided) != 2 || !same(guided[:1], plain[:1]) || same(guided[1:], plain[1:]) {
+		t.Error("a guide does not change what the model writes with its adapter, and that alone")
+	}
+}

@@ -184,13 +184,13 @@ func TestSumRoundsOnce(t *testing.T) {
 }
 
 func TestParseMethod(t *testing.T) {
-	for _, text := range []string{"peft", "sum", "dithered", "dithered,seed=7", "dithered,seed=7,scales=fresh", "calibrated", "calibrated,mu=0", "calibrated,scales=move", "calibrated,mu=1,base-text=0.25,residual=2", "calibrated,seed=7,scales=fresh,tokens=512,damping=0.1,mu=2,residual=8,optimizer=descent"} {
+	for _, text := range []string{"peft", "sum", "dithered", "dithered,seed=7", "dithered,seed=7,scales=fresh", "calibrated", "calibrated,mu=0", "calibrated,scales=move", "calibrated,mu=1,base-text=0.25,guide=1.5,residual=2", "calibrated,seed=7,scales=fresh,tokens=512,damping=0.1,mu=2,residual=8,optimizer=descent"} {
 		m, err := ParseMethod(text)
 		if err != nil || m.String() != text {
 			t.Errorf("%s: %v, %v", text, m, err)
 		}
 	}
-	for _, text := range []string{"", "nearest", "peft,seed=1", "dithered,seed=x", "dithered,scales=old", "dithered,color=1", "dithered,tokens=5", "dithered,scales=move", "dithered,base-text=0.5", "calibrated,base-text=1.5", "calibrated,base-text=x", "calibrated,tokens=0", "calibrated,damping=0", "calibrated,damping=x", "calibrated,residual=0", "calibrated,residual=257", "dithered,residual=8", "dithered,optimizer=descent", "calibrated,optimizer=best"} {
+	for _, text := range []string{"", "nearest", "peft,seed=1", "dithered,seed=x", "dithered,scales=old", "dithered,color=1", "dithered,tokens=5", "dithered,scales=move", "dithered,base-text=0.5", "calibrated,base-text=1.5", "calibrated,base-text=x", "dithered,guide=1", "calibrated,guide=-1", "calibrated,guide=NaN", "calibrated,tokens=0", "calibrated,damping=0", "calibrated,damping=x", "calibrated,residual=0", "calibrated,residual=257", "dithered,residual=8", "dithered,optimizer=descent", "calibrated,optimizer=best"} {
 		if _, err := ParseMethod(text); err == nil {
 			t.Errorf("%q is accepted", text)
 		}

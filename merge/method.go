@@ -19,6 +19,7 @@ type Method struct {
 	Damping  float64 // relative to the mean of the inputs' squares
 	Mu       float64 // weight of the delta's own metric beside that of the inputs; below 0: none
 	BaseText float64 // share of the text that the base writes without its adapters
+	Guide    float64 // times what the adapters add to the logits is added to those it writes with
 	Residual int     // rank of the adapter that carries what the codes do not; 0: there is none
 
 	Optimizer string // of calibrated: one of optimizers, "" is OptimizerAuto
@@ -94,6 +95,9 @@ func (m Method) optimizer(inputs int) string {
 // maxResidual is the largest rank of a residual.
 const maxResidual = 256
 
+// maxGuide keeps guided logits finite.
+const maxGuide = 100
+
 // Methods lists the kinds of methods.
 func Methods() []string { return []string{MethodPeft, MethodSum, MethodDithered, MethodCalibrated} }
 
@@ -101,7 +105,7 @@ func Methods() []string { return []string{MethodPeft, MethodSum, MethodDithered,
 const reproduceDefects = "reproduce-defects"
 
 // ParseMethod reads "peft[,reproduce-defects]", "sum", "dithered[,seed=N][,scales=keep|fresh]" or
-// "calibrated[,seed=N][,scales=keep|fresh|move][,tokens=N][,damping=X][,mu=X][,base-text=X][,residual=RANK][,optimizer=auto|feedback|descent|directions]".
+// "calibrated[,seed=N][,scales=keep|fresh|move][,tokens=N][,damping=X][,mu=X][,base-text=X][,guide=X][,residual=RANK][,optimizer=auto|feedback|descent|directions]".
 func ParseMethod(text string) (Method, error) {
 	parts := strings.Split(text, ",")
 	m := Method{Kind: parts[0]}
@@ -132,7 +136,7 @@ func (m *Method) option(text string) (err error) {
 	key, value, _ := strings.Cut(text, "=")
 	known := "seed=N and scales=keep|fresh"
 	if m.Kind == MethodCalibrated {
-		known = "seed=N, scales=keep|fresh|move, tokens=N, damping=X, mu=X, base-text=X, residual=RANK and optimizer=" + strings.Join(optimizers, "|")
+		known = "seed=N, scales=keep|fresh|move, tokens=N, damping=X, mu=X, base-text=X, guide=X, residual=RANK and optimizer=" + strings.Join(optimizers, "|")
 	}
 	switch {
 	case key == "seed":
@@ -162,6 +166,10 @@ func (m *Method) option(text string) (err error) {
 	case key == "base-text" && m.Kind == MethodCalibrated:
 		if m.BaseText, err = strconv.ParseFloat(value, 64); err != nil || !(m.BaseText >= 0 && m.BaseText <= 1) {
 			return fmt.Errorf("%s: want a share from 0 to 1", text)
+		}
+	case key == "guide" && m.Kind == MethodCalibrated:
+		if m.Guide, err = strconv.ParseFloat(value, 64); err != nil || !(m.Guide >= 0 && m.Guide <= maxGuide) {
+			return fmt.Errorf("%s: want a number from 0 to %d", text, maxGuide)
 		}
 	case key == "residual" && m.Kind == MethodCalibrated:
 		if m.Residual, err = strconv.Atoi(value); err != nil || m.Residual < 1 || m.Residual > maxResidual {
@@ -200,6 +208,9 @@ func (m Method) String() string {
 	}
 	if m.BaseText != 0 {
 		s += ",base-text=" + strconv.FormatFloat(m.BaseText, 'g', -1, 64)
+	}
+	if m.Guide != 0 {
+		s += ",guide=" + strconv.FormatFloat(m.Guide, 'g', -1, 64)
 	}
 	if m.Residual != 0 {
 		s += ",residual=" + strconv.Itoa(m.Residual)

@@ -117,7 +117,7 @@ func TestPlanSchema(t *testing.T) {
 		}
 	}
 	good = append(good, `{"version":1}`, `{"version":1,"adapters":{"a":{}},"rules":[{"match":"*","adapter":"a"},{"match":"^b","method":"peft"}]}`,
-		`{"version":1,"method":"peft,reproduce-defects"}`, `{"version":1,"method":"calibrated,seed=1,scales=move,tokens=5,damping=0.1,mu=2,base-text=0.25,residual=8,optimizer=descent"}`)
+		`{"version":1,"method":"peft,reproduce-defects"}`, `{"version":1,"method":"calibrated,seed=1,scales=move,tokens=5,damping=0.1,mu=2,base-text=0.25,guide=1,residual=8,optimizer=descent"}`)
 	bad := []string{
 		`{}`, `[]`, `{"version":2}`, `{"version":"1"}`, `{"version":1,"nix":1}`, `{"version":1,"model":3}`,
 		`{"version":1,"method":"best"}`, `{"version":1,"method":"peft,seed=1"}`, `{"version":1,"method":"dithered,tokens=3"}`, `{"version":1,"method":"dithered,scales=move"}`,

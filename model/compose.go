@@ -6,29 +6,49 @@ import (
 	"slices"
 )
 
-// Compose lets a variant write n sequences of so many tokens, begin and all,
-// each with its own draws at temperature 1 (seed, seed+1, ...). Nothing ends
-// one early: what follows a token that ends a text is another text. step, which
-// may be nil, is told of every token. A result does not depend on workers.
-func Compose(ctx context.Context, c *Config, v Variant, n, length int, begin int32, seed uint64, opt Options, step func(done int)) ([][]int32, error) {
-	if n < 1 || length < 2 {
+// Writing says what Compose writes.
+type Writing struct {
+	N, Length int    // sequences, tokens of each with Begin
+	Begin     int32  // token each begins with
+	Seed      uint64 // of the first; then Seed+1 and so on
+
+	// Guide times what a variant's logits are above those of Base is added to them, so
+	// that the text is more of what the variant has and Base has not (as classifier-free
+	// guidance does: Sanchez et al., 2023). 0: Base is not run.
+	Guide float64
+	Base  Variant
+}
+
+// Compose lets a variant write texts, each with its own draws at temperature 1.
+// Nothing ends one early: what follows a token that ends a text is another text.
+// step, which may be nil, is told of every token. A result does not depend on
+// workers.
+func Compose(ctx context.Context, c *Config, v Variant, w Writing, opt Options, step func(done int)) ([][]int32, error) {
+	if w.N < 1 || w.Length < 2 {
 		return nil, errors.New("there is nothing to compose")
 	}
-	s, err := NewSession(c, []Variant{v}, n, length, opt)
+	variants := []Variant{v}
+	if w.Guide != 0 {
+		variants = append(variants, w.Base)
+	}
+	s, err := NewSession(c, variants, w.N, w.Length, opt)
 	if err != nil {
 		return nil, err
 	}
-	texts, next, draws := make([][]int32, n), make([][]int32, n), make([]draw, n)
-	bad := make([]bool, n)
-	for i := range n {
-		texts[i] = []int32{begin}
+	texts, last, draws := make([][]int32, w.N), make([][]int32, w.N), make([]draw, w.N)
+	bad := make([]bool, w.N)
+	for i := range texts {
+		texts[i] = []int32{w.Begin}
 	}
-	for at := 1; at < length; at++ {
-		for i := range n {
-			next[i] = texts[i][at-1:]
-			draws[i] = Sampling{Temperature: 1, Seed: seed + uint64(i)}.draw(at)
+	for at := 1; at < w.Length; at++ {
+		for i := range texts {
+			last[i] = texts[i][at-1:]
+			draws[i] = Sampling{Temperature: 1, Seed: w.Seed + uint64(i)}.draw(at)
 		}
-		err := s.append(ctx, next, func(i, first int, logits [][]float32) {
+		err := s.append(ctx, slices.Repeat(last, len(variants)), func(i, first int, logits [][]float32) {
+			if len(logits) > 1 {
+				away(logits[0], logits[1], float32(w.Guide))
+			}
 			bad[i] = bad[i] || !finite(logits[0])
 			draws[i].add(first, logits[0])
 		})
@@ -46,6 +66,13 @@ func Compose(ctx context.Context, c *Config, v Variant, n, length int, begin int
 		}
 	}
 	return texts, nil
+}
+
+// away adds so many times x-base to x.
+func away(x, base []float32, by float32) {
+	for i, b := range base {
+		x[i] += float32(by * (x[i] - b))
+	}
 }
 
 func finite(x []float32) bool {

@@ -46,21 +46,34 @@ func TestDrawLeavesOutNothing(t *testing.T) {
 	}
 }
 
-// Texts that a variant writes are what its logits over them and the noise of
-// each sequence say, for any number of workers.
+// Texts that a variant writes are what its logits over them, those of the base if
+// they guide it, and the noise of each sequence say, for any number of workers.
 func TestComposeFollowsLogits(t *testing.T) {
+	for _, guide := range []float32{0, 1.5} {
+		composeFollows(t, guide)
+	}
+}
+
+func composeFollows(t *testing.T, guide float32) {
+	t.Helper()
 	c, nf4 := openModel(t, filepath.Join(demoDir, "base-nf4"))
 	v := Variant{Weights: nf4, LoRA: openLoRA(t, filepath.Join(demoDir, "adapter-gocode"))}
 	const n, length, begin, seed = 14, 40, 10, 5
+	base := Variant{Weights: nf4}
+	w := Writing{N: n, Length: length, Begin: begin, Seed: seed, Guide: float64(guide), Base: base}
 	var steps []int
-	texts, err := Compose(context.Background(), c, v, n, length, begin, seed, Options{Workers: 1}, func(done int) { steps = append(steps, done) })
+	texts, err := Compose(context.Background(), c, v, w, Options{Workers: 1}, func(done int) { steps = append(steps, done) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(texts) != n || len(steps) != length-1 || steps[length-2] != length {
 		t.Fatalf("%d texts in steps %v", len(texts), steps)
 	}
-	logits := logitsOf(t, c, []Variant{v}, texts, Options{})[0]
+	both := logitsOf(t, c, []Variant{v, base}, texts, Options{})
+	logits := both[0]
+	for i, x := range logits {
+		logits[i] = x + float32(guide*(x-both[1][i]))
+	}
 	for i, ids := range texts {
 		if len(ids) != length || ids[0] != begin {
 			t.Fatalf("text %d has %d tokens from %d on", i, len(ids), ids[0])
@@ -72,7 +85,7 @@ func TestComposeFollowsLogits(t *testing.T) {
 			}
 		}
 	}
-	again, err := Compose(context.Background(), c, v, n, length, begin, seed, Options{Workers: 3}, nil)
+	again, err := Compose(context.Background(), c, v, w, Options{Workers: 3}, nil)
 	if err != nil || !slices.EqualFunc(texts, again, slices.Equal) {
 		t.Errorf("three workers write something else (%v)", err)
 	}
@@ -81,11 +94,11 @@ func TestComposeFollowsLogits(t *testing.T) {
 func TestComposeErrors(t *testing.T) {
 	a := archNamed(t, "llama")
 	v := Variant{Weights: a.weights}
-	if _, err := Compose(context.Background(), a.c, v, 0, 5, 1, 0, Options{}, nil); err == nil {
+	if _, err := Compose(context.Background(), a.c, v, Writing{Length: 5}, Options{}, nil); err == nil {
 		t.Error("no sequences are no error")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	_, err := Compose(ctx, a.c, v, 3, 30, 1, 0, Options{}, func(done int) {
+	_, err := Compose(ctx, a.c, v, Writing{N: 3, Length: 30, Begin: 1}, Options{}, func(done int) {
 		if done == 4 {
 			cancel()
 		}
