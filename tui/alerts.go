@@ -55,6 +55,7 @@ func (p *alertsPane) set(alerts []merge.Alert) {
 		p.seen = map[alertID]int{}
 	}
 	clear(p.seen)
+	at := p.place()
 	p.alerts, p.layers = p.alerts[:0], nil
 	for i := range alerts {
 		al := &alerts[i]
@@ -70,7 +71,7 @@ func (p *alertsPane) set(alerts []merge.Alert) {
 		return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(urgency(a.Code), urgency(b.Code)), cmp.Compare(a.Code, b.Code),
 			cmp.Compare(p.book.index(a.Layer), p.book.index(b.Layer)), cmp.Compare(a.Message, b.Message))
 	})
-	p.rebuild()
+	p.rebuild(at)
 }
 
 // urgency orders codes of one level: what the program is about comes first.
@@ -82,12 +83,31 @@ func urgency(c merge.Code) int {
 	return len(first)
 }
 
-// rebuild lists the rows anew. The cursor stays on its alert.
-func (p *alertsPane) rebuild() {
-	var at alertID
-	if al := p.current(); al != nil {
-		at = alertKey(al)
+// alertPlace says where the cursor is: on an alert, on all of a code, or, if it is
+// zero, at the top, where it stays whatever comes.
+type alertPlace struct {
+	alertID
+	group bool
+}
+
+// place returns where the cursor is.
+func (p *alertsPane) place() alertPlace {
+	if al := p.current(); al != nil && p.cur > 0 {
+		return p.placeOf(&p.rows[p.cur])
 	}
+	return alertPlace{}
+}
+
+func (p *alertsPane) placeOf(r *alertRow) alertPlace {
+	al := &p.alerts[r.alert]
+	if r.n > 0 {
+		return alertPlace{alertID{code: al.Code}, true}
+	}
+	return alertPlace{alertKey(al), false}
+}
+
+// rebuild lists the rows anew, with the cursor where it was.
+func (p *alertsPane) rebuild(at alertPlace) {
 	p.rows = p.rows[:0]
 	for i := 0; i < len(p.alerts); {
 		n := i
@@ -99,8 +119,8 @@ func (p *alertsPane) rebuild() {
 		}
 		i = n
 	}
-	for row, r := range p.rows { // in a group that is closed it stays on the row
-		if at.code != "" && r.n == 0 && alertKey(&p.alerts[r.alert]) == at {
+	for row := range p.rows { // in a group that is closed it stays on the row
+		if at.code != "" && p.placeOf(&p.rows[row]) == at {
 			p.cur = row
 		}
 	}
@@ -173,7 +193,7 @@ func (p *alertsPane) unfold(open bool) {
 	}
 	p.open[al.Code] = open
 	cur := p.cur
-	p.rebuild()
+	p.rebuild(alertPlace{})
 	p.cur = cur
 	p.move(0)
 }
@@ -181,7 +201,7 @@ func (p *alertsPane) unfold(open bool) {
 // cycleLevel shows all, warnings and errors, or errors only.
 func (p *alertsPane) cycleLevel() string {
 	p.least = (p.least + 1) % (merge.Error + 1)
-	p.rebuild()
+	p.rebuild(p.place())
 	switch p.least {
 	case merge.Info:
 		return "all alerts"

@@ -67,6 +67,11 @@ func TestManyAlertsOfACodeShareARow(t *testing.T) {
 	if p.current().Layer != "c" {
 		t.Errorf("cursor on %q after the same alerts came again", p.current().Layer)
 	}
+	p.set(append([]merge.Alert{{Level: merge.Error, Code: merge.CodeNonFinite, Layer: "x", Message: "nan", Count: 1}}, many...))
+	if p.current().Layer != "c" {
+		t.Errorf("cursor on %q after a worse alert came", p.current().Layer)
+	}
+	p.set(many)
 	if p.unfold(false); p.cur != 0 || len(p.rows) != 1 {
 		t.Error("closing from inside does not go to the group")
 	}
