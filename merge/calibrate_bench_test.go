@@ -75,6 +75,20 @@ type benchLayer struct {
 
 func newBenchLayer(rows, cols int) *benchLayer {
 	rng := rand.New(rand.NewPCG(1, 2))
+	x := newBenchPanel(rng, rows, cols)
+	for i := range cols {
+		row := make([]float32, cols-i)
+		for k := range row {
+			row[k] = float32(rng.NormFloat64()) * 0.001
+		}
+		row[0] = 1 + rng.Float32()
+		x.rows = append(x.rows, row)
+	}
+	return x
+}
+
+// newBenchPanel returns one without moments.
+func newBenchPanel(rng *rand.Rand, rows, cols int) *benchLayer {
 	x := &benchLayer{p: quant.Panel{Spec: quant.Spec{Format: quant.NF4, Blocksize: 64, Dtype: quant.F32}, Rows: rows, Cols: cols}}
 	p := &x.p
 	src := make([]float32, p.Len())
@@ -88,14 +102,6 @@ func newBenchLayer(rows, cols int) *benchLayer {
 	x.far = make([]float32, len(src))
 	for i, v := range src {
 		x.far[i] = v + 0.01
-	}
-	for i := range cols {
-		row := make([]float32, cols-i)
-		for k := range row {
-			row[k] = float32(rng.NormFloat64()) * 0.001
-		}
-		row[0] = 1 + rng.Float32()
-		x.rows = append(x.rows, row)
 	}
 	return x
 }

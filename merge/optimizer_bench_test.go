@@ -3,7 +3,6 @@ package merge
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"mergescope/model"
@@ -11,8 +10,8 @@ import (
 )
 
 // BenchmarkOptimizers measures one thread: ns a weight of choosing codes by each
-// optimizer, and of feedback on scales that move, the inputs' metric given; and ns a
-// column for the metric of directions.
+// optimizer, the inputs' metric given;
+// and ns a column for the metric of directions.
 func BenchmarkOptimizers(b *testing.B) {
 	const cols = 4096
 	x := newBenchLayer(choiceRows, cols)
@@ -47,26 +46,15 @@ func BenchmarkOptimizers(b *testing.B) {
 		name   string
 		f      *quant.Feedback
 		passes int
-		move   bool
-	}{
-		{OptimizerFeedback, full, 0, false},
-		{"scales=" + ScalesMove, full, 0, true},
-		{OptimizerDescent, full, descentPasses, false},
-		{OptimizerDirections, low, 0, false},
-	} {
+	}{{OptimizerFeedback, full, 0}, {OptimizerDescent, full, descentPasses}, {OptimizerDirections, low, 0}} {
 		for _, rows := range []int{choiceRows, 4 * choiceRows} {
 			b.Run(fmt.Sprintf("%s/%d/rows-%d", c.name, cols, rows), func(b *testing.B) {
 				y := newBenchLayer(rows, cols)
 				var chooser quant.Chooser
-				codes, scales := make([]byte, len(y.p.Codes)), slices.Clone(y.p.Absmax)
+				codes := make([]byte, len(y.p.Codes))
 				for b.Loop() {
-					copy(scales, y.p.Absmax)
-					chooser.Load(c.f, &y.p, scales)
-					if c.move {
-						chooser.ChooseMoving(codes, &y.p, scales, y.p.Absmax, nil)
-					} else {
-						chooser.Choose(codes, y.p.Spec)
-					}
+					chooser.Load(c.f, &y.p, y.p.Absmax)
+					chooser.Choose(codes, y.p.Spec)
 					if c.passes > 0 {
 						chooser.Descend(codes, y.p.Spec, c.passes)
 					}

@@ -136,3 +136,34 @@ func wideModel(c *Config) (*Config, Weights) {
 	wide.Layers = append(wide.Layers, wide.Layers...)
 	return &wide, &noise{&wide, random(wide.Vocab * wide.Hidden)}
 }
+
+// BenchmarkProducts measures one tile of a product over 384 tokens, of float32 and
+// of rounded pairs, and rounding them.
+func BenchmarkProducts(b *testing.B) {
+	y := make([]float32, tileRows*panelCols)
+	perSecond := func(b *testing.B) {
+		b.ReportMetric(float64(b.N)*tileRows*panelCols*pairTokens/b.Elapsed().Seconds()/1e9, "1e9-products/s")
+	}
+	b.Run("float32", func(b *testing.B) {
+		x, w := random(pairTokens*tileRows), random(pairTokens*panelCols)
+		for b.Loop() {
+			dot(y, panelCols, x, w, pairTokens, true)
+		}
+		perSecond(b)
+	})
+	b.Run("pairs", func(b *testing.B) {
+		x, w := make([]int16, pairTokens*tileRows), make([]int16, pairTokens*panelCols)
+		var units pairUnits
+		for b.Loop() {
+			dotPairs(y, panelCols, x, w, &units, pairTokens/2, true)
+		}
+		perSecond(b)
+	})
+	b.Run("round", func(b *testing.B) {
+		x, dst := random(pairTokens), make([]int16, pairTokens)
+		for b.Loop() {
+			roundPairs(dst, 2, x)
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pairTokens), "ns/value")
+	})
+}

@@ -32,6 +32,25 @@ func dot(y []float32, stride int, x, w []float32, k int, add bool) {
 	}
 }
 
+// dotPairs is dotPairsGo by the kernels in use.
+func dotPairs(y []float32, stride int, x, w []int16, units *pairUnits, k int, add bool) {
+	level := quant.Kernels()
+	if level == quant.Go || k == 0 {
+		dotPairsGo(y, stride, x, w, units, k, add)
+		return
+	}
+	_, _, _ = y[(tileRows-1)*stride+panelCols-1], x[2*k*tileRows-1], w[2*k*panelCols-1]
+	more := 0
+	if add {
+		more = 1
+	}
+	if level == quant.AVX512 {
+		dotPairsAVX512(&y[0], stride, &x[0], &w[0], &units[0], k, more)
+	} else {
+		dotPairsAVX2(&y[0], stride, &x[0], &w[0], &units[0], k, more)
+	}
+}
+
 // expAll sets x[i] to exp32(x[i]-shift).
 func expAll(x []float32, shift float32) {
 	n := 0

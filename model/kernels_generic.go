@@ -7,6 +7,10 @@ const dotIsSlow = true
 
 func dot(y []float32, stride int, x, w []float32, k int, add bool) { dotGo(y, stride, x, w, k, add) }
 
+func dotPairs(y []float32, stride int, x, w []int16, units *pairUnits, k int, add bool) {
+	dotPairsGo(y, stride, x, w, units, k, add)
+}
+
 func expAll(x []float32, shift float32) { expGo(x, shift) }
 
 func scaleAll(x []float32, by float32) float32 { return scaleGo(x, by) }

@@ -57,6 +57,68 @@ func TestDotKernels(t *testing.T) {
 	}
 }
 
+func TestDotPairsKernels(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, k := range []int{1, 2, 7, 47, 191, pairTokens / 2} {
+		for _, special := range []bool{false, true} {
+			x, w := make([]int16, 2*k*tileRows), make([]int16, 2*k*panelCols)
+			for _, v := range [][]int16{x, w} {
+				for i := range v {
+					if v[i] = int16(rng.IntN(2*pairMax+1) - pairMax); k == pairTokens/2 && special {
+						v[i] = pairMax // the largest sum there is
+					}
+				}
+			}
+			var units pairUnits
+			copy(units[:], mixed(rng, len(units), special))
+			stride := panelCols + rng.IntN(3)*panelCols
+			y := mixed(rng, tileRows*stride, false)
+			for _, add := range []bool{false, true} {
+				want := append([]float32{}, y...)
+				dotPairsGo(want, stride, x, w, &units, k, add)
+				for _, l := range vectorLevels() {
+					got := append([]float32{}, y...)
+					at(t, l, func() { dotPairs(got, stride, x, w, &units, k, add) })
+					sameBits(t, l.String(), got, want)
+				}
+			}
+		}
+	}
+}
+
+// Rounded values are within half a unit, of which the largest has 2047.
+func TestRoundPairs(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{1, 2, 7, pairTokens} {
+		x := mixed(rng, n, false)
+		if n == 7 {
+			x[3] = -1e10
+		}
+		const stride = 6
+		dst := make([]int16, (n+1)/2*stride)
+		unit := float64(roundPairs(dst, stride, x))
+		most := 0.0
+		for i, v := range x {
+			most = max(most, math.Abs(float64(v)))
+			if got := unit * float64(dst[i/2*stride+i%2]); math.Abs(got-float64(v)) > 0.5001*unit {
+				t.Errorf("%d values: %v is %v in units of %v", n, v, got, unit)
+			}
+		}
+		if math.Abs(unit*pairMax-most) > 1e-6*most {
+			t.Errorf("%d values: unit %v of up to %v", n, unit, most)
+		}
+	}
+	dst := make([]int16, 2)
+	for _, odd := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
+		if unit := roundPairs(dst, 2, []float32{1, float32(odd)}); unit == unit && !math.IsInf(float64(unit), 0) {
+			t.Errorf("unit of %v is %v", odd, unit)
+		}
+	}
+	if unit := roundPairs(dst, 2, []float32{0, 1e-40}); unit != 0 || dst[0] != 0 || dst[1] != 0 {
+		t.Errorf("nothing is %v of %v", dst, unit)
+	}
+}
+
 // A chain is what quant's FMA says, one term after the other.
 func TestDotIsChains(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))

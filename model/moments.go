@@ -29,34 +29,28 @@ func (in Inputs) Cross(ctx context.Context, v, less, workers int, order []int, p
 // with as many columns as it has rows, of the difference to a variant if less is
 // not negative. Columns are in that order, their own if it is nil.
 func (in Inputs) products(ctx context.Context, v, less, workers int, order []int, panels [][]float32) error {
-	const chunk = 8 * chainLen // tokens
-	const group = 8            // tiles that share a read of b
-	n := in.Features()
+	const group = 8 // tiles that share a read of b
 	tiles := roundUp(len(panels)*panelCols, tileRows) / tileRows
-	rows, other := make([]float32, chunk*n), []float32(nil)
-	if less >= 0 {
-		other = make([]float32, chunk*n)
-	}
-	a, b := make([]float32, tiles*tileRows*chunk), make([]float32, len(panels)*panelCols*chunk)
-	for first := 0; first < in.Tokens(); first += chunk {
-		k := min(chunk, in.Tokens()-first)
-		err := parallel(ctx, workers, roundUp(k, tileRows)/tileRows, func(_, i int) error {
-			lo, hi := i*tileRows*n, min((i+1)*tileRows, k)*n
-			in.Rows(rows[lo:hi], v, first+i*tileRows)
-			if less >= 0 {
-				in.Rows(other[lo:hi], less, first+i*tileRows)
-			}
-			return nil
-		})
+	var a, b pairs
+	a.resize(tileRows, tiles)
+	b.resize(panelCols, len(panels))
+	for first := 0; first < in.Tokens(); first += pairTokens {
+		k := min(pairTokens, in.Tokens()-first)
+		err := in.round(ctx, &b, v, -1, workers, order, first, k)
+		switch {
+		case err != nil:
+		case less < 0:
+			err = a.regroup(ctx, &b, workers, k)
+		default:
+			err = in.round(ctx, &a, v, less, workers, order, first, k)
+		}
 		if err != nil {
 			return err
 		}
-		columns(b, rows, panelCols, len(panels), k, n, order, nil)
-		columns(a, rows, tileRows, tiles, k, n, order, other)
 		err = parallel(ctx, workers, roundUp(tiles, group)/group, func(_, i int) error {
 			for p, y := range panels {
 				for t := i * group; t < min((i+1)*group, tiles, len(y)/(tileRows*panelCols)); t++ {
-					dot(y[t*tileRows*panelCols:], panelCols, a[t*tileRows*k:], b[p*panelCols*k:], k, first > 0)
+					a.times(y[t*tileRows*panelCols:], panelCols, &b, t, p, k, first > 0)
 				}
 			}
 			return nil

@@ -11,6 +11,13 @@ package model
 //go:noescape
 func dotAVX2(y *float32, stride int, x *float32, w *float32, k int, add int)
 
+// dotPairsAVX2 sets y [12, 32], rows stride apart, to the exact product of x [k][12][2] and
+// w [k][32][2], times the units of each row and then of each column, 12 and 32.
+// If add is not 0, it is added to y. k is at least 1.
+//
+//go:noescape
+func dotPairsAVX2(y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)
+
 // expAVX2 replaces n times 8 numbers by the exponentials of x-shift; n is at least 1.
 //
 //go:noescape
@@ -33,6 +40,13 @@ func scaleAVX2(x *float32, n int, by float32, most *float32)
 //
 //go:noescape
 func dotAVX512(y *float32, stride int, x *float32, w *float32, k int, add int)
+
+// dotPairsAVX512 sets y [12, 32], rows stride apart, to the exact product of x [k][12][2] and
+// w [k][32][2], times the units of each row and then of each column, 12 and 32.
+// If add is not 0, it is added to y. k is at least 1.
+//
+//go:noescape
+func dotPairsAVX512(y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)
 
 // expAVX512 replaces n times 16 numbers by the exponentials of x-shift; n is at least 1.
 //

@@ -26,6 +26,7 @@ func main() {
 	ConstraintExpr("amd64,gc,!noasm")
 	for _, u := range []unit{{"AVX2", 8}, {"AVX512", 16}} {
 		u.dot()
+		u.dotPairs()
 		u.exp()
 		u.divide()
 		u.scale()
@@ -164,6 +165,93 @@ func (u unit) dotPart(name string, y, stride, x, w, k, add reg.Register, r0, c0,
 	MOVQ(operand.U32(1), more)
 	TESTQ(left, left)
 	JNZ(operand.LabelRef(chain))
+}
+
+// dotPairs holds 12x32 sums in registers with AVX-512, 6x16 at a time with AVX2.
+func (u unit) dotPairs() {
+	text("dotPairs"+u.name, "y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)",
+		"sets y [12, 32], rows stride apart, to the exact product of x [k][12][2] and\n"+
+			"w [k][32][2], times the units of each row and then of each column, 12 and 32.\n"+
+			"If add is not 0, it is added to y. k is at least 1.")
+	y, stride := load("y"), load("stride")
+	x, w, units := load("x"), load("w"), load("units")
+	k, add := load("k"), load("add")
+	SHLQ(operand.U8(2), stride)
+	rows := tileRows
+	if !u.wide() {
+		rows = tileRows / 2
+	}
+	for r0 := 0; r0 < tileRows; r0 += rows {
+		for c0 := 0; c0 < panelCols; c0 += 2 * u.lanes {
+			u.dotPairsPart(fmt.Sprintf("%dx%d", r0, c0), y, stride, x, w, units, k, add, r0, c0, rows)
+		}
+		if r0+rows < tileRows {
+			for range rows {
+				ADDQ(stride, y)
+			}
+		}
+	}
+	VZEROUPPER()
+	RET()
+}
+
+func (u unit) dotPairsPart(name string, y, stride, x, w, units, k, add reg.Register, r0, c0, rows int) {
+	px, pw, left, p := GP64(), GP64(), GP64(), GP64()
+	MOVQ(x, px)
+	MOVQ(w, pw)
+	MOVQ(k, left)
+	MOVQ(y, p)
+	term, store := "term"+name, "store"+name
+	acc := make([]reg.VecVirtual, 2*rows)
+	for i := range acc {
+		acc[i] = u.vec()
+		u.zero(acc[i])
+	}
+	w0, w1, v, part := u.vec(), u.vec(), u.vec(), u.vec()
+	Label(term)
+	VMOVUPS(at(pw, 4*c0), w0)
+	VMOVUPS(at(pw, 4*c0+u.bytes()), w1)
+	for r := range rows {
+		VPBROADCASTD(at(px, 4*(r0+r)), v)
+		VPMADDWD(w0, v, part)
+		VPADDD(part, acc[2*r], acc[2*r])
+		VPMADDWD(w1, v, part)
+		VPADDD(part, acc[2*r+1], acc[2*r+1])
+	}
+	ADDQ(operand.U8(4*tileRows), px)
+	ADDQ(operand.U32(4*panelCols), pw)
+	DECQ(left)
+	JNZ(operand.LabelRef(term))
+
+	VMOVUPS(at(units, 4*(tileRows+c0)), w0)
+	VMOVUPS(at(units, 4*(tileRows+c0)+u.bytes()), w1)
+	for r := range rows {
+		VBROADCASTSS(at(units, 4*(r0+r)), v)
+		for i, unit := range []reg.VecVirtual{w0, w1} {
+			a := acc[2*r+i]
+			VCVTDQ2PS(a, a)
+			VMULPS(v, a, a)
+			VMULPS(unit, a, a)
+		}
+	}
+	TESTQ(add, add)
+	JZ(operand.LabelRef(store))
+	for r := range rows {
+		VADDPS(at(p, 4*c0), acc[2*r], acc[2*r])
+		VADDPS(at(p, 4*c0+u.bytes()), acc[2*r+1], acc[2*r+1])
+		if r+1 < rows {
+			ADDQ(stride, p)
+		}
+	}
+	MOVQ(y, p)
+	Label(store)
+	for r := range rows {
+		VMOVUPS(acc[2*r], at(p, 4*c0))
+		VMOVUPS(acc[2*r+1], at(p, 4*c0+u.bytes()))
+		if r+1 < rows {
+			ADDQ(stride, p)
+		}
+	}
 }
 
 var constants = map[uint32]operand.Mem{}

@@ -1,0 +1,189 @@
+package merge
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"mergescope/model"
+	"mergescope/quant"
+)
+
+// BenchmarkCalibratedBlock measures the processor time of all that a calibrated
+// merge of one block does beside the forward pass, over 8192 tokens, in ns a weight
+// by what it is spent on, and from that what a billion weights take on two cores.
+// Choosing is measured over 192 rows of each group and grows with rows; PEFT's
+// merge, which is done beside it, is left out.
+func BenchmarkCalibratedBlock(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		groups []benchGroup
+	}{
+		{"1B", []benchGroup{{2048, []int{2048, 512, 512}}, {2048, []int{2048}}, {2048, []int{8192, 8192}}, {8192, []int{2048}}}},
+		{"7B", []benchGroup{{4096, []int{4096, 4096, 4096}}, {4096, []int{4096}}, {4096, []int{11008, 11008}}, {11008, []int{4096}}}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var t benchCost
+			for b.Loop() {
+				for _, g := range c.groups {
+					t.group(b, g)
+				}
+			}
+			t.report(b)
+		})
+	}
+}
+
+// benchGroup are layers of so many rows that share an input.
+type benchGroup struct {
+	cols int
+	rows []int
+}
+
+// benchCost is time by what it was spent on.
+type benchCost struct {
+	weights                          int
+	moments, factor, cross, choosing time.Duration
+	memory                           quant.Memory
+}
+
+func (t *benchCost) group(b *testing.B, g benchGroup) {
+	x := newBenchPanel(rand.New(rand.NewPCG(1, 2)), choiceRows, g.cols)
+	own := &quant.Own{Rank: 16, A: make([]float32, 16*g.cols), KA: make([]float32, 16*g.cols)}
+	for i := range own.A {
+		own.A[i] = float32(i%13-6) * 1e-3
+		own.KA[i] = own.A[i]
+	}
+	ctx := b.Context()
+	observeBench(b, g.cols, 8192, func(in model.Inputs) error {
+		start := processorTime(b)
+		lap := func(d *time.Duration, times float64) {
+			now := processorTime(b)
+			*d += time.Duration(times * float64(now-start))
+			start = now
+		}
+		m, err := in.Moments(ctx, 1, 1, &t.memory)
+		lap(&t.moments, 1)
+		if err != nil {
+			return err
+		}
+		f, err := quant.NewFeedback(m, &t.memory, 0.01, own, func(n int, do func(i int)) error {
+			for i := range n {
+				do(i)
+			}
+			return nil
+		})
+		lap(&t.factor, float64(len(g.rows)))
+		if err != nil {
+			return err
+		}
+		cross := f.Cross()
+		err = in.Cross(ctx, 1, 0, 1, f.Order(), cross)
+		f.Answer(cross)
+		lap(&t.cross, 1)
+		if err != nil {
+			return err
+		}
+		rows := 0
+		for _, r := range g.rows {
+			rows += r
+		}
+		t.weights += rows * g.cols
+		var c quant.Chooser
+		codes := make([]byte, len(x.p.Codes))
+		for n := range 2 { // the first fills caches and memory
+			start = processorTime(b)
+			c.Load(f, &x.p, x.p.Absmax)
+			c.LossUpTo(x.far, plainlyWorse*total(c.Choose(codes, x.p.Spec)))
+			lap(&t.choosing, float64(n*rows)/choiceRows)
+		}
+		return nil
+	})
+}
+
+func (t *benchCost) report(b *testing.B) {
+	sum := 0.0
+	for _, p := range []struct {
+		name string
+		took time.Duration
+	}{{"moments", t.moments}, {"cross", t.cross}, {"factor", t.factor}, {"choosing", t.choosing}} {
+		ns := float64(p.took.Nanoseconds()) / float64(t.weights)
+		sum += ns
+		b.ReportMetric(ns, p.name+"-ns/weight")
+	}
+	b.ReportMetric(sum, "all-ns/weight")
+	b.ReportMetric(sum/2, "s/1e9-weights-on-2-cores")
+}
+
+// benchInner is a width that plays no part.
+const benchInner = 32
+
+// observeBench hands out inputs of so many features in two variants that differ a
+// little: the first of a model that is run no further.
+func observeBench(b *testing.B, cols, tokens int, see func(in model.Inputs) error) {
+	const window = 512
+	c := &model.Config{
+		Architecture: "LlamaForCausalLM", Vocab: 4096, Hidden: cols, Intermediate: benchInner,
+		Heads: 1, KVHeads: 1, HeadDim: benchInner, MaxPositions: window, Eps: 1e-6, EmbedScale: 1, AttentionScale: 1,
+		Layers: []model.LayerConfig{{Rope: &model.Rope{Type: "default", Theta: 1e4, Dim: benchInner, AttentionFactor: 1}}},
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	sequences := make([][]int32, tokens/window)
+	for i := range sequences {
+		for range window {
+			sequences[i] = append(sequences[i], rng.Int32N(int32(c.Vocab)))
+		}
+	}
+	variants := []model.Variant{{Weights: drawn{c.Vocab, cols, 0}}, {Weights: drawn{c.Vocab, cols, 0.01}}}
+	err := model.Forward(b.Context(), c, variants, sequences, model.Sink{
+		Inputs: func(_ []string, in model.Inputs) error {
+			if err := see(in); err != nil {
+				return err
+			}
+			return errSeen
+		},
+		Logits: func(int, int, [][]float32) {},
+	}, model.Options{Workers: 1})
+	if !errors.Is(err, errSeen) {
+		b.Fatal(err)
+	}
+}
+
+// drawn has random embeddings, moved a little, and norms of 1.
+type drawn struct {
+	rows, cols int
+	away       float32
+}
+
+func (d drawn) Vector(string) ([]float32, error) {
+	v := make([]float32, d.cols)
+	for i := range v {
+		v[i] = 1
+	}
+	return v, nil
+}
+
+func (d drawn) Matrix(param string) (model.Matrix, error) {
+	switch {
+	case strings.Contains(param, "o_proj"), strings.Contains(param, "down_proj"):
+		return drawn{d.cols, benchInner, d.away}, nil
+	case strings.Contains(param, "_proj"):
+		return drawn{benchInner, d.cols, d.away}, nil
+	}
+	return d, nil
+}
+
+func (d drawn) Size() (rows, cols int) { return d.rows, d.cols }
+
+func (d drawn) Rows(dst []float32, first int) error {
+	for r := range len(dst) / d.cols {
+		rng := rand.New(rand.NewPCG(1, uint64(first+r)))
+		for j := range d.cols {
+			v := float32(rng.NormFloat64())
+			dst[r*d.cols+j] = v + float32(d.away*float32(rng.NormFloat64()))
+		}
+	}
+	return nil
+}
