@@ -49,6 +49,7 @@ type calibration struct {
 	j      *Job
 	ctx    context.Context
 	config *model.Config
+	alone  model.Variant  // the base without adapters
 	merged *mergedSoFar   // nil if no model runs beside the job
 	lora   model.LoRA     // of the merged variant; changes only while the model waits
 	left   map[string]int // layers to compute, by module
@@ -114,7 +115,7 @@ func (c *calibration) giveUp(why error) {
 	c.j.log.Add(left.alert(Warning, CodeCalibration, "layers whose inputs are not known are merged as PEFT does: %d, first %s; "+reason)...)
 }
 
-// reference is the model with the adapters kept separate.
+// reference is the model with the adapters kept separate. It sets alone.
 func (c *calibration) reference() (model.Variant, error) {
 	cfg, err := runnable(c.j.model)
 	if err != nil {
@@ -125,7 +126,12 @@ func (c *calibration) reference() (model.Variant, error) {
 	if err != nil {
 		return model.Variant{}, err
 	}
-	return model.Variant{Weights: original.during(c.ctx), LoRA: lora}, nil
+	v := model.Variant{Weights: original.during(c.ctx), LoRA: lora}
+	c.alone = model.Variant{Weights: v.Weights} // read together
+	if len(original.layers)+len(original.tensors) > 0 {
+		c.alone.Weights = model.Checkpoint(c.j.model)
+	}
+	return v, nil
 }
 
 // run runs the model until no layer that could be calibrated is left.

@@ -48,9 +48,7 @@ func (c *calibration) sequences(reference model.Variant) ([][]int32, error) {
 	length := min(composedLength, c.config.MaxPositions, tokens)
 	n := max(tokens/length, 1)
 	base := int(math.RoundToEven(m.BaseText * float64(n)))
-	plain := reference
-	plain.LoRA = nil
-	list, err := c.compose(plain, model.Writing{N: base, Length: length, Seed: m.Seed + baseSeeds})
+	list, err := c.compose(c.alone, model.Writing{N: base, Length: length, Seed: m.Seed + baseSeeds})
 	if err != nil || base == n {
 		return list, err
 	}
@@ -68,7 +66,7 @@ func (c *calibration) sequences(reference model.Variant) ([][]int32, error) {
 		}
 		return list, nil
 	}
-	own, err := c.compose(reference, model.Writing{N: n - base, Length: length, Seed: m.Seed, Guide: m.Guide, Base: plain})
+	own, err := c.compose(reference, model.Writing{N: n - base, Length: length, Seed: m.Seed, Guide: m.Guide, Base: c.alone})
 	return append(list, own...), err
 }
 

@@ -8,7 +8,11 @@ import (
 // observedBy returns what a method runs the model with an adapter over.
 func observedBy(t *testing.T, adapter, method string, texts []EvalText) [][]int32 {
 	t.Helper()
-	p := openDemo(t, "base-nf4", adapter)
+	return observedIn(t, openDemo(t, "base-nf4", adapter), method, texts)
+}
+
+func observedIn(t *testing.T, p *Project, method string, texts []EvalText) [][]int32 {
+	t.Helper()
 	plan, opt := calibratedPlan(p, method)
 	opt.Calibrate.Texts = texts
 	j, err := NewJob(p, plan, opt)
@@ -47,6 +51,20 @@ func TestBaseText(t *testing.T) {
 	}
 	if all := observedBy(t, "gocode", "calibrated,tokens=1024,base-text=1", text); !same(all, strong[:2]) {
 		t.Error("a share of 1 leaves something to the text given")
+	}
+}
+
+// The base is without the adapter too where that cannot be kept separate.
+func TestBaseTextWithoutDoRA(t *testing.T) {
+	const method = "calibrated,tokens=256,base-text=0.5"
+	lora, _ := golden(t, "nf4-plain")
+	dora, _ := golden(t, "dora-nf4")
+	a, b := observedIn(t, lora, method, nil), observedIn(t, dora, method, nil)
+	if len(a) != 4 || len(b) != 4 || !slices.EqualFunc(a[:2], b[:2], slices.Equal[[]int32]) {
+		t.Error("what the base writes depends on the adapter")
+	}
+	if slices.EqualFunc(a[2:], b[2:], slices.Equal[[]int32]) {
+		t.Error("the adapter does not change what is written")
 	}
 }
 

@@ -44,7 +44,7 @@ const (
 
 // Scales that codes are chosen on: the base's own, PEFT's new ones, or (calibrated
 // only) the base's, moved a little where that serves a layer's inputs; nested
-// statistics stay what they are, see quant.Chooser.MoveScales.
+// statistics stay what they are, see quant.Chooser.ChooseMoving.
 const (
 	ScalesKeep  = "keep"
 	ScalesFresh = "fresh"
