@@ -15,7 +15,8 @@ import (
 // merge of one block does beside the forward pass, over 8192 tokens, in ns a weight
 // by what it is spent on, and from that what a billion weights take on two cores.
 // Choosing is measured over 192 rows of each group and grows with rows; PEFT's
-// merge, which is done beside it, is left out.
+// merge, which is done beside it, is left out. From saved statistics there are no
+// cross moments; the moments are those of the run that writes them.
 func BenchmarkCalibratedBlock(b *testing.B) {
 	for _, c := range []struct {
 		name   string
@@ -24,15 +25,21 @@ func BenchmarkCalibratedBlock(b *testing.B) {
 		{"1B", []benchGroup{{2048, []int{2048, 512, 512}}, {2048, []int{2048}}, {2048, []int{8192, 8192}}, {8192, []int{2048}}}},
 		{"7B", []benchGroup{{4096, []int{4096, 4096, 4096}}, {4096, []int{4096}}, {4096, []int{11008, 11008}}, {11008, []int{4096}}}},
 	} {
-		b.Run(c.name, func(b *testing.B) {
-			var t benchCost
-			for b.Loop() {
-				for _, g := range c.groups {
-					t.group(b, g)
-				}
+		for _, saved := range []bool{false, true} {
+			name := c.name + "/beside"
+			if saved {
+				name = c.name + "/saved"
 			}
-			t.report(b)
-		})
+			b.Run(name, func(b *testing.B) {
+				t := benchCost{saved: saved}
+				for b.Loop() {
+					for _, g := range c.groups {
+						t.group(b, g)
+					}
+				}
+				t.report(b)
+			})
+		}
 	}
 }
 
@@ -44,6 +51,7 @@ type benchGroup struct {
 
 // benchCost is time by what it was spent on.
 type benchCost struct {
+	saved                            bool
 	weights                          int
 	moments, factor, cross, choosing time.Duration
 	memory                           quant.Memory
@@ -79,12 +87,13 @@ func (t *benchCost) group(b *testing.B, g benchGroup) {
 		if err != nil {
 			return err
 		}
-		cross := f.Cross()
-		err = in.Cross(ctx, 1, 0, 1, f.Order(), cross)
-		f.Answer(cross)
-		lap(&t.cross, 1)
-		if err != nil {
-			return err
+		if !t.saved {
+			cross := f.Cross()
+			if err := in.Cross(ctx, 1, 0, 1, f.Order(), cross); err != nil {
+				return err
+			}
+			f.Answer(cross)
+			lap(&t.cross, 1)
 		}
 		rows := 0
 		for _, r := range g.rows {

@@ -39,7 +39,7 @@ func (in Inputs) Along(ctx context.Context, m []float32, v, less, workers int) (
 		if err != nil {
 			return nil, err
 		}
-		columns(a, rows, tileRows, tiles, c, n, nil, other)
+		tilesOf(a[:tiles*tileRows*c], rows, c, n, other)
 		err = parallel(ctx, workers, tiles, func(_, t int) error {
 			for g := range wide / panelCols {
 				dot(sum[t*tileRows*wide+g*panelCols:], wide, a[t*tileRows*c:], p[g*panelCols*chunk:], c, first > 0)
@@ -57,6 +57,27 @@ func (in Inputs) Along(ctx context.Context, m []float32, v, less, workers int) (
 		}
 	}
 	return out, nil
+}
+
+// tilesOf rearranges x [k, n], less minus if that is not nil, to groups of 12
+// columns, each [k][12]; columns beyond n are zero.
+func tilesOf(dst, x []float32, k, n int, minus []float32) {
+	for g := range len(dst) / (tileRows * k) {
+		part := dst[g*tileRows*k:]
+		first := min(g*tileRows, n)
+		cols := min(tileRows, n-first)
+		for i := range k {
+			row := part[i*tileRows : (i+1)*tileRows]
+			copy(row, x[i*n+first:][:cols])
+			clear(row[cols:])
+			if minus == nil {
+				continue
+			}
+			for c, v := range minus[i*n+first:][:cols] {
+				row[c] -= v
+			}
+		}
+	}
 }
 
 // Squares returns the mean square of each feature of a variant.

@@ -67,34 +67,3 @@ func (in Inputs) products(ctx context.Context, v, less, workers int, order []int
 		return nil
 	})
 }
-
-// columns rearranges x [k, n], less minus if that is not nil, to groups of width
-// columns in an order, each [k][width]; columns beyond n are zero.
-func columns(dst, x []float32, width, groups, k, n int, order []int, minus []float32) {
-	for g := range groups {
-		part := dst[g*width*k : (g+1)*width*k]
-		cols := max(0, min(width, n-g*width))
-		for i := range k {
-			row, from := part[i*width:(i+1)*width], x[i*n:(i+1)*n]
-			if order == nil {
-				copy(row[:cols], from[min(g*width, n):])
-			} else {
-				for c, j := range order[min(g*width, n):][:cols] {
-					row[c] = from[j]
-				}
-			}
-			clear(row[cols:])
-			if minus == nil {
-				continue
-			}
-			from = minus[i*n : (i+1)*n]
-			for c := range row[:cols] {
-				j := g*width + c
-				if order != nil {
-					j = order[j]
-				}
-				row[c] -= from[j]
-			}
-		}
-	}
-}
