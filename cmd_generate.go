@@ -50,6 +50,7 @@ mergescope generate ./model -a ./adapter --prompt "Once" --sample temperature=0.
 		RunE: func(c *cobra.Command, args []string) error { return a.generate(c.Context(), args[0], &f) },
 	}
 	f.sel.addPlan(c)
+	f.sel.addStatistics(c)
 	f.beside.add(c)
 	fl := c.Flags()
 	fl.StringVar(&f.prompt, "prompt", "", "text to continue")

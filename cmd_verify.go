@@ -51,6 +51,7 @@ mergescope verify org/name -a ./adapter --merged ./merged --fail-on erased --jso
 		RunE: func(c *cobra.Command, args []string) error { return a.verify(c, args[0], &f) },
 	}
 	f.sel.addPlan(c)
+	f.sel.addStatistics(c)
 	f.eval.add(c)
 	f.beside.add(c)
 	fl := c.Flags()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -256,4 +258,40 @@ func throughNF4(w []float32) {
 	n := quant.QuantizeAbsmax(p.NewAbsmax, quant.CPU)
 	n.Dequantize(p.NewAbsmax)
 	quant.Dequantize4(w, p.NewCodes, p.NewAbsmax, p.Spec)
+}
+
+// The statistics that a calibrated plan is run with are kept for the next one.
+func TestVerifyKeepsStatistics(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "s.safetensors")
+	args := []string{
+		"verify", "demo", "-a", "demo:gocode-light", "--method", "calibrated,tokens=64",
+		"--statistics", file, "--text", "builtin", "--max-tokens", "64", "--json",
+	}
+	first, stderr, code := command(t, args...)
+	if code != exitFine {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var runs [2]struct {
+		Run struct{ Variants []json.RawMessage }
+	}
+	second, stderr, code := command(t, args...)
+	if code != exitFine {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	after, err := os.ReadFile(file)
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file is written anew (%v)", err)
+	}
+	for i, text := range [][]byte{first, second} {
+		if err := json.Unmarshal(text, &runs[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(runs[0].Run.Variants) == 0 || !reflect.DeepEqual(runs[0], runs[1]) {
+		t.Error("the same statistics give other figures")
+	}
 }

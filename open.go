@@ -52,9 +52,13 @@ func (s *selection) addLayer(c *cobra.Command) {
 // addForms adds the flags that say what becomes of the merged weights.
 func (s *selection) addForms(c *cobra.Command) {
 	c.Flags().StringVar(&s.onto, "onto", "", "add the deltas to the original 16-bit checkpoint MODEL was quantized from, and write that;\nfigures compare with MODEL")
-	c.Flags().StringVar(&s.statistics, "statistics", "", "file or directory of what method calibrated observes of the layers' inputs: written if it is\nnot there, else used without running the model")
+	s.addStatistics(c)
 	c.Flags().StringVar(&s.quantize, "quantize", "", "with --onto: quantize the result once: nf4, fp4 (with ,double for double quantization) or int8")
 	c.Flags().StringVar(&s.output, "output", "", "output form of all layers: same (default), bf16, f16, f32, keep or separate; rules of --plan come after it")
+}
+
+func (s *selection) addStatistics(c *cobra.Command) {
+	c.Flags().StringVar(&s.statistics, "statistics", "", "file or directory of what method calibrated observes of the layers' inputs: written if it is\nnot there, else used without running the model")
 }
 
 // session is an opened project with the plan to run on it.

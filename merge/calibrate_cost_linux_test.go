@@ -3,6 +3,7 @@ package merge
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,13 +26,8 @@ func BenchmarkCalibratedBlock(b *testing.B) {
 		{"1B", []benchGroup{{2048, []int{2048, 512, 512}}, {2048, []int{2048}}, {2048, []int{8192, 8192}}, {8192, []int{2048}}}},
 		{"7B", []benchGroup{{4096, []int{4096, 4096, 4096}}, {4096, []int{4096}}, {4096, []int{11008, 11008}}, {11008, []int{4096}}}},
 	} {
-		for _, saved := range []bool{false, true} {
-			name := c.name + "/beside"
-			if saved {
-				name = c.name + "/saved"
-			}
-			b.Run(name, func(b *testing.B) {
-				t := benchCost{saved: saved}
+		for _, t := range []benchCost{{name: "beside"}, {name: "saved", saved: true}, {name: "saved-move-descent", saved: true, best: true}} {
+			b.Run(c.name+"/"+t.name, func(b *testing.B) {
 				for b.Loop() {
 					for _, g := range c.groups {
 						t.group(b, g)
@@ -51,7 +47,9 @@ type benchGroup struct {
 
 // benchCost is time by what it was spent on.
 type benchCost struct {
-	saved                            bool
+	name                             string
+	saved                            bool // from saved statistics
+	best                             bool // scales move, and descent follows
 	weights                          int
 	moments, factor, cross, choosing time.Duration
 	memory                           quant.Memory
@@ -105,11 +103,20 @@ func (t *benchCost) group(b *testing.B, g benchGroup) {
 		for n := range 2 { // the first fills caches and memory
 			start = processorTime(b)
 			c.Load(f, &x.p, x.p.Absmax)
-			c.LossUpTo(x.far, plainlyWorse*total(c.Choose(codes, x.p.Spec)))
+			c.LossUpTo(x.far, plainlyWorse*t.choose(&c, &x.p, codes))
 			lap(&t.choosing, float64(n*rows)/choiceRows)
 		}
 		return nil
 	})
+}
+
+// choose returns the loss of the codes it chooses.
+func (t *benchCost) choose(c *quant.Chooser, p *quant.Panel, codes []byte) float64 {
+	if !t.best {
+		return total(c.Choose(codes, p.Spec))
+	}
+	c.ChooseMoving(codes, p, slices.Clone(p.Absmax), p.Absmax, nil)
+	return total(c.Descend(codes, p.Spec, descentPasses))
 }
 
 func (t *benchCost) report(b *testing.B) {
