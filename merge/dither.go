@@ -28,6 +28,10 @@ func (s *subject) keepsScales() bool {
 // if they are nested.
 func (s *subject) movesScales() bool { return s.choice != nil && s.choice.scales == ScalesMove }
 
+// baseScales reports whether scales stay the base's, as they are or moved: nested
+// statistics and the rest of the quant state are then the base's too.
+func (s *subject) baseScales() bool { return s.keepsScales() || s.movesScales() }
+
 // requantize fills NewCodes and NewAbsmax of the panel from T. Fresh nested
 // scales are known only after a pass over the whole weight; until then the codes
 // are PEFT's and not used.

@@ -120,7 +120,7 @@ func (f *flight) finish(ctx context.Context, stopped bool, note []byte) error {
 		return f.sink.commit(ctx, note)
 	}
 	s, w := f.sub, f.sub.layer.target()
-	if s.outForm().Is4Bit() && !s.keepsScales() && !s.movesScales() {
+	if s.outForm().Is4Bit() && !s.baseScales() {
 		dtype := s.dtype()
 		if s.into != nil {
 			dtype = w.State.Dtype

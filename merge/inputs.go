@@ -162,7 +162,7 @@ func (s *subject) choose(w *work, r0 int) {
 		w.losses[0] = total(w.chooser.Descend(p.NewCodes, p.Spec, s.choice.passes))
 	}
 	w.losses[1] = total(w.chooser.LossUpTo(nearest, plainlyWorse*w.losses[0]))
-	if s.keepsScales() || s.movesScales() {
+	if s.baseScales() {
 		p.NewAbsmax = append(p.NewAbsmax[:0], scales...)
 	}
 }

@@ -162,7 +162,7 @@ func (s *subject) nested() bool {
 	if s.into != nil {
 		return s.outSpec().Nested
 	}
-	return s.spec.Nested && s.form == s.spec.Format && len(s.updates) > 0 && !s.keepsScales() && !s.movesScales()
+	return s.spec.Nested && s.form == s.spec.Format && len(s.updates) > 0 && !s.baseScales()
 }
 
 // work is the memory of one worker: a panel and what does not fit into it. It

@@ -91,13 +91,21 @@ func (u unit) dot() {
 	x, w := load("x"), load("w")
 	k, add := load("k"), load("add")
 	SHLQ(operand.U8(2), stride)
+	u.parts(y, stride, func(name string, r0, c0, rows int) {
+		u.dotPart(name, y, stride, x, w, k, add, r0, c0, rows)
+	})
+}
+
+// parts ends a kernel with the parts of a tile whose sums fit into registers. y is at
+// the first row of each.
+func (u unit) parts(y, stride reg.Register, part func(name string, r0, c0, rows int)) {
 	rows := tileRows
 	if !u.wide() {
 		rows = tileRows / 2
 	}
 	for r0 := 0; r0 < tileRows; r0 += rows {
 		for c0 := 0; c0 < panelCols; c0 += 2 * u.lanes {
-			u.dotPart(fmt.Sprintf("%dx%d", r0, c0), y, stride, x, w, k, add, r0, c0, rows)
+			part(fmt.Sprintf("%dx%d", r0, c0), r0, c0, rows)
 		}
 		if r0+rows < tileRows {
 			for range rows {
@@ -117,11 +125,7 @@ func (u unit) dotPart(name string, y, stride, x, w, k, add reg.Register, r0, c0,
 	MOVQ(add, more)
 	chain, term, store := "chain"+name, "term"+name, "store"+name
 	Label(chain)
-	acc := make([]reg.VecVirtual, 2*rows)
-	for i := range acc {
-		acc[i] = u.vec()
-		u.zero(acc[i])
-	}
+	acc := u.sums(2 * rows)
 	n := GP64()
 	MOVQ(operand.U32(chainLen), n)
 	CMPQ(left, n)
@@ -144,6 +148,26 @@ func (u unit) dotPart(name string, y, stride, x, w, k, add reg.Register, r0, c0,
 
 	p := GP64()
 	MOVQ(y, p)
+	u.put(store, y, p, stride, more, acc, c0)
+	MOVQ(operand.U32(1), more)
+	TESTQ(left, left)
+	JNZ(operand.LabelRef(chain))
+}
+
+// sums are n registers of zeros.
+func (u unit) sums(n int) []reg.VecVirtual {
+	acc := make([]reg.VecVirtual, n)
+	for i := range acc {
+		acc[i] = u.vec()
+		u.zero(acc[i])
+	}
+	return acc
+}
+
+// put stores sums, two registers a row, in columns c0 of rows from y on, and before
+// that adds what is there if more is not 0. p is y and gets used up.
+func (u unit) put(store string, y, p, stride, more reg.Register, acc []reg.VecVirtual, c0 int) {
+	rows := len(acc) / 2
 	TESTQ(more, more)
 	JZ(operand.LabelRef(store))
 	for r := range rows {
@@ -162,9 +186,6 @@ func (u unit) dotPart(name string, y, stride, x, w, k, add reg.Register, r0, c0,
 			ADDQ(stride, p)
 		}
 	}
-	MOVQ(operand.U32(1), more)
-	TESTQ(left, left)
-	JNZ(operand.LabelRef(chain))
 }
 
 // dotPairs holds 12x32 sums in registers with AVX-512, 6x16 at a time with AVX2.
@@ -177,22 +198,9 @@ func (u unit) dotPairs() {
 	x, w, units := load("x"), load("w"), load("units")
 	k, add := load("k"), load("add")
 	SHLQ(operand.U8(2), stride)
-	rows := tileRows
-	if !u.wide() {
-		rows = tileRows / 2
-	}
-	for r0 := 0; r0 < tileRows; r0 += rows {
-		for c0 := 0; c0 < panelCols; c0 += 2 * u.lanes {
-			u.dotPairsPart(fmt.Sprintf("%dx%d", r0, c0), y, stride, x, w, units, k, add, r0, c0, rows)
-		}
-		if r0+rows < tileRows {
-			for range rows {
-				ADDQ(stride, y)
-			}
-		}
-	}
-	VZEROUPPER()
-	RET()
+	u.parts(y, stride, func(name string, r0, c0, rows int) {
+		u.dotPairsPart(name, y, stride, x, w, units, k, add, r0, c0, rows)
+	})
 }
 
 func (u unit) dotPairsPart(name string, y, stride, x, w, units, k, add reg.Register, r0, c0, rows int) {
@@ -202,11 +210,7 @@ func (u unit) dotPairsPart(name string, y, stride, x, w, units, k, add reg.Regis
 	MOVQ(k, left)
 	MOVQ(y, p)
 	term, store := "term"+name, "store"+name
-	acc := make([]reg.VecVirtual, 2*rows)
-	for i := range acc {
-		acc[i] = u.vec()
-		u.zero(acc[i])
-	}
+	acc := u.sums(2 * rows)
 	w0, w1, v, part := u.vec(), u.vec(), u.vec(), u.vec()
 	Label(term)
 	VMOVUPS(at(pw, 4*c0), w0)
@@ -234,24 +238,7 @@ func (u unit) dotPairsPart(name string, y, stride, x, w, units, k, add reg.Regis
 			VMULPS(unit, a, a)
 		}
 	}
-	TESTQ(add, add)
-	JZ(operand.LabelRef(store))
-	for r := range rows {
-		VADDPS(at(p, 4*c0), acc[2*r], acc[2*r])
-		VADDPS(at(p, 4*c0+u.bytes()), acc[2*r+1], acc[2*r+1])
-		if r+1 < rows {
-			ADDQ(stride, p)
-		}
-	}
-	MOVQ(y, p)
-	Label(store)
-	for r := range rows {
-		VMOVUPS(acc[2*r], at(p, 4*c0))
-		VMOVUPS(acc[2*r+1], at(p, 4*c0+u.bytes()))
-		if r+1 < rows {
-			ADDQ(stride, p)
-		}
-	}
+	u.put(store, y, p, stride, add, acc, c0)
 }
 
 var constants = map[uint32]operand.Mem{}
