@@ -151,13 +151,15 @@ func BenchmarkProducts(b *testing.B) {
 		}
 		perSecond(b)
 	})
-	b.Run("pairs", func(b *testing.B) {
-		x, w := make([]int16, pairTokens*tileRows), make([]int16, pairTokens*panelCols)
-		var units pairUnits
-		for b.Loop() {
-			dotPairs(y, panelCols, x, w, &units, pairTokens/2, true)
-		}
-		perSecond(b)
+	atPairs(b, quant.Best(), func(name string) {
+		b.Run("pairs/"+name, func(b *testing.B) {
+			x, w := make([]int16, pairTokens*tileRows), make([]int16, pairTokens*panelCols)
+			var units pairUnits
+			for b.Loop() {
+				dotPairs(y, panelCols, x, w, &units, pairTokens/2, true)
+			}
+			perSecond(b)
+		})
 	})
 	b.Run("round", func(b *testing.B) {
 		x, dst := random(pairTokens), make([]int16, pairTokens)

@@ -44,9 +44,12 @@ func dotPairs(y []float32, stride int, x, w []int16, units *pairUnits, k int, ad
 	if add {
 		more = 1
 	}
-	if level == quant.AVX512 {
+	switch {
+	case level == quant.AVX512 && useVNNI:
+		dotPairsVNNI(&y[0], stride, &x[0], &w[0], &units[0], k, more)
+	case level == quant.AVX512:
 		dotPairsAVX512(&y[0], stride, &x[0], &w[0], &units[0], k, more)
-	} else {
+	default:
 		dotPairsAVX2(&y[0], stride, &x[0], &w[0], &units[0], k, more)
 	}
 }

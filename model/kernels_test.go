@@ -57,6 +57,19 @@ func TestDotKernels(t *testing.T) {
 	}
 }
 
+// atPairs runs do with the kernels of a level, with VNNI and without.
+func atPairs(t testing.TB, l quant.Level, do func(name string)) {
+	t.Helper()
+	at(t, l, func() {
+		if has := useVNNI; has && l == quant.AVX512 {
+			do("vnni")
+			useVNNI = false
+			defer func() { useVNNI = has }()
+		}
+		do(l.String())
+	})
+}
+
 func TestDotPairsKernels(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for _, k := range []int{1, 2, 7, 47, 191, pairTokens / 2} {
@@ -77,9 +90,11 @@ func TestDotPairsKernels(t *testing.T) {
 				want := append([]float32{}, y...)
 				dotPairsGo(want, stride, x, w, &units, k, add)
 				for _, l := range vectorLevels() {
-					got := append([]float32{}, y...)
-					at(t, l, func() { dotPairs(got, stride, x, w, &units, k, add) })
-					sameBits(t, l.String(), got, want)
+					atPairs(t, l, func(name string) {
+						got := append([]float32{}, y...)
+						dotPairs(got, stride, x, w, &units, k, add)
+						sameBits(t, name, got, want)
+					})
 				}
 			}
 		}

@@ -3,6 +3,8 @@ package model
 import (
 	"context"
 	"math"
+
+	"golang.org/x/sys/cpu"
 )
 
 // Products of inputs with inputs are sums over tokens, of which there are many. There
@@ -49,6 +51,9 @@ func roundOne(v float32) int16 {
 	const whole = 3 << 22 // its last bit is 1
 	return int16(math.Float32bits(v + whole))
 }
+
+// useVNNI has kernels with AVX-512 multiply and add pairs in one instruction.
+var useVNNI = cpu.X86.HasAVX512VNNI
 
 // dotPairsGo is the twin of the vector kernels: y [12, 32], rows stride apart, is set
 // to x [k][12][2] times w [k][32][2] in the units of rows and columns, or that

@@ -64,6 +64,13 @@ func divideAVX512(x *float32, n int, d float32)
 //go:noescape
 func scaleAVX512(x *float32, n int, by float32, most *float32)
 
+// dotPairsVNNI sets y [12, 32], rows stride apart, to the exact product of x [k][12][2] and
+// w [k][32][2], times the units of each row and then of each column, 12 and 32.
+// If add is not 0, it is added to y. k is at least 1.
+//
+//go:noescape
+func dotPairsVNNI(y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)
+
 // transpose4 writes 4*blocks columns of four rows of src as rows of dst, four numbers each.
 //
 //go:noescape

@@ -1,7 +1,7 @@
 // Command gen writes the vector kernels of package model for amd64.
 //
 // Each exists for AVX2 with FMA and for AVX-512 and returns the bits of its twin
-// in Go.
+// in Go; the products of integers also for AVX-512 with VNNI.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 
 	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -24,13 +25,14 @@ const (
 
 func main() {
 	ConstraintExpr("amd64,gc,!noasm")
-	for _, u := range []unit{{"AVX2", 8}, {"AVX512", 16}} {
+	for _, u := range []unit{{name: "AVX2", lanes: 8}, {name: "AVX512", lanes: 16}} {
 		u.dot()
 		u.dotPairs()
 		u.exp()
 		u.divide()
 		u.scale()
 	}
+	unit{name: "VNNI", lanes: 16, vnni: true}.dotPairs()
 	transpose()
 	Generate()
 }
@@ -39,6 +41,7 @@ func main() {
 type unit struct {
 	name  string
 	lanes int
+	vnni  bool // multiplies and adds 16-bit integers at once
 }
 
 func (u unit) wide() bool { return u.lanes == 16 }
@@ -211,16 +214,22 @@ func (u unit) dotPairsPart(name string, y, stride, x, w, units, k, add reg.Regis
 	MOVQ(y, p)
 	term, store := "term"+name, "store"+name
 	acc := u.sums(2 * rows)
-	w0, w1, v, part := u.vec(), u.vec(), u.vec(), u.vec()
+	w0, w1, v := u.vec(), u.vec(), u.vec()
+	addProduct := addPairs
+	if !u.vnni {
+		part := u.vec()
+		addProduct = func(w, v, sum reg.VecVirtual) {
+			VPMADDWD(w, v, part)
+			VPADDD(part, sum, sum)
+		}
+	}
 	Label(term)
 	VMOVUPS(at(pw, 4*c0), w0)
 	VMOVUPS(at(pw, 4*c0+u.bytes()), w1)
 	for r := range rows {
 		VPBROADCASTD(at(px, 4*(r0+r)), v)
-		VPMADDWD(w0, v, part)
-		VPADDD(part, acc[2*r], acc[2*r])
-		VPMADDWD(w1, v, part)
-		VPADDD(part, acc[2*r+1], acc[2*r+1])
+		addProduct(w0, v, acc[2*r])
+		addProduct(w1, v, acc[2*r+1])
 	}
 	ADDQ(operand.U8(4*tileRows), px)
 	ADDQ(operand.U32(4*panelCols), pw)
@@ -239,6 +248,17 @@ func (u unit) dotPairsPart(name string, y, stride, x, w, units, k, add reg.Regis
 		}
 	}
 	u.put(store, y, p, stride, add, acc, c0)
+}
+
+// addPairs is VPDPWSSD, which avo does not have.
+func addPairs(w, v, sum reg.VecVirtual) {
+	Instruction(&ir.Instruction{
+		Opcode:   "VPDPWSSD",
+		Operands: []operand.Op{v, w, sum},
+		Inputs:   []operand.Op{v, w, sum},
+		Outputs:  []operand.Op{sum},
+		ISA:      []string{"AVX512VNNI"},
+	})
 }
 
 var constants = map[uint32]operand.Mem{}
