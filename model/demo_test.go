@@ -95,6 +95,12 @@ func int32s(t testing.TB, f *loader.File, name string) []int32 {
 // variant.
 func logitsOf(t testing.TB, c *Config, variants []Variant, sequences [][]int32, opt Options) [][]float32 {
 	t.Helper()
+	return logitsSeen(t, c, variants, sequences, opt, nil)
+}
+
+// logitsSeen shows inputs of layers to see on the way.
+func logitsSeen(t testing.TB, c *Config, variants []Variant, sequences [][]int32, opt Options, see func([]string, Inputs) error) [][]float32 {
+	t.Helper()
 	tokens := 0
 	for _, s := range sequences {
 		tokens += len(s)
@@ -103,7 +109,7 @@ func logitsOf(t testing.TB, c *Config, variants []Variant, sequences [][]int32, 
 	for v := range out {
 		out[v] = make([]float32, tokens*c.Vocab)
 	}
-	sink := Sink{Logits: func(token, first int, logits [][]float32) {
+	sink := Sink{Inputs: see, Logits: func(token, first int, logits [][]float32) {
 		for v, l := range logits {
 			copy(out[v][token*c.Vocab+first:], l)
 		}

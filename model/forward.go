@@ -339,7 +339,7 @@ func (r *runner) head(sink func(token, first int, logits [][]float32)) error {
 		return err
 	}
 	m.adapter = "lm_head"
-	if err := r.observe([]linear{l}); err != nil {
+	if _, err := r.observe([]linear{l}, nil); err != nil {
 		return err
 	}
 	if err := r.lora(m); err != nil {

@@ -25,6 +25,7 @@ type opened struct {
 	reader  []int       // by source: the first one with the same matrix, which reads for all
 	biases  [][]float32 // by source, nil without
 	pairs   [][]applied // by variant
+	made    []bool      // by variant: its products are there, but not the biases
 }
 
 // applied is an adapter pair with s*(x A^T) of its variant.
@@ -36,17 +37,21 @@ type applied struct {
 // linears sets out to x W^T + b, adapters included, for several layers with
 // the same input, r.in.
 func (r *runner) linears(list []linear, out *matrix) error {
-	if err := r.observe(list); err != nil {
+	early, err := r.observe(list, out)
+	if err != nil {
 		return err
 	}
 	var all []*opened
-	for _, l := range list {
+	for i, l := range list {
 		m, err := r.open(l)
 		if err != nil {
 			return err
 		}
 		if err := r.lora(m); err != nil {
 			return err
+		}
+		if early != nil {
+			m.made = early.made[i]
 		}
 		all = append(all, m)
 	}
@@ -118,6 +123,20 @@ func (r *runner) lora(m *opened) error {
 // run computes opened layers. A task is some output rows of one layer of one
 // source: it alone reads them, and it alone writes those columns.
 func (r *runner) run(list []*opened, out *matrix) error {
+	return r.tasks(list, func(s *scratch, m *opened, source, r0, r1 int) error {
+		if err := r.block(s, m, source, r0, r1, out); err != nil {
+			return err
+		}
+		for _, v := range r.sharing(m, source) {
+			r.addBias(m, v, r0, r1-r0, out)
+		}
+		return nil
+	})
+}
+
+// tasks calls do for parts of all layers and sources that have matrices of their
+// own.
+func (r *runner) tasks(list []*opened, do func(s *scratch, m *opened, source, r0, r1 int) error) error {
 	type task struct {
 		m              *opened
 		source, r0, r1 int
@@ -136,7 +155,7 @@ func (r *runner) run(list []*opened, out *matrix) error {
 	}
 	return parallel(r.ctx, r.workers, len(tasks), func(w, i int) error {
 		t := tasks[i]
-		if err := r.block(&r.scratch[w], t.m, t.source, t.r0, t.r1, out); err != nil {
+		if err := do(&r.scratch[w], t.m, t.source, t.r0, t.r1); err != nil {
 			return fmt.Errorf("%s: %w", t.m.module, err)
 		}
 		return nil
@@ -155,8 +174,23 @@ func (r *runner) step(m *opened) int {
 	return min(max(roundUp(m.out/(4*r.workers), panelCols), panelCols), most)
 }
 
-// block computes outputs [r0, r1) for the variants that share a source's matrix.
+// sharing lists the variants that share a source's matrix.
+func (r *runner) sharing(m *opened, source int) (list []int) {
+	for v := range r.variants {
+		if m.reader[r.source[v]] == source {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// block computes outputs [r0, r1), but for biases, for the variants that share a source's
+// matrix, as far as they are not there.
 func (r *runner) block(s *scratch, m *opened, source, r0, r1 int, out *matrix) error {
+	variants := slices.DeleteFunc(r.sharing(m, source), func(v int) bool { return m.made != nil && m.made[v] })
+	if len(variants) == 0 {
+		return nil
+	}
 	n := r1 - r0
 	panels := roundUp(n, panelCols) / panelCols
 	s.rows = grow(s.rows, n*m.in)
@@ -166,10 +200,7 @@ func (r *runner) block(s *scratch, m *opened, source, r0, r1 int, out *matrix) e
 	s.panels = grow(s.panels, panels*panelCols*m.in)
 	packPanels(s.panels, s.rows, n, m.in)
 	per := r.rows / tileRows
-	for v := range r.variants {
-		if m.reader[r.source[v]] != source {
-			continue
-		}
+	for _, v := range variants {
 		sum := []product{{&r.in, s.panels}}
 		y := *out
 		if pairs := m.pairs[v]; len(pairs) > 0 {
@@ -184,7 +215,6 @@ func (r *runner) block(s *scratch, m *opened, source, r0, r1 int, out *matrix) e
 		} else {
 			multiply(&y, m.col+r0, sum, panels, v*per, (v+1)*per)
 		}
-		r.addBias(m, v, r0, n, out)
 	}
 	return nil
 }

@@ -134,6 +134,24 @@ func (in Inputs) round(ctx context.Context, p *pairs, v, less, workers int, orde
 	})
 }
 
+// roundRows fills groups with the first n columns of y, one row a token; behind them are 0.
+func (p *pairs) roundRows(ctx context.Context, workers int, y *matrix, n, tokens int) error {
+	return parallel(ctx, workers, len(p.units)/p.width, func(_, g int) error {
+		values, units := p.group(g)
+		var x [pairTokens]float32
+		for c := range p.width {
+			clear(x[:tokens])
+			if at := g*p.width + c; at < n {
+				for i := range tokens {
+					x[i] = y.data[i*y.stride+at]
+				}
+			}
+			units[c] = roundPairs(values[2*c:], 2*p.width, x[:tokens])
+		}
+		return nil
+	})
+}
+
 // regroup fills groups of 12 with what others hold.
 func (p *pairs) regroup(ctx context.Context, from *pairs, workers, tokens int) error {
 	return parallel(ctx, workers, len(p.units)/p.width, func(_, g int) error {
