@@ -172,9 +172,11 @@ func (c *calibration) workers() int {
 // observe merges the layers that are about to be multiplied with an input.
 func (c *calibration) observe(modules []string, in model.Inputs) error {
 	var group []int
-	for _, m := range modules {
+	number := map[int]int{} // of a layer among those handed out
+	for k, m := range modules {
 		if i, ok := c.left[m]; ok {
 			group = append(group, i)
+			number[i] = k
 		}
 	}
 	if len(group) == 0 {
@@ -182,7 +184,7 @@ func (c *calibration) observe(modules []string, in model.Inputs) error {
 	}
 	c.merged.clear()
 	workers := c.workers()
-	err := c.merge(group, observed{
+	o := observed{
 		cols: in.Features(),
 		moments: func(m *quant.Memory) (*quant.Moments, error) {
 			return in.Moments(c.ctx, variantMerged, workers, m)
@@ -202,8 +204,19 @@ func (c *calibration) observe(modules []string, in model.Inputs) error {
 		off: func(m []float32) ([]float32, error) {
 			return in.Along(c.ctx, m, variantMerged, variantOriginal, workers)
 		},
-	})
-	if err != nil {
+	}
+	if in.HasOutputs() && c.fewOutputs(group, in.Features(), in.Tokens()) {
+		o.outputs = func(layer int, f *quant.Feedback) error {
+			l := &c.j.layers[layer]
+			means := f.Outputs(l.Weight.Rows())
+			if err := in.Outputs(c.ctx, number[layer], variantOriginal, variantMerged, workers, f.Order(), means); err != nil {
+				return err
+			}
+			f.AnswerOutputs(means, l.Method.damping(), l.inputs.own)
+			return nil
+		}
+	}
+	if err := c.merge(group, o); err != nil {
 		return err
 	}
 	for _, i := range c.left {

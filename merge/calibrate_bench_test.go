@@ -46,7 +46,7 @@ func BenchmarkCalibrated(b *testing.B) {
 					var c quant.Chooser
 					codes := make([]byte, len(y.p.Codes))
 					for b.Loop() {
-						c.Load(f, &y.p, y.p.Absmax)
+						c.Load(f, &y.p, y.p.Absmax, 0)
 						enough := plainlyWorse * total(c.Choose(codes, y.p.Spec))
 						c.LossUpTo(y.far, enough)
 					}

@@ -63,7 +63,12 @@ func (t *benchCost) group(b *testing.B, g benchGroup) {
 		own.KA[i] = own.A[i]
 	}
 	ctx := b.Context()
-	observeBench(b, g.cols, 8192, func(in model.Inputs) error {
+	narrow := len(g.rows) == 1 && !t.saved
+	first := repeated{benchInner, g.cols, x.p.T}
+	if narrow {
+		first.rows = g.rows[0]
+	}
+	observeBench(b, first, 8192, func(in model.Inputs) error {
 		start := processorTime(b)
 		lap := func(d *time.Duration, times float64) {
 			now := processorTime(b)
@@ -85,7 +90,18 @@ func (t *benchCost) group(b *testing.B, g benchGroup) {
 		if err != nil {
 			return err
 		}
-		if !t.saved {
+		switch {
+		case narrow:
+			means := f.Outputs(first.rows)
+			for n := range 2 { // the first computes the outputs too, which is the forward pass's
+				start = processorTime(b)
+				if err := in.Outputs(ctx, 0, 0, 1, 1, f.Order(), means); err != nil {
+					return err
+				}
+				f.AnswerOutputs(means, 0.01, own)
+				lap(&t.cross, float64(n))
+			}
+		case !t.saved:
 			cross := f.Cross()
 			if err := in.Cross(ctx, 1, 0, 1, f.Order(), cross); err != nil {
 				return err
@@ -102,7 +118,7 @@ func (t *benchCost) group(b *testing.B, g benchGroup) {
 		codes := make([]byte, len(x.p.Codes))
 		for n := range 2 { // the first fills caches and memory
 			start = processorTime(b)
-			c.Load(f, &x.p, x.p.Absmax)
+			c.Load(f, &x.p, x.p.Absmax, 0)
 			c.LossUpTo(x.far, plainlyWorse*t.choose(&c, &x.p, codes))
 			lap(&t.choosing, float64(n*rows)/choiceRows)
 		}
@@ -137,13 +153,14 @@ func (t *benchCost) report(b *testing.B) {
 const benchInner = 32
 
 // observeBench hands out inputs of so many features in two variants that differ a
-// little: the first of a model that is run no further.
-func observeBench(b *testing.B, cols, tokens int, see func(in model.Inputs) error) {
+// little: those of a model's first layers, whose weight first is, and it is run no further.
+func observeBench(b *testing.B, first repeated, tokens int, see func(in model.Inputs) error) {
 	const window = 512
+	rows, cols := first.rows, first.cols
 	c := &model.Config{
 		Architecture: "LlamaForCausalLM", Vocab: 4096, Hidden: cols, Intermediate: benchInner,
-		Heads: 1, KVHeads: 1, HeadDim: benchInner, MaxPositions: window, Eps: 1e-6, EmbedScale: 1, AttentionScale: 1,
-		Layers: []model.LayerConfig{{Rope: &model.Rope{Type: "default", Theta: 1e4, Dim: benchInner, AttentionFactor: 1}}},
+		Heads: 1, KVHeads: 1, HeadDim: rows, MaxPositions: window, Eps: 1e-6, EmbedScale: 1, AttentionScale: 1,
+		Layers: []model.LayerConfig{{Rope: &model.Rope{Type: "default", Theta: 1e4, Dim: rows, AttentionFactor: 1}}},
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	sequences := make([][]int32, tokens/window)
@@ -152,7 +169,7 @@ func observeBench(b *testing.B, cols, tokens int, see func(in model.Inputs) erro
 			sequences[i] = append(sequences[i], rng.Int32N(int32(c.Vocab)))
 		}
 	}
-	variants := []model.Variant{{Weights: drawn{c.Vocab, cols, 0}}, {Weights: drawn{c.Vocab, cols, 0.01}}}
+	variants := []model.Variant{{Weights: &drawn{c.Vocab, cols, 0, first}}, {Weights: &drawn{c.Vocab, cols, 0.01, first}}}
 	err := model.Forward(b.Context(), c, variants, sequences, model.Sink{
 		Inputs: func(_ []string, in model.Inputs) error {
 			if err := see(in); err != nil {
@@ -171,9 +188,10 @@ func observeBench(b *testing.B, cols, tokens int, see func(in model.Inputs) erro
 type drawn struct {
 	rows, cols int
 	away       float32
+	first      repeated
 }
 
-func (d drawn) Vector(string) ([]float32, error) {
+func (d *drawn) Vector(string) ([]float32, error) {
 	v := make([]float32, d.cols)
 	for i := range v {
 		v[i] = 1
@@ -181,25 +199,44 @@ func (d drawn) Vector(string) ([]float32, error) {
 	return v, nil
 }
 
-func (d drawn) Matrix(param string) (model.Matrix, error) {
+func (d *drawn) Matrix(param string) (model.Matrix, error) {
 	switch {
-	case strings.Contains(param, "o_proj"), strings.Contains(param, "down_proj"):
-		return drawn{d.cols, benchInner, d.away}, nil
+	case strings.Contains(param, "o_proj"):
+		return &drawn{rows: d.cols, cols: d.first.rows}, nil
+	case strings.Contains(param, "down_proj"):
+		return &drawn{rows: d.cols, cols: benchInner}, nil
+	case strings.Contains(param, "mlp."):
+		return &drawn{rows: benchInner, cols: d.cols}, nil
 	case strings.Contains(param, "_proj"):
-		return drawn{benchInner, d.cols, d.away}, nil
+		return &d.first, nil
 	}
 	return d, nil
 }
 
-func (d drawn) Size() (rows, cols int) { return d.rows, d.cols }
+func (d *drawn) Size() (rows, cols int) { return d.rows, d.cols }
 
-func (d drawn) Rows(dst []float32, first int) error {
+func (d *drawn) Rows(dst []float32, first int) error {
 	for r := range len(dst) / d.cols {
 		rng := rand.New(rand.NewPCG(1, uint64(first+r)))
 		for j := range d.cols {
 			v := float32(rng.NormFloat64())
 			dst[r*d.cols+j] = v + float32(d.away*float32(rng.NormFloat64()))
 		}
+	}
+	return nil
+}
+
+// repeated is a weight of the same rows again and again.
+type repeated struct {
+	rows, cols int
+	values     []float32
+}
+
+func (m *repeated) Size() (rows, cols int) { return m.rows, m.cols }
+
+func (m *repeated) Rows(dst []float32, first int) error {
+	for r := range len(dst) / m.cols {
+		copy(dst[r*m.cols:(r+1)*m.cols], m.values[(first+r)*m.cols%len(m.values):])
 	}
 	return nil
 }

@@ -12,7 +12,8 @@ import (
 type observed struct {
 	cols    int
 	moments func(*quant.Memory) (*quant.Moments, error)
-	cross   func(*quant.Feedback) error // nil: they are the inputs the layers should get
+	cross   func(*quant.Feedback) error              // nil: they are the inputs the layers should get
+	outputs func(layer int, f *quant.Feedback) error // instead of cross, if not nil
 
 	// What directions need, which is much less; nil: it follows from the moments.
 	squares func() []float64                     // E[x^2] by input
@@ -31,7 +32,7 @@ func (c *calibration) merge(group []int, o observed) error {
 	var moments *quant.Moments
 	var err error
 	if o.along == nil || !c.low(group) {
-		home.Reserve(o.cols, o.cross != nil && home == work)
+		home.Reserve(o.cols, o.cross != nil && o.outputs == nil && home == work)
 		if moments, err = o.moments(home); err != nil {
 			return err
 		}
@@ -115,7 +116,7 @@ func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant
 			if l.low() {
 				f, err = o.directions(l.Method.damping(), l.inputs.own)
 			} else {
-				f, err = c.full(l, moments, memory, o, last)
+				f, err = c.full(i, moments, memory, o, last)
 				last = f
 			}
 			if errors.Is(err, quant.ErrMoments) {
@@ -131,15 +132,40 @@ func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant
 }
 
 // full is the feedback of a layer in all second moments of its inputs.
-func (c *calibration) full(l *Layer, moments *quant.Moments, memory *quant.Memory, o *observed, last *quant.Feedback) (*quant.Feedback, error) {
+func (c *calibration) full(layer int, moments *quant.Moments, memory *quant.Memory, o *observed, last *quant.Feedback) (*quant.Feedback, error) {
+	l := &c.j.layers[layer]
 	f, err := quant.NewFeedback(moments, memory, l.Method.damping(), l.inputs.own, func(n int, do func(i int)) error {
 		return eachOf(c.ctx, c.workers(), n, func(_ *work, i int) error { do(i); return nil })
 	})
 	switch {
-	case err == nil && last != nil:
+	case err != nil:
+	case o.outputs != nil:
+		err = o.outputs(layer, f)
+	case last != nil:
 		f.AnswerAs(last)
-	case err == nil && o.cross != nil:
+	case o.cross != nil:
 		err = o.cross(f)
 	}
 	return f, err
+}
+
+// fewOutputs reports whether layers that share an input answer for those before them
+// by means of their outputs with the inputs. These take a multiply-add for each
+// token and weight; cross moments one for each token and square of columns, and one for each
+// row and square of columns. Each layer needs a metric of its own.
+func (c *calibration) fewOutputs(group []int, cols, tokens int) bool {
+	rows := 0
+	for _, list := range c.alike(group) {
+		sharing := 0
+		for _, i := range list {
+			if l := &c.j.layers[i]; l.calibrated() && !l.low() {
+				rows += l.Weight.Rows()
+				sharing++
+			}
+		}
+		if sharing > 1 {
+			return false
+		}
+	}
+	return float64(tokens)*float64(rows) < float64(tokens+rows)*float64(cols)
 }

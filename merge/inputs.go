@@ -152,7 +152,7 @@ func (s *subject) choose(w *work, r0 int) {
 	if !allFinite(p.T) || !allFinite(nearest) || !allFinite(scales) {
 		return // the layer is stopped
 	}
-	w.chooser.Load(s.choice.feedback, p, scales)
+	w.chooser.Load(s.choice.feedback, p, scales, r0)
 	if s.movesScales() {
 		w.losses[0] = total(w.chooser.ChooseMoving(p.NewCodes, p, scales, p.NewAbsmax, s.storedScale(r0)))
 	} else {

@@ -53,7 +53,7 @@ func BenchmarkOptimizers(b *testing.B) {
 				var chooser quant.Chooser
 				codes := make([]byte, len(y.p.Codes))
 				for b.Loop() {
-					chooser.Load(c.f, &y.p, y.p.Absmax)
+					chooser.Load(c.f, &y.p, y.p.Absmax, 0)
 					chooser.Choose(codes, y.p.Spec)
 					if c.passes > 0 {
 						chooser.Descend(codes, y.p.Spec, c.passes)

@@ -116,7 +116,7 @@ func (f *flight) reread(w *work, feedback *quant.Feedback, codes *coded, do func
 		if err := codes.Rows(values, r0); err != nil {
 			return err
 		}
-		w.chooser.Load(feedback, &w.p, w.p.Absmax)
+		w.chooser.Load(feedback, &w.p, w.p.Absmax, r0)
 		do(r0, values)
 	}
 	return nil

@@ -13,6 +13,7 @@ type Chooser struct {
 	scales []float32 // as target
 	errs   []float32 // E, as target
 	pull   []float32 // Y, as target, nil without cross moments
+	owned  []float32 // T A^T of an own metric, by tile [rank][12], negated
 	sums   []float32 // what errors before a place add to it, [rows of tiles][32]
 	turned []float32 // a part of U transposed
 	slope  []float32 // Z of Descend, as target
@@ -33,8 +34,9 @@ const reach = 6 * ProductCols
 const stride = 8
 
 // Load takes up rows of a panel: W and T as they are, and the scales codes are to
-// be chosen on, one a block or row as p.Absmax has them. All must be finite.
-func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32) {
+// be chosen on, one a block or row as p.Absmax has them. All must be finite. The
+// panel's rows are those of the layer from first on.
+func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32, first int) {
 	c.f, c.rows = f, p.Rows
 	c.tiles = (p.Rows + ProductRows - 1) / ProductRows
 	n := c.tiles * ProductRows * f.width()
@@ -42,9 +44,17 @@ func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32) {
 	c.gather(c.target, p.T, p.W)
 	c.gatherScales(p, scales)
 	c.sums = grow(c.sums, c.tiles*ProductRows*ProductCols)
-	if c.pull = c.pull[:0]; f.cross != nil {
+	switch c.pull = c.pull[:0]; {
+	case f.outputs != nil:
 		c.pull = grow(c.pull, n)
-		c.solvePull()
+		c.loadOutputs()
+		c.solvePull(func(b int) { c.askOutputs(b, first) })
+	case f.cross != nil:
+		c.pull = grow(c.pull, n)
+		c.solvePull(func(b int) {
+			clear(c.sums)
+			c.multiply(c.target, f.cross[b], 0, f.width())
+		})
 	}
 	if f.low != nil {
 		c.answer()
@@ -127,14 +137,14 @@ func (c *Chooser) multiplyTurned(x []float32, b int) {
 	}
 }
 
-// solvePull sets pull to Y = (T cross) U^-T D^-1, the last block first.
-func (c *Chooser) solvePull() {
+// solvePull sets pull to Y = G U^-T D^-1, the last block first. ask sets sums to G
+// of a block.
+func (c *Chooser) solvePull(ask func(b int)) {
 	const n = ProductCols
 	f, w := c.f, c.f.width()
 	z := c.errs // -D Y, until there are errors
 	for b := len(f.near) - 1; b >= 0; b-- {
-		clear(c.sums)
-		c.multiply(c.target, f.cross[b], 0, w)
+		ask(b)
 		c.multiplyTurned(z, b)
 		for t := range c.tiles {
 			y := c.sums[t*ProductRows*n : (t+1)*ProductRows*n]

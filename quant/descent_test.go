@@ -71,7 +71,7 @@ func (x *shaped) wantDescent(t *testing.T, fb *Feedback, m, g []float64) {
 	t.Helper()
 	cols, name := x.p.Cols, fmt.Sprintf("%s, %d columns, low %t", x.p.Spec.Format, x.p.Cols, fb.low != nil)
 	var c Chooser
-	c.Load(fb, &x.p, x.p.Absmax)
+	c.Load(fb, &x.p, x.p.Absmax, 0)
 	starts := x.starts()
 	starts["feedback"] = make([]byte, len(x.p.Codes))
 	c.Choose(starts["feedback"], x.p.Spec)
@@ -160,7 +160,7 @@ func TestDescendNearsTheBest(t *testing.T) {
 		}
 		m, g := x.metric(damping)
 		var c Chooser
-		c.Load(fb, &x.p, x.p.Absmax)
+		c.Load(fb, &x.p, x.p.Absmax, 0)
 		codes := make([]byte, len(x.p.Codes))
 		c.Choose(codes, x.p.Spec)
 		fed := dequantized(&x.p, codes, x.p.Absmax)
@@ -224,7 +224,7 @@ func TestRowsAreAlone(t *testing.T) {
 		choose := func(p *Panel) []byte {
 			var c Chooser
 			codes := make([]byte, len(p.Codes))
-			c.Load(f, p, p.Absmax)
+			c.Load(f, p, p.Absmax, 0)
 			c.Choose(codes, p.Spec)
 			c.Descend(codes, p.Spec, 5)
 			return codes

@@ -59,7 +59,7 @@ func TestDirectionsLoss(t *testing.T) {
 				t.Fatal(err)
 			}
 			var c Chooser
-			c.Load(fb, &x.p, x.p.Absmax)
+			c.Load(fb, &x.p, x.p.Absmax, 0)
 			codes := make([]byte, len(x.p.Codes))
 			chosen := append([]float64(nil), c.Choose(codes, x.p.Spec)...)
 			constant := append([]float64(nil), c.Loss(x.p.T)...)
@@ -128,8 +128,8 @@ func TestDirectionsAreTheFullMetric(t *testing.T) {
 		t.Fatal(err)
 	}
 	var a, b Chooser
-	a.Load(full, &x.p, x.p.Absmax)
-	b.Load(low, &x.p, x.p.Absmax)
+	a.Load(full, &x.p, x.p.Absmax, 0)
+	b.Load(low, &x.p, x.p.Absmax, 0)
 	one, two := make([]byte, len(x.p.Codes)), make([]byte, len(x.p.Codes))
 	a.Choose(one, x.p.Spec)
 	b.Choose(two, x.p.Spec)

@@ -51,6 +51,7 @@ type Feedback struct {
 	own                [][]float32 // M within a block [32][32]
 
 	cross   [][]float32 // E[(x'-x) x'^T] by block [width][32], nil if there is none
+	outputs *outputs    // instead of cross
 	low     *lowRank    // instead of above and cross, see NewDirections
 	memory  *Memory
 	product Product

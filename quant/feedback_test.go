@@ -166,7 +166,7 @@ func TestFeedbackLoss(t *testing.T) {
 				t.Fatal(err)
 			}
 			var c Chooser
-			c.Load(fb, &x.p, x.p.Absmax)
+			c.Load(fb, &x.p, x.p.Absmax, 0)
 			codes := make([]byte, len(x.p.Codes))
 			chosen := append([]float64(nil), c.Choose(codes, x.p.Spec)...)
 			m, g := x.metric(damping)
@@ -205,7 +205,7 @@ func TestFeedbackOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		var c Chooser
-		c.Load(fb, &x.p, x.p.Absmax)
+		c.Load(fb, &x.p, x.p.Absmax, 0)
 		m, _ := x.metric(0.01)
 		for r, got := range c.Loss(x.p.W) {
 			want := 0.0
@@ -256,8 +256,8 @@ func TestFeedbackAnswerAs(t *testing.T) {
 	}
 	second.AnswerAs(first)
 	var a, b Chooser
-	a.Load(alone, &x.p, x.p.Absmax)
-	b.Load(second, &x.p, x.p.Absmax)
+	a.Load(alone, &x.p, x.p.Absmax, 0)
+	b.Load(second, &x.p, x.p.Absmax, 0)
 	if want, got := a.Loss(x.p.W), b.Loss(x.p.W); !slices.Equal(want, got) {
 		t.Errorf("losses %v, want %v", got, want)
 	}
@@ -281,7 +281,7 @@ func (x *shaped) wantNearest(t *testing.T, fb *Feedback, m, g []float64) {
 	t.Helper()
 	cols := x.p.Cols
 	var c Chooser
-	c.Load(fb, &x.p, x.p.Absmax)
+	c.Load(fb, &x.p, x.p.Absmax, 0)
 	codes := make([]byte, len(x.p.Codes))
 	c.Choose(codes, x.p.Spec)
 	got := dequantized(&x.p, codes, x.p.Absmax)
@@ -354,7 +354,7 @@ func TestFeedbackWithoutDelta(t *testing.T) {
 			t.Fatal(err)
 		}
 		var c Chooser
-		c.Load(fb, &x.p, x.p.Absmax)
+		c.Load(fb, &x.p, x.p.Absmax, 0)
 		codes := make([]byte, len(x.p.Codes))
 		for r, l := range c.Choose(codes, x.p.Spec) {
 			if l != 0 {

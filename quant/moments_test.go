@@ -61,7 +61,7 @@ func TestLossUpTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	var c Chooser
-	c.Load(fb, &x.p, x.p.Absmax)
+	c.Load(fb, &x.p, x.p.Absmax, 0)
 	exact := append([]float64(nil), c.Loss(x.p.W)...)
 	all := 0.0
 	for _, l := range exact {

@@ -27,7 +27,7 @@ func (x *shaped) wantRemainder(t *testing.T, fb *Feedback) {
 	t.Helper()
 	cols := x.p.Cols
 	var c Chooser
-	c.Load(fb, &x.p, x.p.Absmax)
+	c.Load(fb, &x.p, x.p.Absmax, 0)
 	w := fb.Width()
 	z := make([]float32, x.p.Rows*w)
 	c.Remainder(z, x.p.W)

@@ -25,12 +25,12 @@ func TestChooseMoving(t *testing.T) {
 				var c Chooser
 				scales, codes = slices.Clone(p.Absmax), make([]byte, len(p.Codes))
 				p.Requantize()
-				c.Load(fb, p, scales)
+				c.Load(fb, p, scales, 0)
 				return codes, scales, c.ChooseMoving(codes, p, scales, p.NewAbsmax, stored)
 			}
 			var c Chooser
 			codes := make([]byte, len(x.p.Codes))
-			c.Load(fb, &x.p, x.p.Absmax)
+			c.Load(fb, &x.p, x.p.Absmax, 0)
 			c.Choose(codes, x.p.Spec)
 			kept := dequantized(&x.p, codes, x.p.Absmax)
 			got, scales, losses := move(&x.p)
@@ -85,7 +85,7 @@ func TestChooseMovingWithoutDelta(t *testing.T) {
 	var c Chooser
 	scales, codes := slices.Clone(x.p.Absmax), make([]byte, len(x.p.Codes))
 	x.p.Requantize()
-	c.Load(fb, &x.p, scales)
+	c.Load(fb, &x.p, scales, 0)
 	c.ChooseMoving(codes, &x.p, scales, x.p.NewAbsmax, nil)
 	if !slices.Equal(scales, x.p.Absmax) || !slices.Equal(dequantized(&x.p, codes, scales), x.p.W) {
 		t.Error("a weight without a delta changes")
