@@ -164,7 +164,7 @@ func BenchmarkProducts(b *testing.B) {
 	b.Run("round", func(b *testing.B) {
 		x, dst := random(pairTokens), make([]int16, pairTokens)
 		for b.Loop() {
-			roundPairs(dst, 2, x)
+			roundPairs(dst, x)
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pairTokens), "ns/value")
 	})

@@ -4,6 +4,7 @@ package model
 
 import (
 	"math"
+	"slices"
 
 	"mergescope/quant"
 )
@@ -52,6 +53,40 @@ func dotPairs(y []float32, stride int, x, w []int16, units *pairUnits, k int, ad
 	default:
 		dotPairsAVX2(&y[0], stride, &x[0], &w[0], &units[0], k, more)
 	}
+}
+
+// topBits is topBitsGo by the kernels in use.
+func topBits(x []float32) uint32 {
+	var most [16]uint32
+	n := 0
+	switch quant.Kernels() {
+	case quant.AVX512:
+		if n = len(x) &^ 15; n > 0 {
+			topBitsAVX512(&x[0], n/16, &most[0])
+		}
+	case quant.AVX2:
+		if n = len(x) &^ 7; n > 0 {
+			topBitsAVX2(&x[0], n/8, &most[0])
+		}
+	}
+	return max(slices.Max(most[:]), topBitsGo(x[n:]))
+}
+
+// roundAll is roundAllGo by the kernels in use.
+func roundAll(dst []int16, x []float32, per float32) {
+	n := 0
+	_ = dst[:len(x)]
+	switch quant.Kernels() {
+	case quant.AVX512:
+		if n = len(x) &^ 15; n > 0 {
+			roundAllAVX512(&dst[0], &x[0], n/16, per)
+		}
+	case quant.AVX2:
+		if n = len(x) &^ 7; n > 0 {
+			roundAllAVX2(&dst[0], &x[0], n/8, per)
+		}
+	}
+	roundAllGo(dst[n:], x[n:], per)
 }
 
 // expAll sets x[i] to exp32(x[i]-shift).

@@ -11,6 +11,10 @@ func dotPairs(y []float32, stride int, x, w []int16, units *pairUnits, k int, ad
 	dotPairsGo(y, stride, x, w, units, k, add)
 }
 
+func topBits(x []float32) uint32 { return topBitsGo(x) }
+
+func roundAll(dst []int16, x []float32, per float32) { roundAllGo(dst, x, per) }
+
 func expAll(x []float32, shift float32) { expGo(x, shift) }
 
 func scaleAll(x []float32, by float32) float32 { return scaleGo(x, by) }

@@ -3,6 +3,7 @@ package model
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"mergescope/quant"
@@ -109,15 +110,18 @@ func TestRoundPairs(t *testing.T) {
 		if n == 7 {
 			x[3] = -1e10
 		}
-		const stride = 6
-		dst := make([]int16, (n+1)/2*stride)
-		unit := float64(roundPairs(dst, stride, x))
+		dst := make([]int16, n+n%2)
+		dst[len(dst)-1] = 1
+		unit := float64(roundPairs(dst, x))
 		most := 0.0
 		for i, v := range x {
 			most = max(most, math.Abs(float64(v)))
-			if got := unit * float64(dst[i/2*stride+i%2]); math.Abs(got-float64(v)) > 0.5001*unit {
+			if got := unit * float64(dst[i]); math.Abs(got-float64(v)) > 0.5001*unit {
 				t.Errorf("%d values: %v is %v in units of %v", n, v, got, unit)
 			}
+		}
+		if n%2 == 1 && dst[n] != 0 {
+			t.Errorf("%d behind %d values", dst[n], n)
 		}
 		if math.Abs(unit*pairMax-most) > 1e-6*most {
 			t.Errorf("%d values: unit %v of up to %v", n, unit, most)
@@ -125,12 +129,41 @@ func TestRoundPairs(t *testing.T) {
 	}
 	dst := make([]int16, 2)
 	for _, odd := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
-		if unit := roundPairs(dst, 2, []float32{1, float32(odd)}); unit == unit && !math.IsInf(float64(unit), 0) {
+		if unit := roundPairs(dst, []float32{1, float32(odd)}); unit == unit && !math.IsInf(float64(unit), 0) {
 			t.Errorf("unit of %v is %v", odd, unit)
 		}
 	}
-	if unit := roundPairs(dst, 2, []float32{0, 1e-40}); unit != 0 || dst[0] != 0 || dst[1] != 0 {
+	if unit := roundPairs(dst, []float32{0, 1e-40}); unit != 0 || dst[0] != 0 || dst[1] != 0 {
 		t.Errorf("nothing is %v of %v", dst, unit)
+	}
+}
+
+func TestRoundKernels(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{0, 1, 7, 8, 15, 16, 17, 40, pairTokens} {
+		for range 20 {
+			x := mixed(rng, n, rng.IntN(2) == 0)
+			top := topBitsGo(x)
+			most := math.Float32frombits(top)
+			want := make([]int16, n)
+			if most-most == 0 && most >= noSignal {
+				roundAllGo(want, x, pairMax/most)
+			}
+			for _, l := range vectorLevels() {
+				at(t, l, func() {
+					if got := topBits(x); got != top {
+						t.Errorf("%v: largest of %d is %x, want %x", l, n, got, top)
+					}
+					got := make([]int16, n)
+					if most-most == 0 && most >= noSignal {
+						roundAll(got, x, pairMax/most)
+					}
+					if !slices.Equal(got, want) {
+						t.Errorf("%v: %d are %v, want %v", l, n, got, want)
+					}
+				})
+			}
+		}
 	}
 }
 

@@ -16,18 +16,13 @@ func Product(y []float32, stride int, x, w []float32, k int, add bool) { dot(y, 
 // They are in memory, see quant.NewMoments.
 func (in Inputs) Moments(ctx context.Context, v, workers int, memory *quant.Memory) (*quant.Moments, error) {
 	m := quant.NewMoments(memory, in.Features(), Product)
-	panels := m.Panels()
-	return m, in.products(ctx, v, workers, nil, len(panels)*panelCols, panels, func(a, b *pairs, _, k int) error {
-		return a.regroup(ctx, b, workers, k)
-	})
+	return m, in.products(ctx, vectors{}, in.features(v, -1, nil), workers, m.Panels())
 }
 
 // Cross fills panels with E[(x_v - x_less) x_v^T] of two variants, in the order
 // of the feedback's places; see quant.Feedback.Cross.
 func (in Inputs) Cross(ctx context.Context, v, less, workers int, order []int, panels [][]float32) error {
-	return in.products(ctx, v, workers, order, len(panels)*panelCols, panels, func(a, _ *pairs, first, k int) error {
-		return in.round(ctx, a, v, less, workers, order, first, k)
-	})
+	return in.products(ctx, in.features(v, less, order), in.features(v, -1, order), workers, panels)
 }
 
 // Outputs fills panels with E[y x_v^T], y what the layer handed out as number i gives
@@ -38,26 +33,29 @@ func (in Inputs) Outputs(ctx context.Context, i, of, v, workers int, order []int
 		return err
 	}
 	e := in.early
-	return in.products(ctx, v, workers, order, e.list[i].out, panels, func(a, _ *pairs, first, k int) error {
-		y := matrix{rows: k, stride: e.out.stride, data: e.out.data[(of*in.r.rows+first)*e.out.stride+e.list[i].col:]}
-		return a.roundRows(ctx, workers, &y, e.list[i].out, k)
-	})
+	l := e.list[i]
+	return in.products(ctx, e.out.columns(of*in.r.rows, l.col, l.out), in.features(v, -1, order), workers, panels)
 }
 
-// products fills panels [rows][32] with means of products of rows vectors with the
-// inputs of a variant, 32 to a panel. Those are in that order, their own if it is nil. left
-// rounds the vectors for k tokens from first on; b has the inputs.
-func (in Inputs) products(ctx context.Context, v, workers int, order []int, rows int, panels [][]float32, left func(a, b *pairs, first, k int) error) error {
+// products fills panels [rows][32] with means of products of vectors, the left ones by rows and 32 of the right ones
+// to a panel. If there are no left ones, the right ones are both.
+func (in Inputs) products(ctx context.Context, left, right vectors, workers int, panels [][]float32) error {
 	const group = 8 // tiles that share a read of b
-	tiles := roundUp(rows, tileRows) / tileRows
+	tiles := 0
+	for _, y := range panels {
+		tiles = max(tiles, len(y)/(tileRows*panelCols))
+	}
+	memory := rounding{some: make([][someCols * spread]float32, workers)}
 	var a, b pairs
 	a.resize(tileRows, tiles)
 	b.resize(panelCols, len(panels))
 	for first := 0; first < in.Tokens(); first += pairTokens {
 		k := min(pairTokens, in.Tokens()-first)
-		err := in.round(ctx, &b, v, -1, workers, order, first, k)
-		if err == nil {
-			err = left(&a, &b, first, k)
+		var err error
+		if left.get == nil {
+			err = memory.round(ctx, right, first, k, &a, &b)
+		} else if err = memory.round(ctx, left, first, k, &a); err == nil {
+			err = memory.round(ctx, right, first, k, &b)
 		}
 		if err != nil {
 			return err

@@ -18,6 +18,18 @@ func dotAVX2(y *float32, stride int, x *float32, w *float32, k int, add int)
 //go:noescape
 func dotPairsAVX2(y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)
 
+// topBitsAVX2 leaves the largest bits but for the sign of each lane of n times 8 numbers
+// in most; n is at least 1.
+//
+//go:noescape
+func topBitsAVX2(x *float32, n int, most *uint32)
+
+// roundAllAVX2 rounds n times 8 numbers times per, all below 2^15, to integers; n is at
+// least 1.
+//
+//go:noescape
+func roundAllAVX2(dst *int16, x *float32, n int, per float32)
+
 // expAVX2 replaces n times 8 numbers by the exponentials of x-shift; n is at least 1.
 //
 //go:noescape
@@ -47,6 +59,18 @@ func dotAVX512(y *float32, stride int, x *float32, w *float32, k int, add int)
 //
 //go:noescape
 func dotPairsAVX512(y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)
+
+// topBitsAVX512 leaves the largest bits but for the sign of each lane of n times 16 numbers
+// in most; n is at least 1.
+//
+//go:noescape
+func topBitsAVX512(x *float32, n int, most *uint32)
+
+// roundAllAVX512 rounds n times 16 numbers times per, all below 2^15, to integers; n is at
+// least 1.
+//
+//go:noescape
+func roundAllAVX512(dst *int16, x *float32, n int, per float32)
 
 // expAVX512 replaces n times 16 numbers by the exponentials of x-shift; n is at least 1.
 //

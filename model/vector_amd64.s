@@ -951,6 +951,84 @@ store6x16:
 	VZEROUPPER
 	RET
 
+// func topBitsAVX2(x *float32, n int, most *uint32)
+// Requires: AVX, AVX2
+TEXT ·topBitsAVX2(SB), NOSPLIT, $0-24
+	MOVQ  x+0(FP), AX
+	MOVQ  n+8(FP), CX
+	MOVQ  most+16(FP), DX
+	VPXOR Y1, Y1, Y1
+
+next:
+	VMOVUPS (AX), Y0
+	VANDPS  word7fffffff<>+0(SB), Y0, Y0
+	VPMAXUD Y0, Y1, Y1
+	ADDQ    $0x20, AX
+	DECQ    CX
+	JNZ     next
+	VMOVUPS Y1, (DX)
+	VZEROUPPER
+	RET
+
+DATA word7fffffff<>+0(SB)/4, $0x7fffffff
+DATA word7fffffff<>+4(SB)/4, $0x7fffffff
+DATA word7fffffff<>+8(SB)/4, $0x7fffffff
+DATA word7fffffff<>+12(SB)/4, $0x7fffffff
+DATA word7fffffff<>+16(SB)/4, $0x7fffffff
+DATA word7fffffff<>+20(SB)/4, $0x7fffffff
+DATA word7fffffff<>+24(SB)/4, $0x7fffffff
+DATA word7fffffff<>+28(SB)/4, $0x7fffffff
+DATA word7fffffff<>+32(SB)/4, $0x7fffffff
+DATA word7fffffff<>+36(SB)/4, $0x7fffffff
+DATA word7fffffff<>+40(SB)/4, $0x7fffffff
+DATA word7fffffff<>+44(SB)/4, $0x7fffffff
+DATA word7fffffff<>+48(SB)/4, $0x7fffffff
+DATA word7fffffff<>+52(SB)/4, $0x7fffffff
+DATA word7fffffff<>+56(SB)/4, $0x7fffffff
+DATA word7fffffff<>+60(SB)/4, $0x7fffffff
+GLOBL word7fffffff<>(SB), RODATA|NOPTR, $64
+
+// func roundAllAVX2(dst *int16, x *float32, n int, per float32)
+// Requires: AVX, AVX2
+TEXT ·roundAllAVX2(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS per+24(FP), Y0
+
+next:
+	VMULPS       (CX), Y0, Y1
+	VADDPS       word4b400000<>+0(SB), Y1, Y1
+	VPSLLD       $0x10, Y1, Y1
+	VPSRAD       $0x10, Y1, Y1
+	VEXTRACTI128 $0x01, Y1, X2
+	VPACKSSDW    X2, X1, X2
+	VMOVDQU      X2, (AX)
+	ADDQ         $0x10, AX
+	ADDQ         $0x20, CX
+	DECQ         DX
+	JNZ          next
+	VZEROUPPER
+	RET
+
+DATA word4b400000<>+0(SB)/4, $0x4b400000
+DATA word4b400000<>+4(SB)/4, $0x4b400000
+DATA word4b400000<>+8(SB)/4, $0x4b400000
+DATA word4b400000<>+12(SB)/4, $0x4b400000
+DATA word4b400000<>+16(SB)/4, $0x4b400000
+DATA word4b400000<>+20(SB)/4, $0x4b400000
+DATA word4b400000<>+24(SB)/4, $0x4b400000
+DATA word4b400000<>+28(SB)/4, $0x4b400000
+DATA word4b400000<>+32(SB)/4, $0x4b400000
+DATA word4b400000<>+36(SB)/4, $0x4b400000
+DATA word4b400000<>+40(SB)/4, $0x4b400000
+DATA word4b400000<>+44(SB)/4, $0x4b400000
+DATA word4b400000<>+48(SB)/4, $0x4b400000
+DATA word4b400000<>+52(SB)/4, $0x4b400000
+DATA word4b400000<>+56(SB)/4, $0x4b400000
+DATA word4b400000<>+60(SB)/4, $0x4b400000
+GLOBL word4b400000<>(SB), RODATA|NOPTR, $64
+
 // func expAVX2(x *float32, n int, shift float32)
 // Requires: AVX, AVX2
 TEXT ·expAVX2(SB), NOSPLIT, $0-20
@@ -1017,24 +1095,6 @@ DATA word3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
 DATA word3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
 DATA word3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
 GLOBL word3fb8aa3b<>(SB), RODATA|NOPTR, $64
-
-DATA word4b400000<>+0(SB)/4, $0x4b400000
-DATA word4b400000<>+4(SB)/4, $0x4b400000
-DATA word4b400000<>+8(SB)/4, $0x4b400000
-DATA word4b400000<>+12(SB)/4, $0x4b400000
-DATA word4b400000<>+16(SB)/4, $0x4b400000
-DATA word4b400000<>+20(SB)/4, $0x4b400000
-DATA word4b400000<>+24(SB)/4, $0x4b400000
-DATA word4b400000<>+28(SB)/4, $0x4b400000
-DATA word4b400000<>+32(SB)/4, $0x4b400000
-DATA word4b400000<>+36(SB)/4, $0x4b400000
-DATA word4b400000<>+40(SB)/4, $0x4b400000
-DATA word4b400000<>+44(SB)/4, $0x4b400000
-DATA word4b400000<>+48(SB)/4, $0x4b400000
-DATA word4b400000<>+52(SB)/4, $0x4b400000
-DATA word4b400000<>+56(SB)/4, $0x4b400000
-DATA word4b400000<>+60(SB)/4, $0x4b400000
-GLOBL word4b400000<>(SB), RODATA|NOPTR, $64
 
 DATA word3f318000<>+0(SB)/4, $0x3f318000
 DATA word3f318000<>+4(SB)/4, $0x3f318000
@@ -1759,6 +1819,44 @@ store0x0:
 	ADDQ    CX, R9
 	VMOVUPS Z22, (R9)
 	VMOVUPS Z23, 64(R9)
+	VZEROUPPER
+	RET
+
+// func topBitsAVX512(x *float32, n int, most *uint32)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·topBitsAVX512(SB), NOSPLIT, $0-24
+	MOVQ   x+0(FP), AX
+	MOVQ   n+8(FP), CX
+	MOVQ   most+16(FP), DX
+	VPXORD Z1, Z1, Z1
+
+next:
+	VMOVUPS (AX), Z0
+	VANDPS  word7fffffff<>+0(SB), Z0, Z0
+	VPMAXUD Z0, Z1, Z1
+	ADDQ    $0x40, AX
+	DECQ    CX
+	JNZ     next
+	VMOVUPS Z1, (DX)
+	VZEROUPPER
+	RET
+
+// func roundAllAVX512(dst *int16, x *float32, n int, per float32)
+// Requires: AVX, AVX512F
+TEXT ·roundAllAVX512(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS per+24(FP), Z0
+
+next:
+	VMULPS  (CX), Z0, Z1
+	VADDPS  word4b400000<>+0(SB), Z1, Z1
+	VPMOVDW Z1, (AX)
+	ADDQ    $0x20, AX
+	ADDQ    $0x40, CX
+	DECQ    DX
+	JNZ     next
 	VZEROUPPER
 	RET
 

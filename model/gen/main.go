@@ -28,6 +28,8 @@ func main() {
 	for _, u := range []unit{{name: "AVX2", lanes: 8}, {name: "AVX512", lanes: 16}} {
 		u.dot()
 		u.dotPairs()
+		u.topBits()
+		u.roundAll()
 		u.exp()
 		u.divide()
 		u.scale()
@@ -320,6 +322,51 @@ func (u unit) exp() {
 		VBLENDVPS(part, v, y, y)
 	}
 	VMOVUPS(y, at(x, 0))
+	ADDQ(operand.U8(uint8(u.bytes())), x)
+	DECQ(n)
+	JNZ(operand.LabelRef("next"))
+	VZEROUPPER()
+	RET()
+}
+
+func (u unit) topBits() {
+	text("topBits"+u.name, "x *float32, n int, most *uint32)",
+		fmt.Sprintf("leaves the largest bits but for the sign of each lane of n times %d numbers\nin most; n is at least 1.", u.lanes))
+	x, n, most := load("x"), load("n"), load("most")
+	v, m := u.vec(), u.vec()
+	u.zero(m)
+	Label("next")
+	VMOVUPS(at(x, 0), v)
+	VANDPS(word(1<<31-1), v, v)
+	VPMAXUD(v, m, m)
+	ADDQ(operand.U8(uint8(u.bytes())), x)
+	DECQ(n)
+	JNZ(operand.LabelRef("next"))
+	VMOVUPS(m, at(most, 0))
+	VZEROUPPER()
+	RET()
+}
+
+// roundAll follows roundAllGo of package model step by step.
+func (u unit) roundAll() {
+	text("roundAll"+u.name, "dst *int16, x *float32, n int, per float32)",
+		fmt.Sprintf("rounds n times %d numbers times per, all below 2^15, to integers; n is at\nleast 1.", u.lanes))
+	dst, x, n := load("dst"), load("x"), load("n")
+	per, v := u.broadcast("per"), u.vec()
+	Label("next")
+	VMULPS(at(x, 0), per, v)
+	VADDPS(number(3<<22), v, v)
+	if u.wide() {
+		VPMOVDW(v, at(dst, 0))
+	} else {
+		VPSLLD(operand.U8(16), v, v) // lower halves
+		VPSRAD(operand.U8(16), v, v)
+		high := XMM()
+		VEXTRACTI128(operand.U8(1), v, high)
+		VPACKSSDW(high, v.AsX(), high)
+		VMOVDQU(high, at(dst, 0))
+	}
+	ADDQ(operand.U8(uint8(2*u.lanes)), dst)
 	ADDQ(operand.U8(uint8(u.bytes())), x)
 	DECQ(n)
 	JNZ(operand.LabelRef("next"))
