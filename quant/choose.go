@@ -10,7 +10,6 @@ type Chooser struct {
 	tiles int
 
 	target []float32 // T by places, tiles [width][12]; of dead columns W
-	scales []float32 // as target
 	errs   []float32 // E, as target
 	pull   []float32 // Y, as target, nil without cross moments
 	owned  []float32 // T A^T of an own metric, by tile [rank][12], negated
@@ -20,17 +19,24 @@ type Chooser struct {
 	along  []float32 // V E^T and what it begins with, of Directions, by tile [k][12]
 	begins []float32
 	idle   []bool    // tiles that products leave out, by Descend
-	ranks  []byte    // by flat index
-	losses []float64 // by row
+	codes  []byte    // as target, a byte each
+	losses []float64 // by row, of whole tiles
 	aims   []float32 // of ChooseMoving, as target
+	strip  strip
+
+	// Of each tile so many groups [2][12], the rows' scales and by what a lattice
+	// multiplies on them, and where in that those of a place are.
+	scales []float32
+	groups int
+	where  []int32
 }
 
 // reach is how many places are multiplied before the next: what they are
 // multiplied with stays in the first-level cache.
 const reach = 6 * ProductCols
 
-// stride is how many places of a block are gone through before what they leave is
-// carried to the rest of it as a product.
+// stride is how many places of a block solvePull goes through before what they leave
+// is carried to the rest of it as a product.
 const stride = 8
 
 // Load takes up rows of a panel: W and T as they are, and the scales codes are to
@@ -40,8 +46,8 @@ func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32, first int) {
 	c.f, c.rows = f, p.Rows
 	c.tiles = (p.Rows + ProductRows - 1) / ProductRows
 	n := c.tiles * ProductRows * f.width()
-	c.target, c.errs, c.scales = grow(c.target, n), grow(c.errs, n), grow(c.scales, n)
-	c.gather(c.target, p.T, p.W)
+	c.target, c.errs, c.codes = grow(c.target, n), grow(c.errs, n), grow(c.codes, n)
+	c.gather(p)
 	c.gatherScales(p, scales)
 	c.sums = grow(c.sums, c.tiles*ProductRows*ProductCols)
 	switch c.pull = c.pull[:0]; {
@@ -58,53 +64,6 @@ func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32, first int) {
 	}
 	if f.low != nil {
 		c.answer()
-	}
-}
-
-// gather puts x, row-major, into tiles by places; of dead columns other. Rows and
-// places that there are not are 0.
-func (c *Chooser) gather(dst, x, other []float32) {
-	f := c.f
-	for t := range c.tiles {
-		tile := dst[t*ProductRows*f.width() : (t+1)*ProductRows*f.width()]
-		rows := min(ProductRows, c.rows-t*ProductRows)
-		if rows < ProductRows {
-			clear(tile)
-		}
-		for at, j := range f.order {
-			from := x
-			if f.dead[j] {
-				from = other
-			}
-			i := t*ProductRows*f.cols + j
-			for r := range rows {
-				tile[at*ProductRows+r] = from[i]
-				i += f.cols
-			}
-		}
-		clear(tile[f.cols*ProductRows:])
-	}
-}
-
-// gatherScales puts the scale of each weight into tiles, as gather does.
-func (c *Chooser) gatherScales(p *Panel, scales []float32) {
-	f, size := c.f, p.Spec.Blocksize
-	index := func(r, j int) int { return (r*p.Cols + j) / size }
-	if !p.Spec.Format.Is4Bit() {
-		index = func(r, _ int) int { return r }
-	}
-	if p.Spec.Format.Is4Bit() && p.Cols%size == 0 {
-		per := p.Cols / size
-		index = func(r, j int) int { return r*per + int(uint32(j)/uint32(size)) }
-	}
-	for t := range c.tiles {
-		tile := c.scales[t*ProductRows*f.width() : (t+1)*ProductRows*f.width()]
-		clear(tile[f.cols*ProductRows:])
-		for at, j := range f.order {
-			for r := range min(ProductRows, c.rows-t*ProductRows) {
-				tile[at*ProductRows+r] = scales[index(t*ProductRows+r, j)]
-			}
-		}
 	}
 }
 
@@ -172,10 +131,9 @@ func (c *Chooser) solvePull(ask func(b int)) {
 // Choose fills codes, which are packed as those of the panel, and returns what
 // is left of the sum, by row.
 func (c *Chooser) Choose(codes []byte, s Spec) (losses []float64) {
-	l := latticeOf(s.Format)
-	c.pick(l, nil)
-	l.pack(codes, c.ranks)
-	return c.losses
+	losses = c.pick(latticeOf(s.Format), nil)
+	c.pack(codes, s.Format)
+	return losses
 }
 
 // Loss returns the sum by row if the result were values, row-major as p.T.
@@ -186,72 +144,7 @@ func (c *Chooser) Loss(values []float32) (losses []float64) {
 // LossUpTo does so until the sum over all rows is known to be enough or more: then
 // losses are what is known of them.
 func (c *Chooser) LossUpTo(values []float32, enough float64) (losses []float64) {
-	c.gather(c.errs, values, values)
-	c.sweep(enough, func(_, _, i int, _ float32) float32 { return c.errs[i] })
-	return c.losses
-}
-
-// sweep goes through all places of all rows, until the losses of all rows are
-// enough. value says what becomes of a weight, by row, place and where it is in
-// tiles, and by what it had best be.
-func (c *Chooser) sweep(enough float64, value func(r, at, i int, aim float32) float32) {
-	const n = ProductCols
-	f, w := c.f, c.f.width()
-	c.losses = grow(c.losses, c.rows)
-	clear(c.losses)
-	c.begin()
-	for b := range f.near {
-		c.before(b)
-		for t := range c.tiles {
-			y := c.sums[t*ProductRows*n : (t+1)*ProductRows*n]
-			for first := 0; first < n; first += stride {
-				at := (t*w + b*n + first) * ProductRows
-				c.sweepStep(t, b, first, y, value)
-				if first+stride < n {
-					f.product(y, n, c.errs[at:], f.near[b][first*n:], stride, true)
-				}
-			}
-		}
-		c.after(b, c.errs[b*n*ProductRows:], w*ProductRows)
-		if sum := 0.0; !math.IsInf(enough, 1) {
-			for _, l := range c.losses {
-				sum += l
-			}
-			if sum >= enough {
-				return
-			}
-		}
-	}
-}
-
-// sweepStep goes through some places of the rows of a tile. Rows are the inner
-// loop since they do not wait for each other.
-func (c *Chooser) sweepStep(t, b, first int, y []float32, value func(r, at, i int, aim float32) float32) {
-	const n = ProductCols
-	f := c.f
-	rows := min(ProductRows, c.rows-t*ProductRows)
-	losses := c.losses[t*ProductRows:][:rows]
-	for i := first; i < first+stride; i++ {
-		at := b*n + i
-		d := float64(f.diag[at])
-		alive := at >= f.cols || !f.dead[f.order[at]]
-		near := f.near[b][i*n+i+1 : i*n+first+stride]
-		k := (t*f.width() + at) * ProductRows
-		for r := range rows {
-			aim := c.target[k+r] - y[r*n+i]
-			if len(c.pull) > 0 {
-				aim -= c.pull[k+r]
-			}
-			v := value(t*ProductRows+r, at, k+r, aim)
-			losses[r] += float64(d * square(v-aim))
-			e := float32(0)
-			if alive {
-				e = v - c.target[k+r]
-			}
-			c.errs[k+r] = e
-			addScaled(y[r*n+i+1:r*n+first+stride], near, e)
-		}
-	}
+	return c.sweep(enough, func(s *strip) { c.gatherStrip(s.given, values, s.tile, s.block) }, nil)
 }
 
 // addScaled adds b times a to acc. The product is rounded.

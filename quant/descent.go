@@ -22,9 +22,8 @@ const descentGain = 1e-5
 // than Z. Rows do not depend on each other, nor on how many there are.
 func (c *Chooser) Descend(codes []byte, s Spec, passes int) (losses []float64) {
 	l := latticeOf(s.Format)
-	cols := c.f.cols
 	c.take(l, codes)
-	first := slices.Clone(c.ranks)
+	first := slices.Clone(c.codes)
 	before := slices.Clone(c.settle(l))
 	c.idle = make([]bool, c.tiles)
 	still := make([]bool, c.rows)
@@ -37,45 +36,45 @@ func (c *Chooser) Descend(codes []byte, s Spec, passes int) (losses []float64) {
 	c.settle(l)
 	for r, was := range before {
 		if !(c.losses[r] <= was) {
-			copy(c.ranks[r*cols:(r+1)*cols], first[r*cols:])
+			c.copyRow(first, r)
 			c.losses[r] = was
 		}
 	}
-	l.pack(codes, c.ranks)
-	return c.losses
+	c.pack(codes, s.Format)
+	return c.losses[:c.rows]
 }
 
-// take sets ranks to codes, and to those of the base at dead columns.
+// take takes up codes, and at dead columns those of the base.
 func (c *Chooser) take(l *lattice, codes []byte) {
-	f, w := c.f, c.f.width()
-	c.ranks = grow(c.ranks, c.rows*f.cols)
-	l.unpack(c.ranks, codes)
+	f := c.f
+	c.unpack(codes, l)
 	for at, j := range f.order {
 		if !f.dead[j] {
 			continue
 		}
 		for r := range c.rows {
-			i := (r/ProductRows*w+at)*ProductRows + r%ProductRows
-			rank, _ := l.nearest(c.target[i], c.scales[i])
-			c.ranks[r*f.cols+j] = uint8(rank)
+			i := c.index(r, at)
+			scale, inverse := c.scaleAt(r, at)
+			c.codes[i], _ = l.nearest(c.target[i], scale, inverse)
 		}
 	}
 }
 
-// settle works out E, Z and the losses of ranks.
+// settle works out E, Z and the losses of codes.
 func (c *Chooser) settle(l *lattice) []float64 {
-	f := c.f
+	const n, size = ProductCols, ProductCols * ProductRows
+	w := c.f.width()
 	c.slope = grow(c.slope, len(c.errs))
-	clear(c.slope)
-	c.sweep(math.Inf(1), func(r, at, i int, aim float32) float32 {
-		if at >= f.cols {
-			return 0
+	return c.sweep(math.Inf(1), func(s *strip) {
+		for k, code := range s.codes {
+			s.given[k] = l.value(code, s.scales[int(s.where[k/ProductRows])+k%ProductRows])
 		}
-		v := l.value(int(c.ranks[r*f.cols+f.order[at]]), c.scales[i])
-		c.slope[i] = f.diag[at] * (v - aim)
-		return v
+	}, func(s *strip) {
+		slope := c.slope[(s.tile*w+s.block*n)*ProductRows:][:size]
+		for k, v := range s.given {
+			slope[k] = s.diag[k/ProductRows] * (v - s.aims[k])
+		}
 	})
-	return c.losses
 }
 
 // descendOnce goes once over the weights of all rows that are not still, the
@@ -140,15 +139,15 @@ func (c *Chooser) descendRow(l *lattice, b, r int, steps []float32) (moved bool)
 			continue
 		}
 		m := f.own[b][i*n : (i+1)*n]
-		rank := &c.ranks[r*f.cols+f.order[place]]
-		scale := c.scales[at+i*ProductRows]
-		old := l.value(int(*rank), scale)
-		best, value := l.nearest(old-row[i]/m[i], scale)
+		code := &c.codes[at+i*ProductRows]
+		scale, inverse := c.scaleAt(r, place)
+		old := l.value(*code, scale)
+		best, value := l.nearest(old-row[i]/m[i], scale, inverse)
 		s := value - old
 		if square := float32(float32(s*s) * m[i]); !(float32(2*s*row[i])+square < -descentGain*square) {
 			continue
 		}
-		*rank = uint8(best)
+		*code = best
 		addScaled(row, m, s)
 		steps[i*ProductRows] = s
 		c.errs[at+i*ProductRows] += s

@@ -17,9 +17,9 @@
 //
 // The delta is one float32 FMA chain per element, k ascending from +0, as
 // torch's CPU GEMM computes it; above rank 192 it is the sum of several such
-// chains. Nothing else is fused: every product that feeds an addition is
-// written float32(x*y), which the Go specification forbids the compiler to
-// contract. Results therefore depend on neither the instruction set nor the
+// chains. Errors that a Feedback carries to later places are such chains, too.
+// Nothing else is fused: every product that feeds an addition is written
+// float32(x*y), which the Go specification forbids the compiler to contract. Results therefore depend on neither the instruction set nor the
 // tiling, and each fast kernel returns the bits of its Go twin.
 //
 // # Shapes

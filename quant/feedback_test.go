@@ -388,34 +388,73 @@ func TestLatticeNearest(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	for _, f := range []Format{NF4, FP4, Int8} {
 		l := latticeOf(f)
-		n := 255
-		if l.points != nil {
-			n = len(l.points)
+		known := map[uint8]bool{}
+		for c := range 256 {
+			if f == Int8 || c < 16 {
+				known[l.known(uint8(c))] = true
+			}
 		}
+		nearest := func(x, scale float32) (uint8, float32) { return l.nearest(x, scale, l.inverse(scale)) }
 		for range 20000 {
 			scale := float32(math.Exp(rng.NormFloat64()))
 			if rng.IntN(8) == 0 {
 				scale = -scale
 			}
 			x := float32(rng.NormFloat64()) * scale
-			rank, v := l.nearest(x, scale)
-			if v != l.value(rank, scale) {
-				t.Fatalf("%s: rank %d stands for %v, not %v", f, rank, l.value(rank, scale), v)
+			code, v := nearest(x, scale)
+			if v != l.value(code, scale) || !known[code] {
+				t.Fatalf("%s: code %d stands for %v, not %v", f, code, l.value(code, scale), v)
 			}
-			for k := range n {
+			for k := range known {
 				if d, best := math.Abs(float64(l.value(k, scale)-x)), math.Abs(float64(v-x)); d < best-1e-6*math.Abs(float64(scale)) {
 					t.Fatalf("%s: %v on scale %v gives %v, %v is nearer", f, x, scale, v, l.value(k, scale))
 				}
 			}
 		}
 		nan := float32(math.NaN())
-		for _, c := range [][2]float32{{1, 0}, {nan, 1}, {1, nan}} {
-			if rank, _ := l.nearest(c[0], c[1]); rank != l.zero {
-				t.Errorf("%s: %v on scale %v gives rank %d", f, c[0], c[1], rank)
+		for _, c := range [][2]float32{{1, 0}, {nan, 1}, {1, nan}, {1, inf}, {-1, 1e-45}} {
+			if code, v := nearest(c[0], c[1]); code != l.zero || v != 0 {
+				t.Errorf("%s: %v on scale %v gives code %d, %v", f, c[0], c[1], code, v)
 			}
 		}
-		if rank, _ := l.nearest(float32(math.Inf(1)), 1); rank != n-1 {
-			t.Errorf("%s: infinity gives rank %d", f, rank)
+		if code, v := nearest(inf, 1); v != 1 || l.value(code, 1) != 1 {
+			t.Errorf("%s: infinity gives code %d, %v", f, code, v)
+		}
+	}
+}
+
+// Near every bound, and at the ends of the cells it is looked for in, as many bounds are below a
+// value as the rank of its point says.
+func TestLatticeCells(t *testing.T) {
+	for _, f := range []Format{NF4, FP4} {
+		l := latticeOf(f)
+		var points []float32
+		for c := range uint8(16) {
+			if l.known(c) == c {
+				points = append(points, l.value(c, 1))
+			}
+		}
+		slices.Sort(points)
+		at := []float32{-1, 1}
+		for k, p := range points[1:] {
+			at = append(at, (points[k]+p)/2)
+		}
+		for k := range 65 {
+			at = append(at, float32(k-32)/32)
+		}
+		for _, x := range at {
+			for q, n := math.Nextafter32(x, -2), 0; n < 3; n++ {
+				rank := 0
+				for k, p := range points[1:] {
+					if q > (points[k]+p)/2 {
+						rank++
+					}
+				}
+				if _, v := l.nearest(q, 1, 1); v != points[rank] {
+					t.Errorf("%s: %v gives %v, want %v", f, q, v, points[rank])
+				}
+				q = math.Nextafter32(q, 2)
+			}
 		}
 	}
 }

@@ -42,3 +42,4 @@ func settleVector([]BlockSum, []Pending, int, []float32, []float32, []float32) (
 	return 0, 0
 }
 func (s *Sums) addVector([]BlockSum) int { return 0 }
+func (s *strip) runVector() bool         { return false }

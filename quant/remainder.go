@@ -10,16 +10,15 @@ func (f *Feedback) Width() int { return f.width() }
 // that a sum over its squares is Loss: sqrt(D_j) times minus (E U + Y)_j, by
 // places. It needs Load as Choose does.
 func (c *Chooser) Remainder(dst, values []float32) {
-	f, w := c.f, c.f.width()
-	c.gather(c.errs, values, values)
-	roots := make([]float32, w)
-	for j, d := range f.diag {
-		roots[j] = float32(math.Sqrt(float64(d)))
-	}
-	c.sweep(math.Inf(1), func(r, at, i int, aim float32) float32 {
-		v := c.errs[i]
-		dst[r*w+at] = roots[at] * (aim - v)
-		return v
+	w := c.f.width()
+	c.sweep(math.Inf(1), func(s *strip) { c.gatherStrip(s.given, values, s.tile, s.block) }, func(s *strip) {
+		for i, d := range s.diag {
+			root := float32(math.Sqrt(float64(d)))
+			for r := s.tile * ProductRows; r < min((s.tile+1)*ProductRows, c.rows); r++ {
+				k := i*ProductRows + r%ProductRows
+				dst[r*w+s.block*ProductCols+i] = root * (s.aims[k] - s.given[k])
+			}
+		}
 	})
 }
 

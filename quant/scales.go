@@ -1,9 +1,6 @@
 package quant
 
-import (
-	"math"
-	"slices"
-)
+import "slices"
 
 // scaleSteps are by which shares of itself a scale moves, one after the other, for
 // as long as that is better.
@@ -22,8 +19,8 @@ var scaleSteps = [...]float32{0.04, 0.02, 0.01, 0.005}
 func (c *Chooser) ChooseMoving(codes []byte, p *Panel, scales, fresh []float32, stored func(block int, scale float32) float32) (losses []float64) {
 	l := latticeOf(p.Spec.Format)
 	c.aims = grow(c.aims, len(c.target))
-	c.pick(l, c.aims)
-	before, first, old := slices.Clone(c.losses), slices.Clone(c.ranks), slices.Clone(scales)
+	before := slices.Clone(c.pick(l, c.aims))
+	first, old := slices.Clone(c.codes), slices.Clone(scales)
 	c.moveScales(l, p, scales, fresh, stored)
 	c.gatherScales(p, scales)
 	c.pick(l, nil)
@@ -42,30 +39,15 @@ func (c *Chooser) ChooseMoving(codes []byte, p *Panel, scales, fresh []float32, 
 			continue
 		}
 		copy(c.losses[r:end], before[r:])
-		copy(c.ranks[r*p.Cols:end*p.Cols], first[r*p.Cols:])
+		for i := r; i < end; i++ {
+			c.copyRow(first, i)
+		}
 		b0, b1 := r*p.Cols/size, (end*p.Cols+size-1)/size
 		copy(scales[b0:b1], old[b0:])
 	}
 	c.gatherScales(p, scales)
-	l.pack(codes, c.ranks)
-	return c.losses
-}
-
-// pick fills ranks and losses, and aims, unless that is nil, with what each weight
-// had best been, as target.
-func (c *Chooser) pick(l *lattice, aims []float32) {
-	cols := c.f.cols
-	c.ranks = grow(c.ranks, c.rows*cols)
-	c.sweep(math.Inf(1), func(r, at, i int, aim float32) float32 {
-		rank, v := l.nearest(aim, c.scales[i])
-		if at < cols {
-			c.ranks[r*cols+c.f.order[at]] = uint8(rank)
-		}
-		if aims != nil {
-			aims[i] = aim
-		}
-		return v
-	})
+	c.pack(codes, p.Spec.Format)
+	return c.losses[:c.rows]
 }
 
 // moveScales moves each scale to the best of those that ChooseMoving looks at.
@@ -83,7 +65,7 @@ func (c *Chooser) moveScales(l *lattice, p *Panel, scales, fresh []float32, stor
 		lo, hi := p.Block(b)
 		for i := lo; i < hi; i++ {
 			r, at := i/f.cols, place[i%f.cols]
-			aims[i-lo] = c.aims[(r/ProductRows*f.width()+at)*ProductRows+r%ProductRows]
+			aims[i-lo] = c.aims[c.index(r, at)]
 			weights[i-lo] = f.diag[at]
 		}
 		x := scaleSearch{lattice: l, aims: aims[:hi-lo], weights: weights, best: scale}
@@ -130,8 +112,9 @@ func (x *scaleSearch) try(s float32) bool {
 
 // misses sums the terms that the nearest values on a scale leave.
 func (x *scaleSearch) misses(scale float32) (sum float64) {
+	inverse := x.lattice.inverse(scale)
 	for i, aim := range x.aims {
-		_, v := x.lattice.nearest(aim, scale)
+		_, v := x.lattice.nearest(aim, scale, inverse)
 		sum += float64(x.weights[i] * float32((v-aim)*(v-aim)))
 	}
 	return sum

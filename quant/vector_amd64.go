@@ -220,6 +220,30 @@ func codeDriftNF4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32
 //go:noescape
 func codeDriftFP4AVX2(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
 
+// sweepNF4AVX2 goes through the 32 places of a strip, of 8 rows, to the first of which what is by row points, but leaves
+// sums as they are. Sums and aims must not be NaN.
+//
+//go:noescape
+func sweepNF4AVX2(sums *float32, near *float32, diag *float32, target *float32, pull *float32, scales *float32, where *int32, points *float32, codes *byte, errs *float32, aims *float32, losses *float64)
+
+// sweepFP4AVX2 goes through the 32 places of a strip, of 8 rows, to the first of which what is by row points, but leaves
+// sums as they are. Sums and aims must not be NaN.
+//
+//go:noescape
+func sweepFP4AVX2(sums *float32, near *float32, diag *float32, target *float32, pull *float32, scales *float32, where *int32, points *float32, codes *byte, errs *float32, aims *float32, losses *float64)
+
+// sweepInt8AVX2 goes through the 32 places of a strip, of 8 rows, to the first of which what is by row points, but leaves
+// sums as they are. Sums and aims must not be NaN.
+//
+//go:noescape
+func sweepInt8AVX2(sums *float32, near *float32, diag *float32, target *float32, pull *float32, scales *float32, where *int32, points *float32, codes *byte, errs *float32, aims *float32, losses *float64)
+
+// sweepGivenAVX2 goes through the 32 places of a strip, of 8 rows, to the first of which what is by row points, but leaves
+// sums as they are. Sums and aims must not be NaN.
+//
+//go:noescape
+func sweepGivenAVX2(sums *float32, near *float32, diag *float32, target *float32, pull *float32, given *float32, errs *float32, aims *float32, losses *float64)
+
 // delta4AVX512 sets dst [4, 64*blocks] to scale times one chain of k products.
 // stride, rank and next are the distances between rows of dst, rows of b and
 // blocks of a. If add is not 0, dst is added before scale applies. nan is not 0
@@ -435,6 +459,30 @@ func codeDriftNF4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float
 //
 //go:noescape
 func codeDriftFP4AVX512(codes *byte, old *byte, t *float32, w *float32, d *float32, absmax *float32, inverse *float32, tables *float32, sums *float32, drifts *float32, step int, blocks int, chunks int)
+
+// sweepNF4AVX512 goes through the 32 places of a strip, of 12 rows, but leaves
+// sums as they are. Sums and aims must not be NaN.
+//
+//go:noescape
+func sweepNF4AVX512(sums *float32, near *float32, diag *float32, target *float32, pull *float32, scales *float32, where *int32, points *float32, codes *byte, errs *float32, aims *float32, losses *float64)
+
+// sweepFP4AVX512 goes through the 32 places of a strip, of 12 rows, but leaves
+// sums as they are. Sums and aims must not be NaN.
+//
+//go:noescape
+func sweepFP4AVX512(sums *float32, near *float32, diag *float32, target *float32, pull *float32, scales *float32, where *int32, points *float32, codes *byte, errs *float32, aims *float32, losses *float64)
+
+// sweepInt8AVX512 goes through the 32 places of a strip, of 12 rows, but leaves
+// sums as they are. Sums and aims must not be NaN.
+//
+//go:noescape
+func sweepInt8AVX512(sums *float32, near *float32, diag *float32, target *float32, pull *float32, scales *float32, where *int32, points *float32, codes *byte, errs *float32, aims *float32, losses *float64)
+
+// sweepGivenAVX512 goes through the 32 places of a strip, of 12 rows, but leaves
+// sums as they are. Sums and aims must not be NaN.
+//
+//go:noescape
+func sweepGivenAVX512(sums *float32, near *float32, diag *float32, target *float32, pull *float32, given *float32, errs *float32, aims *float32, losses *float64)
 
 // settleAVX2 is Settle for finite figures and scales.
 //

@@ -54,6 +54,9 @@ func main() {
 		u.drift4()
 		u.codeDrift4("NF4")
 		u.codeDrift4("FP4")
+		for _, kind := range []string{"NF4", "FP4", "Int8", "Given"} {
+			u.sweep(kind)
+		}
 	}
 	figures := unit{"AVX2", 8}
 	figures.settle()
