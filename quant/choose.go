@@ -22,6 +22,7 @@ type Chooser struct {
 	codes  []byte    // as target, a byte each
 	losses []float64 // by row, of whole tiles
 	aims   []float32 // of ChooseMoving, as target
+	places []int32   // where in a tile a column's are
 	strip  strip
 
 	// Of each tile so many groups [2][12], the rows' scales and by what a lattice
@@ -46,7 +47,8 @@ func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32, first int) {
 	c.f, c.rows = f, p.Rows
 	c.tiles = (p.Rows + ProductRows - 1) / ProductRows
 	n := c.tiles * ProductRows * f.width()
-	c.target, c.errs, c.codes = grow(c.target, n), grow(c.errs, n), grow(c.codes, n)
+	c.target, c.errs, c.codes = grow(c.target, n), grow(c.errs, n), grow(c.codes, n+4) // packing reads 16 bytes at 12
+	c.codes = c.codes[:n]
 	c.gather(p)
 	c.gatherScales(p, scales)
 	c.sums = grow(c.sums, c.tiles*ProductRows*ProductCols)
@@ -131,8 +133,9 @@ func (c *Chooser) solvePull(ask func(b int)) {
 // Choose fills codes, which are packed as those of the panel, and returns what
 // is left of the sum, by row.
 func (c *Chooser) Choose(codes []byte, s Spec) (losses []float64) {
-	losses = c.pick(latticeOf(s.Format), nil)
-	c.pack(codes, s.Format)
+	l := latticeOf(s.Format)
+	losses = c.pick(l, nil)
+	c.pack(codes, l)
 	return losses
 }
 

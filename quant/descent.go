@@ -40,7 +40,7 @@ func (c *Chooser) Descend(codes []byte, s Spec, passes int) (losses []float64) {
 			c.losses[r] = was
 		}
 	}
-	c.pack(codes, s.Format)
+	c.pack(codes, l)
 	return c.losses[:c.rows]
 }
 

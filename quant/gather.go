@@ -2,12 +2,24 @@ package quant
 
 // gather fills target: T by places, and of dead columns W.
 func (c *Chooser) gather(p *Panel) {
-	f := c.f
-	const n = ProductRows * ProductCols
+	f, w := c.f, c.f.width()
+	c.places = grow(c.places, f.cols)
+	for at, j := range f.order {
+		c.places[j] = int32(at * ProductRows)
+	}
 	for t := range c.tiles {
-		for b := range f.near {
-			c.gatherStrip(c.target[t*ProductRows*f.width()+b*n:][:n], p.T, t, b)
+		tile := c.target[t*w*ProductRows : (t+1)*w*ProductRows]
+		rows := min(ProductRows, c.rows-t*ProductRows)
+		if rows < ProductRows {
+			clear(tile)
 		}
+		clear(tile[f.cols*ProductRows:])
+		src := p.T[t*ProductRows*f.cols:][:rows*f.cols]
+		done := 0
+		if rows == ProductRows {
+			done = gatherVector(tile, src, c.places)
+		}
+		gatherPlain(tile, src, c.places, done)
 	}
 	for at, j := range f.order {
 		if !f.dead[j] {
@@ -15,6 +27,17 @@ func (c *Chooser) gather(p *Panel) {
 		}
 		for r := range c.rows {
 			c.target[c.index(r, at)] = p.W[r*f.cols+j]
+		}
+	}
+}
+
+// gatherPlain puts the columns from one on of at most 12 rows x into a tile, each where
+// places says.
+func gatherPlain(tile, x []float32, places []int32, from int) {
+	for j := from; j < len(places); j++ {
+		to := tile[places[j]:]
+		for i := j; i < len(x); i += len(places) {
+			to[i/len(places)] = x[i]
 		}
 	}
 }
@@ -93,12 +116,28 @@ func (c *Chooser) scaleAt(row, place int) (scale, inverse float32) {
 }
 
 // pack stores the chosen codes as those of a panel.
-func (c *Chooser) pack(dst []byte, format Format) {
-	f, w := c.f, c.f.width()
-	for r := range c.rows {
-		codes := c.codes[r/ProductRows*w*ProductRows+r%ProductRows:]
-		for at, j := range f.order {
-			i, code := r*f.cols+j, codes[at*ProductRows]
+func (c *Chooser) pack(dst []byte, l *lattice) {
+	cols, w := c.f.cols, c.f.width()
+	for t := range c.tiles {
+		tile, first := c.codes[t*w*ProductRows:(t+1)*w*ProductRows], t*ProductRows*cols
+		rows := min(ProductRows, c.rows-t*ProductRows)
+		done := 0
+		if rows == ProductRows {
+			done = packVector(dst, first, tile, c.places, l.format)
+		}
+		packPlain(dst, first, rows, tile, c.places, done, l.format)
+	}
+	if i := c.rows * cols; i%2 == 1 && l.format.Is4Bit() {
+		dst[i/2] = dst[i/2]&0xf0 | l.zero
+	}
+}
+
+// packPlain stores the codes of so many rows of a tile, the columns from one on. first
+// is the first row's first in dst.
+func packPlain(dst []byte, first, rows int, tile []byte, places []int32, from int, format Format) {
+	for r := range rows {
+		for j := from; j < len(places); j++ {
+			i, code := first+r*len(places)+j, tile[int(places[j])+r]
 			switch {
 			case format == Int8:
 				dst[i] = code
@@ -108,9 +147,6 @@ func (c *Chooser) pack(dst []byte, format Format) {
 				dst[i/2] = dst[i/2]&0xf0 | code
 			}
 		}
-	}
-	if i := c.rows * f.cols; i%2 == 1 && format.Is4Bit() {
-		dst[i/2] = dst[i/2]&0xf0 | latticeOf(format).zero
 	}
 }
 

@@ -41,5 +41,7 @@ func measureVector([]BlockSum, []float32, []float32, []float32, []float32, int) 
 func settleVector([]BlockSum, []Pending, int, []float32, []float32, []float32) (float32, int) {
 	return 0, 0
 }
-func (s *Sums) addVector([]BlockSum) int { return 0 }
-func (s *strip) runVector() bool         { return false }
+func (s *Sums) addVector([]BlockSum) int                                          { return 0 }
+func (s *strip) runVector() bool                                                  { return false }
+func gatherVector(tile, x []float32, places []int32) int                          { return 0 }
+func packVector(dst []byte, first int, tile []byte, places []int32, f Format) int { return 0 }

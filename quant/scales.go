@@ -46,17 +46,13 @@ func (c *Chooser) ChooseMoving(codes []byte, p *Panel, scales, fresh []float32, 
 		copy(scales[b0:b1], old[b0:])
 	}
 	c.gatherScales(p, scales)
-	c.pack(codes, p.Spec.Format)
+	c.pack(codes, l)
 	return c.losses[:c.rows]
 }
 
 // moveScales moves each scale to the best of those that ChooseMoving looks at.
 func (c *Chooser) moveScales(l *lattice, p *Panel, scales, fresh []float32, stored func(block int, scale float32) float32) {
 	f := c.f
-	place := make([]int, f.cols)
-	for at, j := range f.order {
-		place[j] = at
-	}
 	aims, weights := make([]float32, p.Spec.Blocksize), make([]float32, p.Spec.Blocksize)
 	for b, scale := range scales {
 		if !(scale > 0) {
@@ -64,7 +60,7 @@ func (c *Chooser) moveScales(l *lattice, p *Panel, scales, fresh []float32, stor
 		}
 		lo, hi := p.Block(b)
 		for i := lo; i < hi; i++ {
-			r, at := i/f.cols, place[i%f.cols]
+			r, at := i/f.cols, int(c.places[i%f.cols])/ProductRows
 			aims[i-lo] = c.aims[c.index(r, at)]
 			weights[i-lo] = f.diag[at]
 		}

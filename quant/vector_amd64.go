@@ -494,3 +494,21 @@ func settleAVX2(sums *float32, pending *float32, old *float32, absmax *float32, 
 //
 //go:noescape
 func sumBlocksAVX2(acc *float64, blocks *float32, n int) (odd bool)
+
+// gatherAVX2 sets dst at places to 16 columns a group of 12 rows of src, which are so many
+// values apart.
+//
+//go:noescape
+func gatherAVX2(dst *float32, src *float32, stride int, places *int32, groups int)
+
+// pack4BitAVX2 sets 16 columns a group of 12 rows of dst, which are stride bytes apart, to
+// the codes [_][12] at places. It reads up to 4 bytes behind each 12.
+//
+//go:noescape
+func pack4BitAVX2(dst *byte, stride int, codes *byte, places *int32, groups int)
+
+// packInt8AVX2 sets 8 columns a group of 12 rows of dst, which are stride bytes apart, to
+// the codes [_][12] at places. It reads up to 4 bytes behind each 12.
+//
+//go:noescape
+func packInt8AVX2(dst *byte, stride int, codes *byte, places *int32, groups int)

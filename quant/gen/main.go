@@ -61,6 +61,9 @@ func main() {
 	figures := unit{"AVX2", 8}
 	figures.settle()
 	figures.sumBlocks()
+	figures.gather()
+	figures.pack("4Bit", 2)
+	figures.pack("Int8", 1)
 	Generate()
 }
 

@@ -99,15 +99,7 @@ func (s *sweeper) turned(sums reg.Register) (acc []reg.VecVirtual) {
 			VINSERTF32X4(operand.U8(1), mem(1), v[i], v[i])
 			VINSERTF32X4(operand.U8(2), mem(2), v[i], v[i])
 		}
-		t := s.vecs(4)
-		VUNPCKLPS(v[1], v[0], t[0])
-		VUNPCKHPS(v[1], v[0], t[1])
-		VUNPCKLPS(v[3], v[2], t[2])
-		VUNPCKHPS(v[3], v[2], t[3])
-		VUNPCKLPD(t[2], t[0], v[0])
-		VUNPCKHPD(t[2], t[0], v[1])
-		VUNPCKLPD(t[3], t[1], v[2])
-		VUNPCKHPD(t[3], t[1], v[3])
+		turn4(v, s.vecs(4))
 		acc = append(acc, v...)
 	}
 	return acc
