@@ -1,5 +1,7 @@
 package model
 
+import "mergescope/quant"
+
 // attention is the scratch of one worker.
 type attention struct {
 	own         kept
@@ -168,7 +170,7 @@ func (h *heads) attend(q int) {
 		for i := range tileRows {
 			h.softmax(i, min(t0+i, h.n-1), lo, hi)
 		}
-		interleave(h.prob, tileRows, h.scores.data[lo:], h.scores.stride, tileRows, hi-lo)
+		quant.Interleave(h.prob, tileRows, h.scores.data[lo:], h.scores.stride, tileRows, hi-lo)
 		h.multiplyValues(lo, hi)
 		for i := range rows {
 			copy(h.wide.row(row + i)[q:q+h.dim], h.out.row(i))

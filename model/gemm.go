@@ -43,7 +43,7 @@ func (t *tiles) tile(i int) []float32 {
 
 // put stores tile i, whose rows are those of src, stride apart.
 func (t *tiles) put(i int, src []float32, stride int) {
-	interleave(t.tile(i), tileRows, src, stride, tileRows, t.cols)
+	quant.Interleave(t.tile(i), tileRows, src, stride, tileRows, t.cols)
 }
 
 // packPanels rearranges rows [n, cols] of a weight to panels of panelCols rows,
@@ -55,20 +55,7 @@ func packPanels(dst, src []float32, n, cols int) {
 		if rows < panelCols {
 			clear(panel)
 		}
-		interleave(panel, panelCols, src[p*panelCols*cols:], cols, rows, cols)
-	}
-}
-
-// interleaveGo is interleave for rows [r0, r1) and columns [c0, c1).
-func interleaveGo(dst []float32, width int, src []float32, stride, r0, r1, c0, c1 int) {
-	const strip = 16 // columns, so that what is written stays in the first-level cache
-	for c := c0; c < c1; c += strip {
-		end := min(c+strip, c1)
-		for r := r0; r < r1; r++ {
-			for k := c; k < end; k++ {
-				dst[k*width+r] = src[r*stride+k]
-			}
-		}
+		quant.Interleave(panel, panelCols, src[p*panelCols*cols:], cols, rows, cols)
 	}
 }
 

@@ -146,21 +146,3 @@ func divide(x []float32, d float32) {
 	}
 	divideGo(x[n:], d)
 }
-
-// interleave sets dst[k*width+r] to src[r*stride+k] for so many rows and
-// columns.
-func interleave(dst []float32, width int, src []float32, stride, rows, cols int) {
-	if quant.Kernels() == quant.Go {
-		interleaveGo(dst, width, src, stride, 0, rows, 0, cols)
-		return
-	}
-	four, blocks := rows&^3, cols/4
-	if blocks > 0 {
-		for r := 0; r < four; r += 4 {
-			_, _ = dst[(4*blocks-1)*width+r+3], src[(r+3)*stride+4*blocks-1]
-			transpose4(&dst[r], width, &src[r*stride], stride, blocks)
-		}
-	}
-	interleaveGo(dst, width, src, stride, 0, four, 4*blocks, cols)
-	interleaveGo(dst, width, src, stride, four, rows, 0, cols)
-}

@@ -20,7 +20,3 @@ func expAll(x []float32, shift float32) { expGo(x, shift) }
 func scaleAll(x []float32, by float32) float32 { return scaleGo(x, by) }
 
 func divide(x []float32, d float32) { divideGo(x, d) }
-
-func interleave(dst []float32, width int, src []float32, stride, rows, cols int) {
-	interleaveGo(dst, width, src, stride, 0, rows, 0, cols)
-}

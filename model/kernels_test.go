@@ -245,31 +245,6 @@ func TestExp(t *testing.T) {
 	}
 }
 
-func TestInterleave(t *testing.T) {
-	for _, l := range append(vectorLevels(), quant.Go) {
-		at(t, l, func() {
-			for rows := range 14 {
-				for _, cols := range []int{1, 3, 4, 5, 17, 32} {
-					width, stride := rows+2, cols+3
-					src, dst := random(rows*stride+1), make([]float32, cols*width)
-					interleave(dst, width, src, stride, rows, cols)
-					for c := range cols {
-						for r := range width {
-							want := float32(0)
-							if r < rows {
-								want = src[r*stride+c]
-							}
-							if got := dst[c*width+r]; got != want {
-								t.Fatalf("%v: %dx%d: column %d of row %d is %v, want %v", l, rows, cols, c, r, got, want)
-							}
-						}
-					}
-				}
-			}
-		})
-	}
-}
-
 func TestActivations(t *testing.T) {
 	var g, u []float32
 	for x := float32(-30); x < 30; x += 0.0371 {

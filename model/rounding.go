@@ -1,6 +1,10 @@
 package model
 
-import "context"
+import (
+	"context"
+
+	"mergescope/quant"
+)
 
 // vectors are n vectors over tokens. get puts those of [at, at+count) in x, spread apart,
 // for k tokens from first on, a multiple of tileRows. They are placed in that order,
@@ -63,7 +67,7 @@ func (p *pairs) regroup(ctx context.Context, all *pairs, v vectors, workers, tok
 			units[c] = unit[0]
 			copy(x, from)
 		}
-		interleave(words(values), p.width, words(some[:]), pairTokens/2, p.width, (tokens+1)/2)
+		quant.Interleave(words(values), p.width, words(some[:]), pairTokens/2, p.width, (tokens+1)/2)
 		return nil
 	})
 }
@@ -95,6 +99,6 @@ func (in Inputs) features(v, less int, order []int) vectors {
 // columns are n columns of y from column col on, a row a token from row on.
 func (y *matrix) columns(row, col, n int) vectors {
 	return vectors{n, nil, func(x []float32, at, count, first, k int) {
-		interleave(x, spread, y.data[(row+first)*y.stride+col+at:], y.stride, k, count)
+		quant.Interleave(x, spread, y.data[(row+first)*y.stride+col+at:], y.stride, k, count)
 	}}
 }

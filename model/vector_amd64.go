@@ -94,8 +94,3 @@ func scaleAVX512(x *float32, n int, by float32, most *float32)
 //
 //go:noescape
 func dotPairsVNNI(y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)
-
-// transpose4 writes 4*blocks columns of four rows of src as rows of dst, four numbers each.
-//
-//go:noescape
-func transpose4(dst *float32, dstStride int, src *float32, srcStride int, blocks int)

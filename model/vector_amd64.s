@@ -2190,39 +2190,3 @@ store0x0:
 	VMOVUPS Z23, 64(R9)
 	VZEROUPPER
 	RET
-
-// func transpose4(dst *float32, dstStride int, src *float32, srcStride int, blocks int)
-// Requires: AVX
-TEXT ·transpose4(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), AX
-	MOVQ dstStride+8(FP), CX
-	MOVQ src+16(FP), DX
-	MOVQ srcStride+24(FP), BX
-	MOVQ blocks+32(FP), SI
-	SHLQ $0x02, CX
-	SHLQ $0x02, BX
-	LEAQ (CX)(CX*2), DI
-	LEAQ (BX)(BX*2), R8
-
-next:
-	VMOVUPS   (DX), X0
-	VMOVUPS   (DX)(BX*1), X2
-	VMOVUPS   (DX)(BX*2), X4
-	VMOVUPS   (DX)(R8*1), X5
-	VUNPCKLPS X2, X0, X1
-	VUNPCKHPS X2, X0, X3
-	VUNPCKLPS X5, X4, X2
-	VUNPCKHPS X5, X4, X5
-	VUNPCKLPD X2, X1, X0
-	VUNPCKHPD X2, X1, X2
-	VUNPCKLPD X5, X3, X4
-	VUNPCKHPD X5, X3, X5
-	VMOVUPS   X0, (AX)
-	VMOVUPS   X2, (AX)(CX*1)
-	VMOVUPS   X4, (AX)(CX*2)
-	VMOVUPS   X5, (AX)(DI*1)
-	ADDQ      $0x10, DX
-	LEAQ      (AX)(CX*4), AX
-	DECQ      SI
-	JNZ       next
-	RET

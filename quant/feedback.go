@@ -97,7 +97,7 @@ func NewFeedback(m *Moments, memory *Memory, damping float64, own *Own, parallel
 	if memory == m.memory {
 		spare = memory.rest
 	}
-	if err := f.factor(f.tiles(spare), float32(damping), parallel); err != nil {
+	if err := f.factor(spare, float32(damping), parallel); err != nil {
 		return nil, err
 	}
 	for at, j := range f.order {
@@ -159,36 +159,82 @@ func (f *Feedback) width() int { return blocksOf(f.cols) * ProductCols }
 
 // arrange sets above to the upper half of M in the order of places.
 func (f *Feedback) arrange(m *Moments, damping float32, own *Own, parallel Parallel) error {
+	const n = ProductCols
+	if err := f.permute(m, parallel); err != nil {
+		return err
+	}
 	var a, ka []float32
 	if own != nil {
-		a, ka = f.interleave(own.A, own.Rank, ProductRows), f.interleave(own.KA, own.Rank, ProductCols)
+		a, ka = f.interleave(own.A, own.Rank, ProductRows), f.interleave(own.KA, own.Rank, n)
 	}
 	f.own = make([][]float32, len(f.above))
 	return parallel(len(f.above), func(b int) {
 		p := f.above[b]
-		clear(p)
-		places := f.order[b*ProductCols : min((b+1)*ProductCols, f.cols)]
-		for k, i := range f.order[:min((b+1)*ProductCols, f.cols)] {
-			for c, j := range places {
-				if !f.dead[j] && !f.dead[i] {
-					p[k*ProductCols+c] = m.at(i, j) * f.scale
-				}
-			}
-		}
 		if own != nil {
-			for t := range len(p) / (ProductRows * ProductCols) {
-				f.product(p[t*ProductRows*ProductCols:], ProductCols,
-					a[t*ProductRows*own.Rank:], ka[b*ProductCols*own.Rank:], own.Rank, true)
+			for t := range len(p) / (ProductRows * n) {
+				f.product(p[t*ProductRows*n:], n, a[t*ProductRows*own.Rank:], ka[b*n*own.Rank:], own.Rank, true)
 			}
 		}
-		for c := range ProductCols {
-			if at := b*ProductCols + c; at < f.cols {
-				p[at*ProductCols+c] += damping
+		for c := range n {
+			if at := b*n + c; at < f.cols {
+				p[at*n+c] += damping
 			} else {
-				p[at*ProductCols+c] = 1
+				p[at*n+c] = 1
 			}
 		}
-		f.own[b] = slices.Clone(p[b*ProductCols*ProductCols:][:ProductCols*ProductCols])
+		f.own[b] = slices.Clone(p[b*n*n:][:n*n])
+	})
+}
+
+// permute sets above to the moments over their mean diagonal in the order of
+// places, 32 rows at a time, which are gathered as the columns they are too.
+func (f *Feedback) permute(m *Moments, parallel Parallel) error {
+	const n = ProductCols
+	live := f.cols // dead columns are the last
+	for live > 0 && f.dead[f.order[live-1]] {
+		live--
+	}
+	place := make([]int, f.cols)
+	for at, j := range f.order {
+		place[j] = at
+	}
+	spare := make(chan []float32, len(m.panels)) // memory of calls that have returned
+	return parallel(len(m.panels), func(source int) {
+		var columns []float32
+		select {
+		case columns = <-spare:
+		default:
+			columns = make([]float32, (f.width()+2*n)*n)
+		}
+		defer func() { spare <- columns }()
+		square, turned := columns[f.width()*n:][:n*n], columns[(f.width()+n)*n:]
+		copy(columns, m.panels[source][:(source+1)*n*n])
+		for b := source + 1; b < len(m.panels); b++ {
+			turn(columns[b*n*n:], m.panels[b][source*n*n:])
+		}
+		for b := range f.above {
+			used := min(max(live-b*n, 0), n)
+			for c, j := range f.order[b*n : b*n+used] {
+				copy(square[c*n:(c+1)*n], columns[j*n:])
+			}
+			clear(square[used*n:])
+			turn(turned, square)
+			for i, k := range place[source*n : min((source+1)*n, f.cols)] {
+				if k >= (b+1)*n {
+					continue
+				}
+				row := (*[n]float32)(turned[i*n:])
+				for c := range row {
+					row[c] *= f.scale
+				}
+				if k >= live {
+					clear(row[:])
+				}
+				copy(f.above[b][k*n:(k+1)*n], row[:])
+			}
+		}
+		p := f.above[source]
+		clear(p[min((source+1)*n, f.cols)*n:])
 	})
 }
 
@@ -205,114 +251,4 @@ func (f *Feedback) interleave(x []float32, rank, size int) []float32 {
 		}
 	}
 	return dst
-}
-
-// factor turns the upper half of M in f.above into U and D, the last block
-// first. tiles are memory to use. No pivot of M is below the damping, so one that rounding brought there
-// is lifted to it.
-func (f *Feedback) factor(tiles [][]float32, damping float32, parallel Parallel) error {
-	const n = ProductCols
-	w := f.width()
-	f.near, f.nearT = make([][]float32, len(f.above)), make([][]float32, len(f.above))
-	weighted := make([]float32, w*n)
-	for b := len(f.above) - 1; b >= 0; b-- {
-		lo := b * n
-		hi := lo + n
-		p := f.above[b]
-		weigh := weighted[:(w-hi)*n] // U^T right of the block, times D
-		for k := b + 1; k < len(f.above); k++ {
-			part := weigh[(k-b-1)*n*n:]
-			turn(part, f.above[k][lo*n:])
-			for i, d := range f.diag[k*n : (k+1)*n] {
-				for c := range n {
-					part[i*n+c] *= d
-				}
-			}
-		}
-		update := func(t, from, to int) {
-			if w == hi {
-				return
-			}
-			var y [ProductRows * n]float32
-			f.product(y[:], n, tiles[t][(hi-t*ProductRows)*ProductRows:], weigh, w-hi, false)
-			for k := max(t*ProductRows, from); k < min((t+1)*ProductRows, to); k++ {
-				for c, v := range y[(k-t*ProductRows)*n:][:n] {
-					p[k*n+c] -= v
-				}
-			}
-		}
-		for t := lo / ProductRows; t*ProductRows < hi; t++ {
-			update(t, lo, hi)
-		}
-		f.factorBlock(b, damping)
-		store := func(k int) {
-			t := k / ProductRows
-			for c, u := range p[k*n:][:n] {
-				if at := lo + c - t*ProductRows; at >= 0 {
-					tiles[t][at*ProductRows+k%ProductRows] = u
-				}
-			}
-		}
-		err := parallel((lo+ProductRows-1)/ProductRows, func(t int) {
-			update(t, 0, lo)
-			for k := t * ProductRows; k < min((t+1)*ProductRows, lo); k++ {
-				f.solveRow(b, p[k*n:][:n])
-				store(k)
-			}
-		})
-		if err != nil {
-			return err
-		}
-		for k := range n {
-			copy(p[(lo+k)*n:], f.near[b][k*n:][:n])
-			store(lo + k)
-		}
-	}
-	return nil
-}
-
-// tiles cuts x into memory for U by rows as Product reads them: tile t has
-// [places][12], places from its own first row on.
-func (f *Feedback) tiles(x []float32) [][]float32 {
-	w := f.width()
-	list := make([][]float32, rowsOf(w)/ProductRows)
-	for t := range list {
-		n := (w - t*ProductRows) * ProductRows
-		list[t], x = x[:n:n], x[n:]
-	}
-	return list
-}
-
-// factorBlock factors the block on the diagonal.
-func (f *Feedback) factorBlock(b int, damping float32) {
-	const n = ProductCols
-	var m [n][n]float64
-	for k := range n {
-		for c := range n {
-			m[k][c] = float64(f.above[b][(b*n+k)*n+c])
-		}
-	}
-	near, nearT := make([]float32, n*n), make([]float32, n*n)
-	for c := n - 1; c >= 0; c-- {
-		d := max(m[c][c], float64(damping))
-		f.diag[b*n+c] = float32(d)
-		for k := range c {
-			u := m[k][c] / d
-			for l := k; l < c; l++ {
-				m[k][l] -= float64(u * m[l][c])
-			}
-			near[k*n+c], nearT[c*n+k] = float32(u), float32(u)
-		}
-	}
-	f.near[b], f.nearT[b] = near, nearT
-}
-
-// solveRow turns a row of what is left of M above a block into one of U.
-func (f *Feedback) solveRow(b int, row []float32) {
-	const n = ProductCols
-	for c := n - 1; c >= 0; c-- {
-		v := row[c]
-		addScaled(row[:c], f.nearT[b][c*n:], -v)
-		row[c] = v / f.diag[b*n+c]
-	}
 }

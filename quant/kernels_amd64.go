@@ -345,3 +345,17 @@ func changedVector(sums []BlockSum, old, now []byte, f Format) (n int) {
 	}
 	return n
 }
+
+// interleaveVector is Interleave for the first r rows, as far as they are columns
+// [0, c).
+func interleaveVector(dst []float32, width int, src []float32, stride, rows, cols int) (r, c int) {
+	if inUse() == nil || cols < 4 {
+		return 0, 0
+	}
+	r, c = rows&^3, cols&^3
+	for i := 0; i < r; i += 4 {
+		_, _ = dst[(c-1)*width+i+3], src[(i+3)*stride+c-1]
+		transpose4(&dst[i], width, &src[i*stride], stride, c/4)
+	}
+	return r, c
+}

@@ -28,7 +28,10 @@ func (p *Panel) pendingVector([]Pending, []float32, *Factor, float32) bool { ret
 func driftVector([]drift, []float32, []float32, []byte, []float32, []float32, Spec) int {
 	return 0
 }
-func (p *Panel) scalesVector([]float32, *Factor, float32) bool     { return false }
+func (p *Panel) scalesVector([]float32, *Factor, float32) bool { return false }
+func interleaveVector(dst []float32, width int, src []float32, stride, rows, cols int) (r, c int) {
+	return 0, 0
+}
 func changedVector(sums []BlockSum, old, now []byte, f Format) int { return 0 }
 func measureHalfVector([]BlockSum, []float32, []float32, []float32, []byte, Format) int {
 	return 0

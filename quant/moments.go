@@ -69,12 +69,10 @@ func (m *Moments) Cols() int { return m.cols }
 // Columns from Cols on must be 0, and the square on the diagonal whole.
 func (m *Moments) Panels() [][]float32 { return m.panels }
 
-// at returns an element.
+// at returns an element. It has no branch that elements in no order would mislead.
 func (m *Moments) at(i, j int) float32 {
-	if i > j {
-		i, j = j, i
-	}
-	return m.panels[uint(j)/ProductCols][i*ProductCols+int(uint(j)%ProductCols)]
+	lo, hi := min(i, j), max(i, j)
+	return m.panels[uint(hi)/ProductCols][lo*ProductCols+int(uint(hi)%ProductCols)]
 }
 
 // Upper fills dst with row i from the diagonal on, Cols()-i values.
@@ -149,17 +147,6 @@ func (m *Moments) Squares() []float64 {
 		squares[j] = float64(m.at(j, j))
 	}
 	return squares
-}
-
-// turn transposes a square of 32.
-func turn(dst, src []float32) {
-	const n = ProductCols
-	src, dst = src[:n*n], dst[:n*n]
-	for i := range n {
-		for j, v := range src[i*n : (i+1)*n] {
-			dst[j*n+i] = v
-		}
-	}
 }
 
 // mean returns the mean of the diagonal where it is not 0, and ErrMoments if

@@ -512,3 +512,8 @@ func pack4BitAVX2(dst *byte, stride int, codes *byte, places *int32, groups int)
 //
 //go:noescape
 func packInt8AVX2(dst *byte, stride int, codes *byte, places *int32, groups int)
+
+// transpose4 writes 4*blocks columns of four rows of src as rows of dst, four numbers each.
+//
+//go:noescape
+func transpose4(dst *float32, dstStride int, src *float32, srcStride int, blocks int)

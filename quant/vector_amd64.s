@@ -15057,3 +15057,39 @@ group:
 	JNZ        group
 	VZEROUPPER
 	RET
+
+// func transpose4(dst *float32, dstStride int, src *float32, srcStride int, blocks int)
+// Requires: AVX
+TEXT ·transpose4(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ dstStride+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ srcStride+24(FP), BX
+	MOVQ blocks+32(FP), SI
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	LEAQ (CX)(CX*2), DI
+	LEAQ (BX)(BX*2), R8
+
+next:
+	VMOVUPS   (DX), X0
+	VMOVUPS   (DX)(BX*1), X1
+	VMOVUPS   (DX)(BX*2), X2
+	VMOVUPS   (DX)(R8*1), X3
+	VUNPCKLPS X1, X0, X4
+	VUNPCKHPS X1, X0, X5
+	VUNPCKLPS X3, X2, X1
+	VUNPCKHPS X3, X2, X3
+	VUNPCKLPD X1, X4, X0
+	VUNPCKHPD X1, X4, X1
+	VUNPCKLPD X3, X5, X2
+	VUNPCKHPD X3, X5, X3
+	VMOVUPS   X0, (AX)
+	VMOVUPS   X1, (AX)(CX*1)
+	VMOVUPS   X2, (AX)(CX*2)
+	VMOVUPS   X3, (AX)(DI*1)
+	ADDQ      $0x10, DX
+	LEAQ      (AX)(CX*4), AX
+	DECQ      SI
+	JNZ       next
+	RET

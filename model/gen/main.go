@@ -35,7 +35,6 @@ func main() {
 		u.scale()
 	}
 	unit{name: "VNNI", lanes: 16, vnni: true}.dotPairs()
-	transpose()
 	Generate()
 }
 
@@ -420,48 +419,4 @@ func (u unit) pick(v, y reg.VecVirtual, compare uint8, bound, value float32) {
 	m := u.vec()
 	VCMPPS(operand.U8(compare), number(bound), v, m)
 	VBLENDVPS(m, other, y, y)
-}
-
-// transpose turns four rows, four columns at a time.
-func transpose() {
-	text("transpose4", "dst *float32, dstStride int, src *float32, srcStride int, blocks int)",
-		"writes 4*blocks columns of four rows of src as rows of dst, four numbers each.")
-	dst, ds := load("dst"), load("dstStride")
-	src, ss := load("src"), load("srcStride")
-	n := load("blocks")
-	SHLQ(operand.U8(2), ds)
-	SHLQ(operand.U8(2), ss)
-	ds3, ss3 := GP64(), GP64()
-	LEAQ(operand.Mem{Base: ds, Index: ds, Scale: 2}, ds3)
-	LEAQ(operand.Mem{Base: ss, Index: ss, Scale: 2}, ss3)
-	rows := func(base, step, step3 reg.Register) []operand.Mem {
-		return []operand.Mem{
-			{Base: base},
-			{Base: base, Index: step, Scale: 1},
-			{Base: base, Index: step, Scale: 2},
-			{Base: base, Index: step3, Scale: 1},
-		}
-	}
-	Label("next")
-	var in, mid [4]reg.VecVirtual
-	for i, m := range rows(src, ss, ss3) {
-		in[i], mid[i] = XMM(), XMM()
-		VMOVUPS(m, in[i])
-	}
-	VUNPCKLPS(in[1], in[0], mid[0])
-	VUNPCKHPS(in[1], in[0], mid[1])
-	VUNPCKLPS(in[3], in[2], mid[2])
-	VUNPCKHPS(in[3], in[2], mid[3])
-	VUNPCKLPD(mid[2], mid[0], in[0])
-	VUNPCKHPD(mid[2], mid[0], in[1])
-	VUNPCKLPD(mid[3], mid[1], in[2])
-	VUNPCKHPD(mid[3], mid[1], in[3])
-	for i, m := range rows(dst, ds, ds3) {
-		VMOVUPS(in[i], m)
-	}
-	ADDQ(operand.U8(16), src)
-	LEAQ(operand.Mem{Base: dst, Index: ds, Scale: 4}, dst)
-	DECQ(n)
-	JNZ(operand.LabelRef("next"))
-	RET()
 }

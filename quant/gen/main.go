@@ -64,6 +64,7 @@ func main() {
 	figures.gather()
 	figures.pack("4Bit", 2)
 	figures.pack("Int8", 1)
+	transpose()
 	Generate()
 }
 
