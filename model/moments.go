@@ -40,7 +40,6 @@ func (in Inputs) Outputs(ctx context.Context, i, of, v, workers int, order []int
 // products fills panels [rows][32] with means of products of vectors, the left ones by rows and 32 of the right ones
 // to a panel. If there are no left ones, the right ones are both.
 func (in Inputs) products(ctx context.Context, left, right vectors, workers int, panels [][]float32) error {
-	const group = 8 // tiles that share a read of b
 	tiles := 0
 	for _, y := range panels {
 		tiles = max(tiles, len(y)/(tileRows*panelCols))
@@ -49,6 +48,9 @@ func (in Inputs) products(ctx context.Context, left, right vectors, workers int,
 	var a, b pairs
 	a.resize(tileRows, tiles)
 	b.resize(panelCols, len(panels))
+	// what of a shares a read of b should stay in the second-level cache
+	share := max(min(chunkTiles, tiles/(2*workers)), 1)
+	scale := 1 / float32(in.Tokens())
 	for first := 0; first < in.Tokens(); first += pairTokens {
 		k := min(pairTokens, in.Tokens()-first)
 		var err error
@@ -60,10 +62,10 @@ func (in Inputs) products(ctx context.Context, left, right vectors, workers int,
 		if err != nil {
 			return err
 		}
-		err = parallel(ctx, workers, roundUp(tiles, group)/group, func(_, i int) error {
+		err = parallel(ctx, workers, roundUp(tiles, share)/share, func(_, i int) error {
 			for p, y := range panels {
-				for t := i * group; t < min((i+1)*group, tiles, len(y)/(tileRows*panelCols)); t++ {
-					a.times(y[t*tileRows*panelCols:], panelCols, &b, t, p, k, first > 0)
+				for t := i * share; t < min((i+1)*share, len(y)/(tileRows*panelCols)); t++ {
+					a.times(y[t*tileRows*panelCols:], panelCols, &b, t, p, k, scale, first > 0)
 				}
 			}
 			return nil
@@ -72,11 +74,5 @@ func (in Inputs) products(ctx context.Context, left, right vectors, workers int,
 			return err
 		}
 	}
-	scale := 1 / float32(in.Tokens())
-	return parallel(ctx, workers, len(panels), func(_, p int) error {
-		for i := range panels[p] {
-			panels[p][i] *= scale
-		}
-		return nil
-	})
+	return nil
 }

@@ -107,13 +107,15 @@ func (p *pairs) group(g int) (values []int16, units []float32) {
 	return p.values[g*p.width*pairTokens : (g+1)*p.width*pairTokens], p.units[g*p.width : (g+1)*p.width]
 }
 
-// times sets y [12, 32] to the product of group t of a and group g of b, over so
-// many tokens, or adds it.
-func (p *pairs) times(y []float32, stride int, b *pairs, t, g, tokens int, add bool) {
+// times sets y [12, 32] to scale times the product of group t of a and group g of b, over
+// so many tokens, or adds it.
+func (p *pairs) times(y []float32, stride int, b *pairs, t, g, tokens int, scale float32, add bool) {
 	x, rows := p.group(t)
 	w, cols := b.group(g)
 	var units pairUnits
-	copy(units[:], rows)
+	for r, unit := range rows {
+		units[r] = scale * unit
+	}
 	copy(units[tileRows:], cols)
 	dotPairs(y, stride, x, w, &units, (tokens+1)/2, add)
 }

@@ -213,6 +213,12 @@ func (u unit) dotPairsPart(name string, y, stride, x, w, units, k, add reg.Regis
 	MOVQ(w, pw)
 	MOVQ(k, left)
 	MOVQ(y, p)
+	for range rows { // y is seldom in a cache
+		PREFETCHT0(at(p, 4*c0))
+		PREFETCHT0(at(p, 4*c0+u.bytes()))
+		ADDQ(stride, p)
+	}
+	MOVQ(y, p)
 	term, store := "term"+name, "store"+name
 	acc := u.sums(2 * rows)
 	w0, w1, v := u.vec(), u.vec(), u.vec()
