@@ -172,16 +172,10 @@ func (c *Chooser) carry(b int, steps []float32) {
 		}
 		for to := b; to < len(f.near); to++ {
 			f.product(y[:], n, x, f.above[to][b*n*n:], n, false)
-			z := c.slope[(t*w+to*n)*ProductRows:]
-			for i, d := range f.diag[to*n : (to+1)*n] {
-				for r := range ProductRows {
-					v := y[r*n+i]
-					if to == b {
-						v += x[i*ProductRows+r] // U's diagonal is 1
-					}
-					z[i*ProductRows+r] += float32(d * v)
-				}
+			for i := 0; to == b && i < len(x); i++ { // U's diagonal is 1
+				y[i%ProductRows*n+i/ProductRows] += x[i]
 			}
+			addTurned(c.slope[(t*w+to*n)*ProductRows:], y[:], f.diag[to*n:])
 		}
 	}
 }

@@ -250,13 +250,14 @@ func (c *Chooser) after(b int, errs []float32, apart int) {
 }
 
 // addTile adds y [12][32] to dst [32][12].
-func addTile(dst, y []float32) {
-	for i := range ProductCols {
-		for r := range ProductRows {
-			dst[i*ProductRows+r] += y[r*ProductCols+i]
-		}
+func addTile(dst, y []float32) { addTurned(dst, y, ones[:]) }
+
+var ones = func() (x [ProductCols]float32) {
+	for i := range x {
+		x[i] = 1
 	}
-}
+	return x
+}()
 
 // lowSlopes is slopes of Directions: V^T (V E^T and what it begins with), and
 // rest times E.

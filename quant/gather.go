@@ -175,3 +175,20 @@ func (c *Chooser) copyRow(src []byte, row int) {
 		c.codes[i] = src[i]
 	}
 }
+
+// addTurned adds y [12][32] times d [32] to z [32][12], product by product.
+func addTurned(z, y, d []float32) {
+	const size = ProductRows * ProductCols
+	z, y, d = z[:size], y[:size], d[:ProductCols]
+	if !addTurnedVector(z, y, d) {
+		addTurnedPlain(z, y, d)
+	}
+}
+
+func addTurnedPlain(z, y, d []float32) {
+	for i, d := range d {
+		for r := range ProductRows {
+			z[i*ProductRows+r] += float32(d * y[r*ProductCols+i])
+		}
+	}
+}

@@ -35,3 +35,12 @@ func packVector(dst []byte, first int, tile []byte, places []int32, f Format) (n
 	}
 	return n
 }
+
+// addTurnedVector is addTurnedPlain, if there is a kernel.
+func addTurnedVector(z, y, d []float32) bool {
+	if Kernels() == Go {
+		return false
+	}
+	addTurnedAVX2(&z[0], &y[0], &d[0])
+	return true
+}

@@ -2,6 +2,7 @@ package quant
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -60,6 +61,21 @@ func checkTiles(t *testing.T, seed uint64, rows, cols uint16, format uint8) {
 				}
 			}
 		})
+	}
+}
+
+func TestAddTurned(t *testing.T) {
+	const size = ProductRows * ProductCols
+	rng := rand.New(rand.NewPCG(6, 6))
+	y, d, z := gauss(rng, size, 1), gauss(rng, ProductCols, 1), gauss(rng, size, 1)
+	want := slices.Clone(z)
+	for i := range want {
+		want[i] += float32(d[i/ProductRows] * y[i%ProductRows*ProductCols+i/ProductRows])
+	}
+	for _, l := range Levels() {
+		got := slices.Clone(z)
+		at(t, l, func() { addTurned(got, y, d) })
+		identical(t, l.String(), got, want)
 	}
 }
 

@@ -48,3 +48,5 @@ func (s *Sums) addVector([]BlockSum) int                                        
 func (s *strip) runVector() bool                                                  { return false }
 func gatherVector(tile, x []float32, places []int32) int                          { return 0 }
 func packVector(dst []byte, first int, tile []byte, places []int32, f Format) int { return 0 }
+func addTurnedVector(z, y, d []float32) bool                                      { return false }
+func (x *scaleSearch) missesVector(scale, inverse float32) bool                   { return false }

@@ -10,12 +10,13 @@ import (
 	"unsafe"
 )
 
-// The generator has these numbers too, in gen/measure.go, merge.go and fourbit.go.
+// The generator has these numbers too, in gen/measure.go, merge.go, fourbit.go, lattice.go and sweep.go.
 func TestLayout(t *testing.T) {
 	var s BlockSum
 	var x tables
 	var d drift
 	var q Pending
+	var points pointTables
 	for name, v := range map[string][2]uintptr{
 		"BlockSum":              {unsafe.Sizeof(s), 56},
 		"DD":                    {unsafe.Offsetof(s.DD), 4},
@@ -45,6 +46,14 @@ func TestLayout(t *testing.T) {
 		"steps":                 {unsafe.Offsetof(x.steps), 424},
 		"codes":                 {unsafe.Offsetof(x.codes), 456},
 		"values":                {unsafe.Offsetof(x.values), 488},
+		"points.below":          {unsafe.Offsetof(points.below), 128},
+		"points.value":          {unsafe.Offsetof(points.value), 256},
+		"points.code":           {unsafe.Offsetof(points.code), 320},
+		"points.mids":           {unsafe.Offsetof(points.mids), 384},
+		"points.zero":           {unsafe.Offsetof(points.zero), 448},
+		"ProductRows":           {ProductRows, 12},
+		"ProductCols":           {ProductCols, 32},
+		"missLanes":             {missLanes, 16},
 		"chunk":                 {chunk, 64},
 		"StatBlock":             {StatBlock, chunk},
 	} {

@@ -53,7 +53,8 @@ func (c *Chooser) ChooseMoving(codes []byte, p *Panel, scales, fresh []float32, 
 // moveScales moves each scale to the best of those that ChooseMoving looks at.
 func (c *Chooser) moveScales(l *lattice, p *Panel, scales, fresh []float32, stored func(block int, scale float32) float32) {
 	f := c.f
-	aims, weights := make([]float32, p.Spec.Blocksize), make([]float32, p.Spec.Blocksize)
+	n := (p.Spec.Blocksize + missLanes - 1) / missLanes * missLanes
+	aims, weights := make([]float32, n), make([]float32, n)
 	for b, scale := range scales {
 		if !(scale > 0) {
 			continue
@@ -64,7 +65,9 @@ func (c *Chooser) moveScales(l *lattice, p *Panel, scales, fresh []float32, stor
 			aims[i-lo] = c.aims[c.index(r, at)]
 			weights[i-lo] = f.diag[at]
 		}
-		x := scaleSearch{lattice: l, aims: aims[:hi-lo], weights: weights, best: scale}
+		clear(aims[hi-lo:])
+		clear(weights[hi-lo:])
+		x := scaleSearch{lattice: l, aims: aims, weights: weights, best: scale}
 		x.least = x.misses(scale)
 		x.stored = func(s float32) float32 {
 			if stored == nil {
@@ -86,10 +89,11 @@ func (c *Chooser) moveScales(l *lattice, p *Panel, scales, fresh []float32, stor
 // scaleSearch looks for the scale of a block.
 type scaleSearch struct {
 	lattice       *lattice
-	aims, weights []float32
+	aims, weights []float32 // whole groups of missLanes
 	stored        func(float32) float32
 	best          float32
 	least         float64 // of best
+	sums          [missLanes]float64
 }
 
 // try takes a scale if it is better.
@@ -106,14 +110,28 @@ func (x *scaleSearch) try(s float32) bool {
 	return true
 }
 
+// missLanes are the sums that misses adds terms to in turn.
+const missLanes = 16
+
 // misses sums the terms that the nearest values on a scale leave.
 func (x *scaleSearch) misses(scale float32) (sum float64) {
 	inverse := x.lattice.inverse(scale)
-	for i, aim := range x.aims {
-		_, v := x.lattice.nearest(aim, scale, inverse)
-		sum += float64(x.weights[i] * float32((v-aim)*(v-aim)))
+	if !x.missesVector(scale, inverse) {
+		x.missesPlain(scale, inverse)
+	}
+	for _, s := range x.sums {
+		sum += s
 	}
 	return sum
+}
+
+// missesPlain fills sums.
+func (x *scaleSearch) missesPlain(scale, inverse float32) {
+	clear(x.sums[:])
+	for i, aim := range x.aims {
+		_, v := x.lattice.nearest(aim, scale, inverse)
+		x.sums[i%missLanes] += float64(x.weights[i] * float32((v-aim)*(v-aim)))
+	}
 }
 
 // NestedScales finds codes for scales under statistics that stay as they are. It is

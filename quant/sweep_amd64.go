@@ -56,3 +56,25 @@ func (s *strip) runAVX2(r int, losses *float64) {
 		sweepInt8AVX2(sums, near, diag, target, pull, scales, where, points, codes, errs, aims, losses)
 	}
 }
+
+// missesVector is missesPlain by the kernels in use, if there are any.
+func (x *scaleSearch) missesVector(scale, inverse float32) bool {
+	level := Kernels()
+	if level == Go {
+		return false
+	}
+	clear(x.sums[:])
+	sums, aims, weights, groups := &x.sums[0], &x.aims[0], &x.weights[0], len(x.aims)/missLanes
+	points := &x.lattice.points.bound[0]
+	switch {
+	case level == AVX512 && x.lattice.format == NF4:
+		missesNF4AVX512(sums, aims, weights, groups, scale, inverse, points)
+	case level == AVX512:
+		missesFP4AVX512(sums, aims, weights, groups, scale, inverse, points)
+	case x.lattice.format == NF4:
+		missesNF4AVX2(sums, aims, weights, groups, scale, inverse, points)
+	default:
+		missesFP4AVX2(sums, aims, weights, groups, scale, inverse, points)
+	}
+	return true
+}

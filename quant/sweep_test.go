@@ -133,3 +133,41 @@ func FuzzStripKernels(f *testing.F) {
 		checkStrip(t, seed, []Format{NF4, FP4, Int8}[format%3], given, special)
 	})
 }
+
+func TestMissesKernels(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 8))
+	for i := range 500 {
+		l := latticeOf([]Format{NF4, FP4}[i%2])
+		n := missLanes * (1 + rng.IntN(8))
+		x := scaleSearch{lattice: l, aims: gauss(rng, n, 0.05), weights: gauss(rng, n, 1)}
+		scale := gauss(rng, 1, 0.1)[0]
+		for k := range x.aims {
+			if i%5 == 0 && rng.IntN(9) == 0 {
+				x.aims[k] = odd[rng.IntN(len(odd)-5)]
+			}
+			if i%7 == 0 && rng.IntN(3) == 0 {
+				x.aims[k] = l.value(uint8(rng.IntN(16)), scale)
+			}
+		}
+		if i%11 == 0 {
+			scale = odd[rng.IntN(len(odd)-5)]
+		}
+		var want float64
+		at(t, Go, func() { want = x.misses(scale) })
+		sum := 0.0
+		for k, aim := range x.aims {
+			_, v := l.nearest(aim, scale, l.inverse(scale))
+			sum += float64(x.weights[k]) * (float64(v) - float64(aim)) * (float64(v) - float64(aim))
+		}
+		if i%5 > 0 && i%11 > 0 && math.Abs(sum-want) > 1e-5*math.Abs(sum)+1e-6 {
+			t.Fatalf("misses are %v, want %v", want, sum)
+		}
+		for _, level := range Levels()[1:] {
+			at(t, level, func() {
+				if got := x.misses(scale); math.Float64bits(got) != math.Float64bits(want) && (got == got || want == want) {
+					t.Fatalf("%s, %s, scale %v: misses are %v, the Go twin has %v", level, l.format, scale, got, want)
+				}
+			})
+		}
+	}
+}

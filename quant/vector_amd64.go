@@ -244,6 +244,18 @@ func sweepInt8AVX2(sums *float32, near *float32, diag *float32, target *float32,
 //go:noescape
 func sweepGivenAVX2(sums *float32, near *float32, diag *float32, target *float32, pull *float32, given *float32, errs *float32, aims *float32, losses *float64)
 
+// missesNF4AVX2 adds to 16 sums the weighted squares of the distances of 16*groups aims from the
+// nearest values.
+//
+//go:noescape
+func missesNF4AVX2(sums *float64, aims *float32, weights *float32, groups int, scale float32, inverse float32, points *float32)
+
+// missesFP4AVX2 adds to 16 sums the weighted squares of the distances of 16*groups aims from the
+// nearest values.
+//
+//go:noescape
+func missesFP4AVX2(sums *float64, aims *float32, weights *float32, groups int, scale float32, inverse float32, points *float32)
+
 // delta4AVX512 sets dst [4, 64*blocks] to scale times one chain of k products.
 // stride, rank and next are the distances between rows of dst, rows of b and
 // blocks of a. If add is not 0, dst is added before scale applies. nan is not 0
@@ -484,6 +496,18 @@ func sweepInt8AVX512(sums *float32, near *float32, diag *float32, target *float3
 //go:noescape
 func sweepGivenAVX512(sums *float32, near *float32, diag *float32, target *float32, pull *float32, given *float32, errs *float32, aims *float32, losses *float64)
 
+// missesNF4AVX512 adds to 16 sums the weighted squares of the distances of 16*groups aims from the
+// nearest values.
+//
+//go:noescape
+func missesNF4AVX512(sums *float64, aims *float32, weights *float32, groups int, scale float32, inverse float32, points *float32)
+
+// missesFP4AVX512 adds to 16 sums the weighted squares of the distances of 16*groups aims from the
+// nearest values.
+//
+//go:noescape
+func missesFP4AVX512(sums *float64, aims *float32, weights *float32, groups int, scale float32, inverse float32, points *float32)
+
 // settleAVX2 is Settle for finite figures and scales.
 //
 //go:noescape
@@ -517,3 +541,8 @@ func packInt8AVX2(dst *byte, stride int, codes *byte, places *int32, groups int)
 //
 //go:noescape
 func transpose4(dst *float32, dstStride int, src *float32, srcStride int, blocks int)
+
+// addTurnedAVX2 adds y [12][32] times d [32], product by product, to z [32][12].
+//
+//go:noescape
+func addTurnedAVX2(z *float32, y *float32, d *float32)

@@ -138,3 +138,35 @@ func (u unit) pack(format string, each int) {
 	})
 	end()
 }
+
+// addTurned adds a product to a tile.
+func (u unit) addTurned() {
+	const quad = 4
+	u.text("addTurned", "z, y, d *float32)", "adds y [12][32] times d [32], product by product, to z [32][12].")
+	z, y, d := load("z"), load("y"), load("d")
+	quads := GP64()
+	MOVQ(operand.U32(stripPlaces/quad), quads)
+	loop("quad", quads, func() {
+		by := xmms(quad)
+		for i, x := range by {
+			VBROADCASTSS(at(d, 4*i), x)
+		}
+		for r := 0; r < stripRows; r += 4 {
+			v := xmms(4)
+			for i, x := range v {
+				VMOVUPS(at(y, 4*(r+i)*stripPlaces), x)
+			}
+			turn4(v, xmms(4))
+			for i, x := range v {
+				mem := at(z, 4*(i*stripRows+r))
+				VMULPS(by[i], x, x)
+				VADDPS(mem, x, x)
+				VMOVUPS(x, mem)
+			}
+		}
+		ADDQ(operand.U32(4*quad*stripRows), z)
+		ADDQ(operand.U8(4*quad), y)
+		ADDQ(operand.U8(4*quad), d)
+	})
+	end()
+}

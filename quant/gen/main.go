@@ -54,9 +54,11 @@ func main() {
 		u.drift4()
 		u.codeDrift4("NF4")
 		u.codeDrift4("FP4")
-		for _, kind := range []string{"NF4", "FP4", "Int8", "Given"} {
+		for _, kind := range []string{"NF4", "FP4", "Int8", given} {
 			u.sweep(kind)
 		}
+		u.misses("NF4")
+		u.misses("FP4")
 	}
 	figures := unit{"AVX2", 8}
 	figures.settle()
@@ -65,6 +67,7 @@ func main() {
 	figures.pack("4Bit", 2)
 	figures.pack("Int8", 1)
 	transpose()
+	figures.addTurned()
 	Generate()
 }
 

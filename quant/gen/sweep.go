@@ -1,8 +1,6 @@
 package main
 
 import (
-	"math"
-
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -13,26 +11,15 @@ const (
 	stripRows   = 12
 	stripPlaces = 32
 	stripStride = 8 // places whose sums are in registers
-)
 
-// Offsets into pointTables of package quant.
-const (
-	pointBound = 0
-	pointBelow = 128
-	pointValue = 256
-	pointCode  = 320
-	pointMids  = 384
-	pointZero  = 448
+	given = "Given" // instead of a format: values are given
 )
 
 // sweeper goes through the places of a strip with rows as lanes: AVX-512 through
 // all 12, AVX2 through 8 of them.
 type sweeper struct {
-	unit
-	kind   string // format of the codes that are chosen, or Given
-	mask   reg.OpmaskVirtual
+	finder
 	losses [2]reg.VecVirtual // float64, of lanes 0 to lanes/2 and of those after
-	points []reg.VecVirtual  // what fits into registers of the tables
 }
 
 // sweep is strip.runPlain.
@@ -41,7 +28,7 @@ func (u unit) sweep(kind string) {
 	if !u.wide() {
 		rows = "8 rows, to the first of which what is by row points"
 	}
-	if kind != "Given" {
+	if kind != given {
 		signature = "sums, near, diag, target, pull, scales *float32, where *int32, points *float32, codes *byte, errs, aims *float32, losses *float64)"
 	}
 	u.text("sweep"+kind, signature, "goes through the 32 places of a strip, of "+rows+", but leaves\nsums as they are. Sums and aims must not be NaN.")
@@ -63,25 +50,10 @@ func (u unit) sweep(kind string) {
 }
 
 func (u unit) newSweeper(kind string) *sweeper {
-	s := &sweeper{unit: u, kind: kind}
 	losses := load("losses")
-	s.losses = [2]reg.VecVirtual{u.vec(), YMM()}
+	s := &sweeper{u.newFinder(kind, stripRows), [2]reg.VecVirtual{u.vec(), YMM()}}
 	VMOVUPD(at(losses, 0), s.losses[0])
 	VMOVUPD(at(losses, 4*u.lanes), s.losses[1])
-	if !u.wide() {
-		return s
-	}
-	s.mask = K()
-	r := GP32()
-	MOVL(operand.U32(1<<stripRows-1), r)
-	KMOVW(r, s.mask)
-	if kind == "NF4" || kind == "FP4" {
-		s.points = u.vecs(6)
-		p := load("points")
-		for i, off := range []int{pointBound, pointBound + 64, pointBelow, pointBelow + 64, pointValue, pointCode} {
-			VMOVUPS(at(p, off), s.points[i])
-		}
-	}
 	return s
 }
 
@@ -231,9 +203,9 @@ func (s *sweeper) lose(v, aim, d reg.VecVirtual) {
 // source returns what says the values of the next places, and stores codes.
 func (s *sweeper) source(done reg.GPVirtual) func(c int, aim reg.VecVirtual) reg.VecVirtual {
 	const row = 4 * stripRows
-	if s.kind == "Given" {
-		given := byPlace("given", done, row)
-		return func(c int, _ reg.VecVirtual) reg.VecVirtual { return s.rows(at(given, c*row)) }
+	if s.format == given {
+		values := byPlace("given", done, row)
+		return func(c int, _ reg.VecVirtual) reg.VecVirtual { return s.rows(at(values, c*row)) }
 	}
 	where, codes := byPlace("where", done, 4), byPlace("codes", done, stripRows)
 	scales := load("scales")
@@ -243,108 +215,10 @@ func (s *sweeper) source(done reg.GPVirtual) func(c int, aim reg.VecVirtual) reg
 		scale, inverse := indexed(scales, group, 4, 0), indexed(scales, group, 4, row)
 		q := s.rows(inverse)
 		VMULPS(aim, q, q)
-		var code, v reg.VecVirtual
-		switch {
-		case s.kind == "Int8":
-			code, v = s.nearestInt8(q, scale)
-		case s.wide():
-			code, v = s.nearest(q, scale)
-		default:
-			code, v = s.nearestOfFew(q, scale)
-		}
-		s.storeCodes(code, codes, c*stripRows)
-		return v
+		x := s.nearest(q, scale)
+		s.storeCodes(x.code(), codes, c*stripRows)
+		return x.value
 	}
-}
-
-// ordered notes where q is no NaN.
-func (s *sweeper) ordered(q reg.VecVirtual) (numbers reg.Register) {
-	const ordered = 7
-	if s.wide() {
-		k := K()
-		VCMPPS(operand.U8(ordered), q, q, s.mask, k)
-		return k
-	}
-	m := s.vec()
-	VCMPPS(operand.U8(ordered), q, q, m)
-	return m
-}
-
-// nearest returns codes and values of the points nearest to q.
-func (s *sweeper) nearest(q reg.VecVirtual, scale operand.Mem) (code, v reg.VecVirtual) {
-	numbers := s.ordered(q)
-	VMAXPS(constant("minus", math.Float32bits(-1)), q, q)
-	VMINPS(constant("below1", math.Float32bits(1)-1), q, q)
-	cell, bound, above := s.set("pointMiddle", math.Float32bits(1<<23+16)), s.vec(), K()
-	VFMADD231PS_RD_SAE(s.set("pointCells", math.Float32bits(16)), q, cell) // the low bits now count cells
-	VMOVDQA32(cell, bound)
-	VPERMI2PS(s.points[1], s.points[0], bound)
-	VPERMI2D(s.points[3], s.points[2], cell)
-	VCMPPS(operand.U8(greater), bound, q, above)
-	VPADDD(s.set("one", 1), cell, above, cell)
-	v = s.vec()
-	VPERMPS(s.points[4], cell, v)
-	VMULPS_Z(scale, v, numbers, v)
-	if s.kind == "FP4" {
-		VPERMD(s.points[5], cell, cell)
-	}
-	code = s.vec()
-	VPBROADCASTD(at(load("points"), pointZero), code)
-	VMOVDQA32(cell, numbers, code)
-	return code, v
-}
-
-// nearestOfFew is nearest without tables in registers: it counts the bounds below.
-func (s *sweeper) nearestOfFew(q reg.VecVirtual, scale operand.Mem) (code, v reg.VecVirtual) {
-	numbers := s.ordered(q)
-	s.and(numbers, q, q)
-	rank, b := s.vec(), s.vec()
-	s.zero(rank)
-	p := load("points")
-	for i := range 15 {
-		VBROADCASTSS(at(p, pointMids+4*i), b)
-		VCMPPS(operand.U8(greater), b, q, b)
-		VPSUBD(b, rank, rank)
-	}
-	v, code = q, rank
-	s.lookUpAt(p, pointValue, rank, v, b)
-	VMULPS(scale, v, v)
-	s.and(numbers, v, v)
-	if s.kind == "FP4" {
-		s.lookUpAt(p, pointCode, rank, rank, b)
-	}
-	return code, v
-}
-
-// lookUpAt sets dst to values of 16 at p by number, which is not dst.
-func (s *sweeper) lookUpAt(p reg.Register, off int, number, dst, spare reg.VecVirtual) {
-	high := s.vec()
-	VPERMPS(at(p, off+32), number, high)
-	VPERMPS(at(p, off), number, spare)
-	VPSLLD(operand.U8(28), number, dst)
-	VBLENDVPS(dst, high, spare, dst)
-}
-
-// nearestInt8 returns codes and values of the points nearest to q.
-func (s *sweeper) nearestInt8(q reg.VecVirtual, scale operand.Mem) (code, v reg.VecVirtual) {
-	numbers := s.ordered(q)
-	VMAXPS(constant("least8", math.Float32bits(-127)), q, q)
-	VMINPS(constant("most8", math.Float32bits(127)), q, q)
-	v = q
-	code = s.vec()
-	if s.wide() {
-		VCVTPS2DQ_Z(q, numbers, code)
-		VCVTDQ2PS(code, v)
-		VMULPS_Z(scale, v, numbers, v)
-	} else {
-		VCVTPS2DQ(q, code)
-		s.and(numbers, code, code)
-		VCVTDQ2PS(code, v)
-		VMULPS(scale, v, v)
-		s.and(numbers, v, v)
-	}
-	VMULPS(constant("step", 0x3c010204), v, v)
-	return code, v
 }
 
 // storeCodes stores the low bytes of all rows.
