@@ -171,3 +171,22 @@ func TestMissesKernels(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkStrip goes through one strip, which stays in the first-level cache.
+func BenchmarkStrip(b *testing.B) {
+	for _, level := range Levels() {
+		for _, f := range []Format{NF4, FP4, Int8, Unknown} {
+			format, name := f, f.String()
+			if f == Unknown {
+				format, name = NF4, "given"
+			}
+			s := newStrip(1, format, f == Unknown, 0)
+			b.Run(level.String()+"/"+name, func(b *testing.B) {
+				at(b, level, func() {
+					took := least(b, 20, s.run)
+					b.ReportMetric(float64(took)/ProductRows/ProductCols, "ns/weight")
+				})
+			})
+		}
+	}
+}
