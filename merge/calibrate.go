@@ -194,8 +194,7 @@ func (c *calibration) observe(modules []string, in model.Inputs) error {
 			if err := in.Cross(c.ctx, variantMerged, variantOriginal, workers, f.Order(), panels); err != nil {
 				return err
 			}
-			f.Answer(panels)
-			return nil
+			return f.Answer(panels, c.parallel)
 		},
 		squares: func() []float64 { return in.Squares(variantMerged) },
 		along: func(m []float32) ([]float32, error) {
@@ -212,8 +211,7 @@ func (c *calibration) observe(modules []string, in model.Inputs) error {
 			if err := in.Outputs(c.ctx, number[layer], variantOriginal, variantMerged, workers, f.Order(), means); err != nil {
 				return err
 			}
-			f.AnswerOutputs(means, l.Method.damping(), l.inputs.own)
-			return nil
+			return f.AnswerOutputs(means, l.Method.damping(), l.inputs.own, c.parallel)
 		}
 	}
 	if err := c.merge(group, o); err != nil {

@@ -38,7 +38,9 @@ func BenchmarkCalibrated(b *testing.B) {
 		}
 		for _, name := range []string{"parallel", "sequential"} {
 			if name == "sequential" {
-				f.Answer(panels)
+				if err := f.Answer(panels, inOrder); err != nil {
+					b.Fatal(err)
+				}
 			}
 			for _, rows := range []int{choiceRows, 4 * choiceRows} {
 				b.Run(fmt.Sprintf("%s/%d/rows-%d", name, cols, rows), func(b *testing.B) {
@@ -64,6 +66,14 @@ func BenchmarkCalibrated(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/fma*float64(cols)*2, "ns/weight")
 		})
 	}
+}
+
+// inOrder is a quant.Parallel that is not.
+func inOrder(n int, do func(i int)) error {
+	for i := range n {
+		do(i)
+	}
+	return nil
 }
 
 // benchLayer is a weight and moments of its inputs.
@@ -108,16 +118,11 @@ func newBenchPanel(rng *rand.Rand, rows, cols int) *benchLayer {
 
 // feedback makes one in memory, moments included.
 func (x *benchLayer) feedback(b *testing.B, memory *quant.Memory) *quant.Feedback {
-	m := quant.NewMoments(memory, x.p.Cols, model.Product)
+	m := quant.NewMoments(memory, x.p.Cols, model.Product, model.PairProduct)
 	for i, row := range x.rows {
 		m.SetUpper(i, row)
 	}
-	f, err := quant.NewFeedback(m, memory, 0.01, nil, func(n int, do func(i int)) error {
-		for i := range n {
-			do(i)
-		}
-		return nil
-	})
+	f, err := quant.NewFeedback(m, memory, 0.01, nil, inOrder)
 	if err != nil {
 		b.Fatal(err)
 	}

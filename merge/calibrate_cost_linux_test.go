@@ -80,12 +80,7 @@ func (t *benchCost) group(b *testing.B, g benchGroup) {
 		if err != nil {
 			return err
 		}
-		f, err := quant.NewFeedback(m, &t.memory, 0.01, own, func(n int, do func(i int)) error {
-			for i := range n {
-				do(i)
-			}
-			return nil
-		})
+		f, err := quant.NewFeedback(m, &t.memory, 0.01, own, inOrder)
 		lap(&t.factor, float64(len(g.rows)))
 		if err != nil {
 			return err
@@ -98,7 +93,9 @@ func (t *benchCost) group(b *testing.B, g benchGroup) {
 				if err := in.Outputs(ctx, 0, 0, 1, 1, f.Order(), means); err != nil {
 					return err
 				}
-				f.AnswerOutputs(means, 0.01, own)
+				if err := f.AnswerOutputs(means, 0.01, own, inOrder); err != nil {
+					return err
+				}
 				lap(&t.cross, float64(n))
 			}
 		case !t.saved:
@@ -106,7 +103,9 @@ func (t *benchCost) group(b *testing.B, g benchGroup) {
 			if err := in.Cross(ctx, 1, 0, 1, f.Order(), cross); err != nil {
 				return err
 			}
-			f.Answer(cross)
+			if err := f.Answer(cross, inOrder); err != nil {
+				return err
+			}
 			lap(&t.cross, 1)
 		}
 		rows := 0

@@ -134,9 +134,7 @@ func (c *calibration) feedback(list []int, moments *quant.Moments, memory *quant
 // full is the feedback of a layer in all second moments of its inputs.
 func (c *calibration) full(layer int, moments *quant.Moments, memory *quant.Memory, o *observed, last *quant.Feedback) (*quant.Feedback, error) {
 	l := &c.j.layers[layer]
-	f, err := quant.NewFeedback(moments, memory, l.Method.damping(), l.inputs.own, func(n int, do func(i int)) error {
-		return eachOf(c.ctx, c.workers(), n, func(_ *work, i int) error { do(i); return nil })
-	})
+	f, err := quant.NewFeedback(moments, memory, l.Method.damping(), l.inputs.own, c.parallel)
 	switch {
 	case err != nil:
 	case o.outputs != nil:
@@ -168,4 +166,9 @@ func (c *calibration) fewOutputs(group []int, cols, tokens int) bool {
 		}
 	}
 	return float64(tokens)*float64(rows) < float64(tokens+rows)*float64(cols)
+}
+
+// parallel is a quant.Parallel of the job's workers.
+func (c *calibration) parallel(n int, do func(i int)) error {
+	return eachOf(c.ctx, c.workers(), n, func(_ *work, i int) error { do(i); return nil })
 }

@@ -132,7 +132,7 @@ func TestSightOfAnyDelta(t *testing.T) {
 		}
 	}
 	var memory quant.Memory
-	moments := quant.NewMoments(&memory, n, model.Product)
+	moments := quant.NewMoments(&memory, n, model.Product, model.PairProduct)
 	for i := range n {
 		moments.SetUpper(i, h[i*n+i:(i+1)*n])
 	}

@@ -41,7 +41,9 @@ func BenchmarkOptimizers(b *testing.B) {
 	}
 	var memory quant.Memory
 	full := x.feedback(b, &memory)
-	full.Answer(full.Cross())
+	if err := full.Answer(full.Cross(), inOrder); err != nil {
+		b.Fatal(err)
+	}
 	for _, c := range []struct {
 		name   string
 		f      *quant.Feedback

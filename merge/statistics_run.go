@@ -203,7 +203,7 @@ func (c *calibration) fromStatistics() error {
 		group := byTensor[name]
 		cols := c.j.layers[group[0]].Weight.Cols()
 		err := c.merge(group, observed{cols: cols, moments: func(memory *quant.Memory) (*quant.Moments, error) {
-			m := quant.NewMoments(memory, cols, model.Product)
+			m := quant.NewMoments(memory, cols, model.Product, model.PairProduct)
 			return m, s.moments(s.file.Tensor(name), cols, m)
 		}})
 		switch {

@@ -282,7 +282,7 @@ func FuzzStatistics(f *testing.F) {
 	}
 	var memory quant.Memory
 	for layer, n := range map[string]int{"a": 3, "c": 2} {
-		m := quant.NewMoments(&memory, n, model.Product)
+		m := quant.NewMoments(&memory, n, model.Product, model.PairProduct)
 		for i := range n {
 			m.SetUpper(i, []float32{4, 1, 2}[:n-i])
 		}
@@ -313,7 +313,7 @@ func FuzzStatistics(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			m := quant.NewMoments(&memory, n, model.Product)
+			m := quant.NewMoments(&memory, n, model.Product, model.PairProduct)
 			if s.moments(tensor, n, m) != nil {
 				continue
 			}

@@ -11,11 +11,16 @@ import (
 // is added.
 func Product(y []float32, stride int, x, w []float32, k int, add bool) { dot(y, stride, x, w, k, add) }
 
+// PairProduct is the kernel of products of rounded values, see quant.PairProduct.
+func PairProduct(y []float32, stride int, x, w []int16, units *quant.PairUnits, k int, add bool) {
+	dotPairs(y, stride, x, w, units, k, add)
+}
+
 // Moments returns E[x x^T] over the tokens of a batch, of the inputs of a variant.
 // Terms are added as doc.go says, tokens in order, whatever the number of workers.
 // They are in memory, see quant.NewMoments.
 func (in Inputs) Moments(ctx context.Context, v, workers int, memory *quant.Memory) (*quant.Moments, error) {
-	m := quant.NewMoments(memory, in.Features(), Product)
+	m := quant.NewMoments(memory, in.Features(), Product, PairProduct)
 	return m, in.products(ctx, vectors{}, in.features(v, -1, nil), workers, m.Panels())
 }
 

@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
+
+	"mergescope/quant"
 )
 
 // Products of inputs with inputs are sums over tokens, of which there are many. There
@@ -83,7 +85,7 @@ func dotPairsGo(y []float32, stride int, x, w []int16, units *pairUnits, k int, 
 }
 
 // pairUnits are those of 12 rows and of 32 columns.
-type pairUnits [tileRows + panelCols]float32
+type pairUnits = quant.PairUnits
 
 // pairs holds some rounded vectors in groups of so many, each [tokens/2][width][2].
 type pairs struct {

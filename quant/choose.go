@@ -30,11 +30,12 @@ type Chooser struct {
 	scales []float32
 	groups int
 	where  []int32
-}
 
-// reach is how many places are multiplied before the next: what they are
-// multiplied with stays in the first-level cache.
-const reach = 6 * ProductCols
+	rounded  [2]roundedTiles // T, and E or Z as far as spans of them are known
+	exact    bool            // E is not to be rounded
+	spanSums []float32       // sums of the blocks of a span
+	units    PairUnits
+}
 
 // stride is how many places of a block solvePull goes through before what they leave
 // is carried to the rest of it as a product.
@@ -51,18 +52,23 @@ func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32, first int) {
 	c.codes = c.codes[:n]
 	c.gather(p)
 	c.gatherScales(p, scales)
-	c.sums = grow(c.sums, c.tiles*ProductRows*ProductCols)
+	c.spanSums = grow(c.spanSums, spanBlocks*c.tiles*ProductRows*ProductCols)
+	c.sums = c.sumsOf(0)
+	for i := range c.rounded {
+		c.rounded[i].resize(c.tiles, f.width())
+	}
+	c.exact = f.outputs != nil && !p.Spec.Format.Is4Bit() // then E is no error, but a weight
 	switch c.pull = c.pull[:0]; {
 	case f.outputs != nil:
 		c.pull = grow(c.pull, n)
 		c.loadOutputs()
-		c.solvePull(func(b int) { c.askOutputs(b, first) })
+		c.solvePull(func(s int) { c.askOutputs(s, first) })
 	case f.cross != nil:
 		c.pull = grow(c.pull, n)
-		c.solvePull(func(b int) {
-			clear(c.sums)
-			c.multiply(c.target, f.cross[b], 0, f.width())
-		})
+		for s := range spansOf(f.width()) {
+			c.rounded[0].round(c.target, f.width(), s, wantedLimit)
+		}
+		c.solvePull(c.askCross)
 	}
 	if f.low != nil {
 		c.answer()
@@ -72,8 +78,8 @@ func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32, first int) {
 // multiply adds places [from, to) of tiles x times as many rows of w to sums.
 func (c *Chooser) multiply(x, w []float32, from, to int) {
 	width := c.f.width()
-	for k := from; k < to; k += reach {
-		n := min(reach, to-k)
+	for k := from; k < to; k += span {
+		n := min(span, to-k)
 		for t := range c.tiles {
 			if c.idle != nil && c.idle[t] {
 				continue
@@ -84,13 +90,14 @@ func (c *Chooser) multiply(x, w []float32, from, to int) {
 	}
 }
 
-// multiplyTurned adds places after block b of tiles x times U^T to its sums.
-func (c *Chooser) multiplyTurned(x []float32, b int) {
+// multiplyTurned adds places of tiles x, those of blocks [from, to) after block b, times
+// U^T to its sums.
+func (c *Chooser) multiplyTurned(x []float32, b, from, to int) {
 	const n = ProductCols
-	c.turned = grow(c.turned, reach*n)
+	c.turned = grow(c.turned, span*n)
 	above := c.f.above
-	for first := b + 1; first < len(above); first += reach / n {
-		last := min(first+reach/n, len(above))
+	for first := from; first < to; first += spanBlocks {
+		last := min(first+spanBlocks, to)
 		for k := first; k < last; k++ {
 			turn(c.turned[(k-first)*n*n:], above[k][b*n*n:])
 		}
@@ -98,33 +105,63 @@ func (c *Chooser) multiplyTurned(x []float32, b int) {
 	}
 }
 
-// solvePull sets pull to Y = G U^-T D^-1, the last block first. ask sets sums to G
-// of a block.
-func (c *Chooser) solvePull(ask func(b int)) {
-	const n = ProductCols
+// askCross sets the sums of a span's blocks to T times the cross moments.
+func (c *Chooser) askCross(s int) {
+	clear(c.spanSums)
+	c.multiplyRounded(&c.rounded[0], c.f.cross, s, 0, spansOf(c.f.width()))
+}
+
+// solvePull sets pull to Y = G U^-T D^-1, the last span first. ask sets the sums of
+// a span's blocks to G.
+func (c *Chooser) solvePull(ask func(s int)) {
 	f, w := c.f, c.f.width()
 	z := c.errs // -D Y, until there are errors
-	for b := len(f.near) - 1; b >= 0; b-- {
-		ask(b)
-		c.multiplyTurned(z, b)
-		for t := range c.tiles {
-			y := c.sums[t*ProductRows*n : (t+1)*ProductRows*n]
-			at := (t*w + b*n) * ProductRows
-			for i := n - 1; i >= 0; i-- {
-				first := i / stride * stride
-				d := f.diag[b*n+i]
-				for r := range ProductRows {
-					row := y[r*n : (r+1)*n]
-					v := row[i]
-					addScaled(row[first:i], f.nearT[b][i*n+first:], -v)
-					z[at+i*ProductRows+r] = -v
-					if c.pull[at+i*ProductRows+r] = 0; d > 0 {
-						c.pull[at+i*ProductRows+r] = v / d
-					}
+	solved, spans := &c.rounded[1], spansOf(w)
+	for s := spans - 1; s >= 0; s-- {
+		ask(s)
+		first, end := s*spanBlocks, min((s+1)*spanBlocks, len(f.near))
+		if f.outputs == nil {
+			c.multiplyRounded(solved, f.after, s, s+1, spans)
+		} else {
+			for from := end; from < len(f.near); from += spanBlocks {
+				for b := first; b < end; b++ {
+					c.sums = c.sumsOf(b)
+					c.multiplyTurned(z, b, from, min(from+spanBlocks, len(f.near)))
 				}
-				if i == first && i > 0 {
-					f.product(y, n, z[at+i*ProductRows:], f.nearT[b][i*n:], stride, true)
+			}
+		}
+		for b := end - 1; b >= first; b-- {
+			c.sums = c.sumsOf(b)
+			c.multiplyTurned(z, b, b+1, end)
+			c.solveBlock(z, b)
+		}
+		if f.outputs == nil {
+			solved.round(z, w, s, factorLimit)
+		}
+	}
+}
+
+// solveBlock sets z and pull at a block, of which sums is what is left to solve.
+func (c *Chooser) solveBlock(z []float32, b int) {
+	const n = ProductCols
+	f, w := c.f, c.f.width()
+	for t := range c.tiles {
+		y := c.sums[t*ProductRows*n : (t+1)*ProductRows*n]
+		at := (t*w + b*n) * ProductRows
+		for i := n - 1; i >= 0; i-- {
+			first := i / stride * stride
+			d := f.diag[b*n+i]
+			for r := range ProductRows {
+				row := y[r*n : (r+1)*n]
+				v := row[i]
+				addScaled(row[first:i], f.nearT[b][i*n+first:], -v)
+				z[at+i*ProductRows+r] = -v
+				if c.pull[at+i*ProductRows+r] = 0; d > 0 {
+					c.pull[at+i*ProductRows+r] = v / d
 				}
+			}
+			if i == first && i > 0 {
+				f.product(y, n, z[at+i*ProductRows:], f.nearT[b][i*n:], stride, true)
 			}
 		}
 	}

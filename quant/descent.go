@@ -114,7 +114,7 @@ func (c *Chooser) slopes(b int) {
 		return
 	}
 	clear(c.sums)
-	c.multiplyTurned(c.slope, b)
+	c.multiplyTurned(c.slope, b, b+1, len(f.above))
 	for r := range c.rows {
 		row := c.sums[r*n : (r+1)*n]
 		at := (r/ProductRows*w+b*n)*ProductRows + r%ProductRows

@@ -224,8 +224,12 @@ func (c *Chooser) answer() {
 func (c *Chooser) before(b int) {
 	x := c.f.low
 	if x == nil {
-		clear(c.sums)
-		c.multiply(c.errs, c.f.above[b], 0, b*ProductCols)
+		first := b / spanBlocks * spanBlocks
+		if b == first {
+			c.beforeSpan(b / spanBlocks)
+		}
+		c.sums = c.sumsOf(b)
+		c.multiply(c.errs, c.f.above[b][first*ProductCols*ProductCols:], first*ProductCols, b*ProductCols)
 		return
 	}
 	for t := range c.tiles {

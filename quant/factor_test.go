@@ -24,7 +24,7 @@ func spread(n int) (m *Moments, memory *Memory, own *Own, want []float64) {
 		}
 	}
 	memory = &Memory{}
-	m = NewMoments(memory, n, plainProduct)
+	m = NewMoments(memory, n, plainProduct, plainPairs)
 	mean := 0.0
 	row := make([]float32, n)
 	want = make([]float64, n*n)

@@ -50,11 +50,16 @@ type Feedback struct {
 	above, near, nearT [][]float32
 	own                [][]float32 // M within a block [32][32]
 
-	cross   [][]float32 // E[(x'-x) x'^T] by block [width][32], nil if there is none
-	outputs *outputs    // instead of cross
-	low     *lowRank    // instead of above and cross, see NewDirections
+	// In integers, by block: U before the block's span, U^T after it, and
+	// E[(x'-x) x'^T], nil if there is none.
+	before, after, cross []roundedPanel
+	outputs              *outputs // instead of cross
+	behind               int      // what of memory is before the rounded factor
+
+	low     *lowRank // instead of above and what is of integers, see NewDirections
 	memory  *Memory
 	product Product
+	pairs   PairProduct
 }
 
 // ErrMoments says that second moments are not finite or all zero.
@@ -78,7 +83,7 @@ func NewFeedback(m *Moments, memory *Memory, damping float64, own *Own, parallel
 	}
 	f := &Feedback{
 		cols: m.cols, order: make([]int, m.cols), dead: make([]bool, m.cols),
-		scale: float32(1 / mean), memory: memory, product: m.product,
+		scale: float32(1 / mean), memory: memory, product: m.product, pairs: m.pairs,
 	}
 	for j := range f.order {
 		f.order[j], f.dead[j] = j, m.at(j, j) == 0
@@ -111,7 +116,7 @@ func NewFeedback(m *Moments, memory *Memory, damping float64, own *Own, parallel
 			return nil, ErrMoments
 		}
 	}
-	return f, nil
+	return f, f.roundFactor(parallel)
 }
 
 // Order returns the columns by place.
@@ -135,23 +140,11 @@ func (f *Feedback) Cross() [][]float32 {
 func (f *Feedback) AnswerAs(other *Feedback) { f.cross = other.cross }
 
 // Answer takes up what Cross returned.
-func (f *Feedback) Answer(cross [][]float32) {
-	for b, p := range cross {
-		for k := range len(p) / ProductCols {
-			row := p[k*ProductCols:][:ProductCols]
-			if k >= f.cols || f.dead[f.order[k]] {
-				clear(row)
-				continue
-			}
-			for c := range row {
-				if at := b*ProductCols + c; at >= f.cols || f.dead[f.order[at]] {
-					row[c] = 0
-				}
-				row[c] *= f.scale
-			}
-		}
+func (f *Feedback) Answer(cross [][]float32, parallel Parallel) error {
+	if err := f.roundCross(cross, parallel); err != nil {
+		return err
 	}
-	f.cross = cross
+	return f.roundFactor(parallel) // Cross was where that is kept
 }
 
 // width is cols rounded up to whole blocks.

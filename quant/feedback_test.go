@@ -21,6 +21,23 @@ func plainProduct(y []float32, stride int, x, w []float32, k int, add bool) {
 	}
 }
 
+// plainPairs is a PairProduct without a vector kernel.
+func plainPairs(y []float32, stride int, x, w []int16, units *PairUnits, k int, add bool) {
+	for r := range ProductRows {
+		for c := range ProductCols {
+			sum := int32(0)
+			for i := range 2 * k {
+				sum += int32(x[i/2*2*ProductRows+2*r+i%2]) * int32(w[i/2*2*ProductCols+2*c+i%2])
+			}
+			z := float32(float32(float32(sum)*units[r]) * units[ProductRows+c])
+			if add {
+				z += y[r*stride+c]
+			}
+			y[r*stride+c] = z
+		}
+	}
+}
+
 func axpyPlain(acc, a []float32, b float32) {
 	for i := range acc {
 		acc[i] = FMA32(b, a[i], acc[i])
@@ -92,7 +109,7 @@ func (x *shaped) feedback(cross bool, damping float64) (*Feedback, error) {
 func (x *shaped) feedbackOf(cross bool, damping float64, own *Own) (*Feedback, error) {
 	n := x.p.Cols
 	var memory Memory
-	m := NewMoments(&memory, n, plainProduct)
+	m := NewMoments(&memory, n, plainProduct, plainPairs)
 	for i := range n {
 		m.SetUpper(i, x.h[i*n+i:(i+1)*n])
 	}
@@ -102,8 +119,7 @@ func (x *shaped) feedbackOf(cross bool, damping float64, own *Own) (*Feedback, e
 	}
 	panels := f.Cross()
 	x.fillCross(f, panels)
-	f.Answer(panels)
-	return f, nil
+	return f, f.Answer(panels, inOrder)
 }
 
 func (x *shaped) fillCross(f *Feedback, panels [][]float32) {
@@ -169,7 +185,8 @@ func TestFeedbackLoss(t *testing.T) {
 			c.Load(fb, &x.p, x.p.Absmax, 0)
 			codes := make([]byte, len(x.p.Codes))
 			chosen := append([]float64(nil), c.Choose(codes, x.p.Spec)...)
-			m, g := x.metric(damping)
+			m, _ := x.metric(damping)
+			g := x.answered(fb)
 			constant := append([]float64(nil), c.Loss(x.p.T)...)
 			for name, values := range map[string][]float32{
 				"chosen": dequantized(&x.p, codes, x.p.Absmax), "base": x.p.W,
@@ -239,7 +256,7 @@ func TestFeedbackAnswerAs(t *testing.T) {
 		t.Fatal(err)
 	}
 	var home, work Memory
-	m := NewMoments(&home, cols, plainProduct)
+	m := NewMoments(&home, cols, plainProduct, plainPairs)
 	for i := range cols {
 		m.SetUpper(i, x.h[i*cols+i:(i+1)*cols])
 	}
@@ -249,7 +266,9 @@ func TestFeedbackAnswerAs(t *testing.T) {
 	}
 	panels := first.Cross()
 	x.fillCross(first, panels)
-	first.Answer(panels)
+	if err := first.Answer(panels, inOrder); err != nil {
+		t.Fatal(err)
+	}
 	second, err := NewFeedback(m, &work, 0.01, own, inOrder)
 	if err != nil {
 		t.Fatal(err)
@@ -272,8 +291,8 @@ func TestFeedbackChoosesTheNearest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, g := x.metric(damping)
-	x.wantNearest(t, fb, m, g)
+	m, _ := x.metric(damping)
+	x.wantNearest(t, fb, m, x.answered(fb))
 }
 
 // wantNearest checks the codes a Feedback chooses against M and G.

@@ -50,3 +50,6 @@ func gatherVector(tile, x []float32, places []int32) int                        
 func packVector(dst []byte, first int, tile []byte, places []int32, f Format) int { return 0 }
 func addTurnedVector(z, y, d []float32) bool                                      { return false }
 func (x *scaleSearch) missesVector(scale, inverse float32) bool                   { return false }
+
+func largestOf(largest []uint32, x []float32) { largestOfGo(largest, x) }
+func pairsOf(dst []int16, x, per []float32)   { pairsOfGo(dst, x, per) }

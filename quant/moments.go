@@ -28,13 +28,14 @@ type Moments struct {
 	panels  [][]float32
 	memory  *Memory
 	product Product
+	pairs   PairProduct
 }
 
 // NewMoments returns moments of no defined value. They are in memory, and valid
 // until a Feedback is made in the same.
-func NewMoments(memory *Memory, cols int, product Product) *Moments {
+func NewMoments(memory *Memory, cols int, product Product, pairs PairProduct) *Moments {
 	memory.Reserve(cols, false)
-	return &Moments{cols: cols, panels: upperPanels(memory.rest, cols), memory: memory, product: product}
+	return &Moments{cols: cols, panels: upperPanels(memory.rest, cols), memory: memory, product: product, pairs: pairs}
 }
 
 func blocksOf(cols int) int { return (cols + ProductCols - 1) / ProductCols }

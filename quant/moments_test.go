@@ -12,7 +12,7 @@ func TestMomentsTimes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, n := range []int{1, 12, 31, 32, 70, 130} {
 		var memory Memory
-		m := NewMoments(&memory, n, plainProduct)
+		m := NewMoments(&memory, n, plainProduct, plainPairs)
 		square := make([]float32, n*n)
 		for i := range n {
 			row := make([]float32, n-i)

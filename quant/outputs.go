@@ -17,7 +17,8 @@ type outputs struct {
 // columns it is less, and takes fewer products.
 func (f *Feedback) Outputs(rows int) [][]float32 {
 	n := rowsOf(rows) * ProductCols
-	f.memory.rest = grow(f.memory.rest, len(f.near)*n)
+	f.behind = len(f.near) * n
+	f.memory.rest = grow(f.memory.rest, f.behind+f.roundedSize())
 	list := make([][]float32, len(f.near))
 	x := f.memory.rest
 	for b := range list {
@@ -28,7 +29,7 @@ func (f *Feedback) Outputs(rows int) [][]float32 {
 
 // AnswerOutputs takes up what Outputs returned. own and damping are those of
 // NewFeedback.
-func (f *Feedback) AnswerOutputs(means [][]float32, damping float64, own *Own) {
+func (f *Feedback) AnswerOutputs(means [][]float32, damping float64, own *Own, parallel Parallel) error {
 	for b, p := range means {
 		for i := range p {
 			if at := b*ProductCols + i%ProductCols; at >= f.cols || f.dead[f.order[at]] {
@@ -39,7 +40,7 @@ func (f *Feedback) AnswerOutputs(means [][]float32, damping float64, own *Own) {
 	}
 	f.outputs = &outputs{means: means, damping: float32(damping)}
 	if own == nil {
-		return
+		return f.roundFactor(parallel)
 	}
 	o := f.outputs
 	o.rank, o.ka = own.Rank, f.interleave(own.KA, own.Rank, ProductCols)
@@ -52,6 +53,7 @@ func (f *Feedback) AnswerOutputs(means [][]float32, damping float64, own *Own) {
 		}
 		o.a = append(o.a, a)
 	}
+	return f.roundFactor(parallel)
 }
 
 // loadOutputs puts 0 in T's place, and T in Y's, which is there until solvePull has
@@ -80,12 +82,18 @@ func (c *Chooser) loadOutputs() {
 	}
 }
 
-// askOutputs sets sums to G of a block, of rows from first on of the layer.
-func (c *Chooser) askOutputs(b, first int) {
+// askOutputs sets the sums of a span's blocks to G, of rows from first on of the layer.
+func (c *Chooser) askOutputs(s, first int) {
+	for b := s * spanBlocks; b < min((s+1)*spanBlocks, len(c.f.near)); b++ {
+		c.askBlock(c.sumsOf(b), b, first)
+	}
+}
+
+func (c *Chooser) askBlock(sums []float32, b, first int) {
 	const n = ProductCols
 	f, o := c.f, c.f.outputs
 	for t := range c.tiles {
-		y := c.sums[t*ProductRows*n : (t+1)*ProductRows*n]
+		y := sums[t*ProductRows*n : (t+1)*ProductRows*n]
 		at := (t*f.width() + b*n) * ProductRows
 		for r := range ProductRows {
 			row, i := y[r*n:(r+1)*n], t*ProductRows+r

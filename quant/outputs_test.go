@@ -36,7 +36,9 @@ func (x *shaped) feedbackOutputs(t *testing.T, first int, damping float64, own *
 			}
 		}
 	}
-	f.AnswerOutputs(panels, damping, own)
+	if err := f.AnswerOutputs(panels, damping, own, inOrder); err != nil {
+		t.Fatal(err)
+	}
 	return f
 }
 
@@ -83,14 +85,21 @@ func TestFeedbackOutputsOwn(t *testing.T) {
 		b.Load(x.feedbackOutputs(t, first, damping, own), &x.p, x.p.Absmax, first)
 		want, got := a.Loss(x.p.W), b.Loss(x.p.W)
 		for r, w := range want {
-			if math.Abs(got[r]-w) > 1e-3*w {
+			// What rounding adds to G adds at most as much over the root of the damping
+			// to the root of the loss.
+			noise := 0.0
+			for at := range cols {
+				v, _ := x.answerNoise(&a, r, at)
+				noise += v
+			}
+			if math.Abs(math.Sqrt(got[r])-math.Sqrt(w)) > sigmas*math.Sqrt(noise/damping)+1e-3*math.Sqrt(w) {
 				t.Errorf("rank %d, row %d: loss %v, want %v", rank, r, got[r], w)
 			}
 		}
 		codes, same := make([]byte, len(x.p.Codes)), make([]byte, len(x.p.Codes))
 		a.Choose(codes, x.p.Spec)
 		b.Choose(same, x.p.Spec)
-		if d := differing(codes, same); d > len(codes)/100 {
+		if d := differing(codes, same); d > len(codes)/10 { // one moves others after it
 			t.Errorf("rank %d: %d of %d codes differ", rank, d, len(codes))
 		}
 	}

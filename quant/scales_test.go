@@ -20,7 +20,8 @@ func TestChooseMoving(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, g := x.metric(damping)
+			m, _ := x.metric(damping)
+			g := x.answered(fb)
 			move := func(p *Panel) (codes []byte, scales []float32, losses []float64) {
 				var c Chooser
 				scales, codes = slices.Clone(p.Absmax), make([]byte, len(p.Codes))

@@ -537,6 +537,16 @@ func pack4BitAVX2(dst *byte, stride int, codes *byte, places *int32, groups int)
 //go:noescape
 func packInt8AVX2(dst *byte, stride int, codes *byte, places *int32, groups int)
 
+// largestAVX2 sets eight values to the bits of the largest of as many columns of x, rows a width apart, but for its sign.
+//
+//go:noescape
+func largestAVX2(largest *uint32, x *float32, width int, rows int)
+
+// pairsAVX2 rounds eight columns of x [2k][width], times per, to integers of dst [k][width][2].
+//
+//go:noescape
+func pairsAVX2(dst *int16, x *float32, per *float32, width int, k int)
+
 // transpose4 writes 4*blocks columns of four rows of src as rows of dst, four numbers each.
 //
 //go:noescape

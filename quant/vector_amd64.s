@@ -15498,6 +15498,72 @@ group:
 	VZEROUPPER
 	RET
 
+// func largestAVX2(largest *uint32, x *float32, width int, rows int)
+// Requires: AVX, AVX2
+TEXT ·largestAVX2(SB), NOSPLIT, $0-32
+	MOVQ    largest+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    width+16(FP), DX
+	MOVQ    rows+24(FP), BX
+	SHLQ    $0x02, DX
+	VMOVUPS magnitude<>+0(SB), Y0
+	VPXOR   Y1, Y1, Y1
+
+row:
+	VPAND   (CX), Y0, Y2
+	VPMAXUD Y2, Y1, Y1
+	ADDQ    DX, CX
+	DECQ    BX
+	JNZ     row
+	VMOVUPS Y1, (AX)
+	VZEROUPPER
+	RET
+
+// func pairsAVX2(dst *int16, x *float32, per *float32, width int, k int)
+// Requires: AVX, AVX2
+TEXT ·pairsAVX2(SB), NOSPLIT, $0-40
+	MOVQ    dst+0(FP), AX
+	MOVQ    x+8(FP), CX
+	MOVQ    width+24(FP), DX
+	MOVQ    k+32(FP), BX
+	MOVQ    per+16(FP), SI
+	VMOVUPS (SI), Y0
+	VMOVUPS wholes<>+0(SB), Y1
+	SHLQ    $0x02, DX
+
+pair:
+	VMULPS   (CX), Y0, Y2
+	VMULPS   (CX)(DX*1), Y0, Y3
+	VADDPS   Y1, Y2, Y2
+	VADDPS   Y1, Y3, Y3
+	VPSLLD   $0x10, Y3, Y3
+	VPBLENDW $0xaa, Y3, Y2, Y2
+	VMOVUPS  Y2, (AX)
+	LEAQ     (CX)(DX*2), CX
+	ADDQ     DX, AX
+	DECQ     BX
+	JNZ      pair
+	VZEROUPPER
+	RET
+
+DATA wholes<>+0(SB)/4, $0x4b400000
+DATA wholes<>+4(SB)/4, $0x4b400000
+DATA wholes<>+8(SB)/4, $0x4b400000
+DATA wholes<>+12(SB)/4, $0x4b400000
+DATA wholes<>+16(SB)/4, $0x4b400000
+DATA wholes<>+20(SB)/4, $0x4b400000
+DATA wholes<>+24(SB)/4, $0x4b400000
+DATA wholes<>+28(SB)/4, $0x4b400000
+DATA wholes<>+32(SB)/4, $0x4b400000
+DATA wholes<>+36(SB)/4, $0x4b400000
+DATA wholes<>+40(SB)/4, $0x4b400000
+DATA wholes<>+44(SB)/4, $0x4b400000
+DATA wholes<>+48(SB)/4, $0x4b400000
+DATA wholes<>+52(SB)/4, $0x4b400000
+DATA wholes<>+56(SB)/4, $0x4b400000
+DATA wholes<>+60(SB)/4, $0x4b400000
+GLOBL wholes<>(SB), RODATA|NOPTR, $64
+
 // func transpose4(dst *float32, dstStride int, src *float32, srcStride int, blocks int)
 // Requires: AVX
 TEXT ·transpose4(SB), NOSPLIT, $0-40

@@ -66,6 +66,8 @@ func main() {
 	figures.gather()
 	figures.pack("4Bit", 2)
 	figures.pack("Int8", 1)
+	figures.largest()
+	figures.pairs()
 	transpose()
 	figures.addTurned()
 	Generate()
