@@ -184,10 +184,11 @@ func (c *calibration) observe(modules []string, in model.Inputs) error {
 	}
 	c.merged.clear()
 	workers := c.workers()
+	outputs := in.HasOutputs() && c.fewOutputs(group, in.Features(), in.Tokens())
 	o := observed{
 		cols: in.Features(),
 		moments: func(m *quant.Memory) (*quant.Moments, error) {
-			return in.Moments(c.ctx, variantMerged, workers, m)
+			return in.Moments(c.ctx, variantMerged, workers, outputs, m)
 		},
 		cross: func(f *quant.Feedback) error {
 			panels := f.Cross()
@@ -204,7 +205,7 @@ func (c *calibration) observe(modules []string, in model.Inputs) error {
 			return in.Along(c.ctx, m, variantMerged, variantOriginal, workers)
 		},
 	}
-	if in.HasOutputs() && c.fewOutputs(group, in.Features(), in.Tokens()) {
+	if outputs {
 		o.outputs = func(layer int, f *quant.Feedback) error {
 			l := &c.j.layers[layer]
 			means := f.Outputs(l.Weight.Rows())

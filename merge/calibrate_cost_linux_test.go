@@ -75,7 +75,7 @@ func (t *benchCost) group(b *testing.B, g benchGroup) {
 			*d += time.Duration(times * float64(now-start))
 			start = now
 		}
-		m, err := in.Moments(ctx, 1, 1, &t.memory)
+		m, err := in.Moments(ctx, 1, 1, narrow || t.saved, &t.memory)
 		lap(&t.moments, 1)
 		if err != nil {
 			return err

@@ -140,7 +140,7 @@ func (c *calibration) watch(reference model.Variant, sequences [][]int32, groups
 			if at < 0 {
 				return nil
 			}
-			m, err := in.Moments(c.ctx, 0, c.workers(), &c.memory[0])
+			m, err := in.Moments(c.ctx, 0, c.workers(), true, &c.memory[0])
 			if err != nil {
 				return err
 			}

@@ -138,34 +138,41 @@ func wideModel(c *Config) (*Config, Weights) {
 }
 
 // BenchmarkProducts measures one tile of a product over 384 tokens, of float32 and
-// of rounded pairs, and rounding them.
+// of rounded pairs and quads, and rounding them.
 func BenchmarkProducts(b *testing.B) {
 	y := make([]float32, tileRows*panelCols)
 	perSecond := func(b *testing.B) {
-		b.ReportMetric(float64(b.N)*tileRows*panelCols*pairTokens/b.Elapsed().Seconds()/1e9, "1e9-products/s")
+		b.ReportMetric(float64(b.N)*tileRows*panelCols*runTokens/b.Elapsed().Seconds()/1e9, "1e9-products/s")
 	}
 	b.Run("float32", func(b *testing.B) {
-		x, w := random(pairTokens*tileRows), random(pairTokens*panelCols)
+		x, w := random(runTokens*tileRows), random(runTokens*panelCols)
 		for b.Loop() {
-			dot(y, panelCols, x, w, pairTokens, true)
+			dot(y, panelCols, x, w, runTokens, true)
 		}
 		perSecond(b)
 	})
 	atPairs(b, quant.Best(), func(name string) {
+		var units pairUnits
 		b.Run("pairs/"+name, func(b *testing.B) {
-			x, w := make([]int16, pairTokens*tileRows), make([]int16, pairTokens*panelCols)
-			var units pairUnits
+			x, w := make([]int16, runTokens*tileRows), make([]int16, runTokens*panelCols)
 			for b.Loop() {
-				dotPairs(y, panelCols, x, w, &units, pairTokens/2, true)
+				dotPairs(y, panelCols, x, w, &units, runTokens/2, true)
+			}
+			perSecond(b)
+		})
+		b.Run("quads/"+name, func(b *testing.B) {
+			x, w := make([]int8, runTokens*tileRows), make([]int8, runTokens*panelCols)
+			for b.Loop() {
+				dotQuads(y, panelCols, x, w, &units, runTokens/4, true)
 			}
 			perSecond(b)
 		})
 	})
 	b.Run("round", func(b *testing.B) {
-		x, dst := random(pairTokens), make([]int16, pairTokens)
+		x, dst := random(runTokens), make([]int8, runTokens)
 		for b.Loop() {
-			roundPairs(dst, x)
+			roundRun(dst, x, byteMax, roundBytes)
 		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*pairTokens), "ns/value")
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*runTokens), "ns/value")
 	})
 }

@@ -14,7 +14,7 @@
 // order. Short chains halve the rounding error of long ones. Which tile or worker computes an element plays no part in it, nor do
 // the other sequences of a batch, nor the instruction set: each vector kernel
 // returns the bits of its twin in Go. Outside of chains nothing is fused. Moments
-// of inputs are the exception: there inputs are rounded to 12 bits, and products of
+// of inputs are the exception: there inputs are rounded to 8 or 12 bits, and products of
 // 384 tokens added up in int32, which is exact in any order.
 //
 // # Shapes

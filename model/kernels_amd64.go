@@ -55,6 +55,28 @@ func dotPairs(y []float32, stride int, x, w []int16, units *pairUnits, k int, ad
 	}
 }
 
+// dotQuads is dotQuadsGo by the kernels in use.
+func dotQuads(y []float32, stride int, x, w []int8, units *pairUnits, k int, add bool) {
+	level := quant.Kernels()
+	if level == quant.Go || k == 0 {
+		dotQuadsGo(y, stride, x, w, units, k, add)
+		return
+	}
+	_, _, _ = y[(tileRows-1)*stride+panelCols-1], x[4*k*tileRows-1], w[4*k*panelCols-1]
+	more := 0
+	if add {
+		more = 1
+	}
+	switch {
+	case level == quant.AVX512 && useVNNI:
+		dotQuadsVNNI(&y[0], stride, &x[0], &w[0], &units[0], k, more)
+	case level == quant.AVX512:
+		dotQuadsAVX512(&y[0], stride, &x[0], &w[0], &units[0], k, more)
+	default:
+		dotQuadsAVX2(&y[0], stride, &x[0], &w[0], &units[0], k, more)
+	}
+}
+
 // topBits is topBitsGo by the kernels in use.
 func topBits(x []float32) uint32 {
 	var most [16]uint32
@@ -72,18 +94,35 @@ func topBits(x []float32) uint32 {
 	return max(slices.Max(most[:]), topBitsGo(x[n:]))
 }
 
-// roundAll is roundAllGo by the kernels in use.
-func roundAll(dst []int16, x []float32, per float32) {
+// roundBytes is roundAllGo by the kernels in use.
+func roundBytes(dst []int8, x []float32, per float32) {
 	n := 0
 	_ = dst[:len(x)]
 	switch quant.Kernels() {
 	case quant.AVX512:
 		if n = len(x) &^ 15; n > 0 {
-			roundAllAVX512(&dst[0], &x[0], n/16, per)
+			roundBytesAVX512(&dst[0], &x[0], n/16, per)
 		}
 	case quant.AVX2:
 		if n = len(x) &^ 7; n > 0 {
-			roundAllAVX2(&dst[0], &x[0], n/8, per)
+			roundBytesAVX2(&dst[0], &x[0], n/8, per)
+		}
+	}
+	roundAllGo(dst[n:], x[n:], per)
+}
+
+// roundShorts is roundAllGo by the kernels in use.
+func roundShorts(dst []int16, x []float32, per float32) {
+	n := 0
+	_ = dst[:len(x)]
+	switch quant.Kernels() {
+	case quant.AVX512:
+		if n = len(x) &^ 15; n > 0 {
+			roundShortsAVX512(&dst[0], &x[0], n/16, per)
+		}
+	case quant.AVX2:
+		if n = len(x) &^ 7; n > 0 {
+			roundShortsAVX2(&dst[0], &x[0], n/8, per)
 		}
 	}
 	roundAllGo(dst[n:], x[n:], per)

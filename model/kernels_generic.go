@@ -11,9 +11,15 @@ func dotPairs(y []float32, stride int, x, w []int16, units *pairUnits, k int, ad
 	dotPairsGo(y, stride, x, w, units, k, add)
 }
 
+func dotQuads(y []float32, stride int, x, w []int8, units *pairUnits, k int, add bool) {
+	dotQuadsGo(y, stride, x, w, units, k, add)
+}
+
 func topBits(x []float32) uint32 { return topBitsGo(x) }
 
-func roundAll(dst []int16, x []float32, per float32) { roundAllGo(dst, x, per) }
+func roundBytes(dst []int8, x []float32, per float32) { roundAllGo(dst, x, per) }
+
+func roundShorts(dst []int16, x []float32, per float32) { roundAllGo(dst, x, per) }
 
 func expAll(x []float32, shift float32) { expGo(x, shift) }
 

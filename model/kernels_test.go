@@ -73,13 +73,13 @@ func atPairs(t testing.TB, l quant.Level, do func(name string)) {
 
 func TestDotPairsKernels(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, k := range []int{1, 2, 7, 47, 191, pairTokens / 2} {
+	for _, k := range []int{1, 2, 7, 47, 191, runTokens / 2} {
 		for _, special := range []bool{false, true} {
 			x, w := make([]int16, 2*k*tileRows), make([]int16, 2*k*panelCols)
 			for _, v := range [][]int16{x, w} {
 				for i := range v {
-					if v[i] = int16(rng.IntN(2*pairMax+1) - pairMax); k == pairTokens/2 && special {
-						v[i] = pairMax // the largest sum there is
+					if v[i] = int16(rng.IntN(2*shortMax+1) - shortMax); k == runTokens/2 && special {
+						v[i] = shortMax // the largest sum there is
 					}
 				}
 			}
@@ -102,17 +102,54 @@ func TestDotPairsKernels(t *testing.T) {
 	}
 }
 
-// Rounded values are within half a unit, of which the largest has 2047.
-func TestRoundPairs(t *testing.T) {
+func TestDotQuadsKernels(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, n := range []int{1, 2, 7, pairTokens} {
+	for _, k := range []int{1, 2, 7, 47, runTokens / 4} {
+		for _, special := range []bool{false, true} {
+			x, w := make([]int8, 4*k*tileRows), make([]int8, 4*k*panelCols)
+			for _, v := range [][]int8{x, w} {
+				for i := range v {
+					if v[i] = int8(rng.IntN(2*byteMax+1) - byteMax); k == runTokens/4 && special {
+						v[i] = byteMax // the largest sum there is
+					}
+				}
+			}
+			var units pairUnits
+			copy(units[:], mixed(rng, len(units), special))
+			stride := panelCols + rng.IntN(3)*panelCols
+			y := mixed(rng, tileRows*stride, false)
+			for _, add := range []bool{false, true} {
+				want := append([]float32{}, y...)
+				dotQuadsGo(want, stride, x, w, &units, k, add)
+				for _, l := range vectorLevels() {
+					atPairs(t, l, func(name string) {
+						got := append([]float32{}, y...)
+						dotQuads(got, stride, x, w, &units, k, add)
+						sameBits(t, name, got, want)
+					})
+				}
+			}
+		}
+	}
+}
+
+// Rounded values are within half a unit, of which the largest has byteMax or shortMax.
+func TestRoundRun(t *testing.T) {
+	checkRoundRun(t, byteMax, roundBytes)
+	checkRoundRun(t, shortMax, roundShorts)
+}
+
+func checkRoundRun[T int8 | int16](t *testing.T, top float64, all func(dst []T, x []float32, per float32)) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{1, 2, 7, runTokens} {
 		x := mixed(rng, n, false)
 		if n == 7 {
 			x[3] = -1e10
 		}
-		dst := make([]int16, n+n%2)
+		dst := make([]T, roundUp(n, 4))
 		dst[len(dst)-1] = 1
-		unit := float64(roundPairs(dst, x))
+		unit := float64(roundRun(dst, x, float32(top), all))
 		most := 0.0
 		for i, v := range x {
 			most = max(most, math.Abs(float64(v)))
@@ -120,50 +157,52 @@ func TestRoundPairs(t *testing.T) {
 				t.Errorf("%d values: %v is %v in units of %v", n, v, got, unit)
 			}
 		}
-		if n%2 == 1 && dst[n] != 0 {
-			t.Errorf("%d behind %d values", dst[n], n)
+		if n%4 != 0 && dst[len(dst)-1] != 0 {
+			t.Errorf("%d behind %d values", dst[len(dst)-1], n)
 		}
-		if math.Abs(unit*pairMax-most) > 1e-6*most {
+		if math.Abs(unit*top-most) > 1e-6*most {
 			t.Errorf("%d values: unit %v of up to %v", n, unit, most)
 		}
 	}
-	dst := make([]int16, 2)
+	dst := make([]T, 4)
 	for _, odd := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
-		if unit := roundPairs(dst, []float32{1, float32(odd)}); unit == unit && !math.IsInf(float64(unit), 0) {
+		if unit := roundRun(dst, []float32{1, float32(odd)}, float32(top), all); unit == unit && !math.IsInf(float64(unit), 0) {
 			t.Errorf("unit of %v is %v", odd, unit)
 		}
 	}
-	if unit := roundPairs(dst, []float32{0, 1e-40}); unit != 0 || dst[0] != 0 || dst[1] != 0 {
+	if unit := roundRun(dst, []float32{0, 1e-40}, float32(top), all); unit != 0 || dst[0] != 0 || dst[1] != 0 {
 		t.Errorf("nothing is %v of %v", dst, unit)
 	}
 }
 
 func TestRoundKernels(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, n := range []int{0, 1, 7, 8, 15, 16, 17, 40, pairTokens} {
-		for range 20 {
-			x := mixed(rng, n, rng.IntN(2) == 0)
+	for _, n := range []int{0, 1, 7, 8, 15, 16, 17, 40, runTokens} {
+		for i := range 20 {
+			x := mixed(rng, n, i%2 == 0)
 			top := topBitsGo(x)
-			most := math.Float32frombits(top)
-			want := make([]int16, n)
-			if most-most == 0 && most >= noSignal {
-				roundAllGo(want, x, pairMax/most)
-			}
 			for _, l := range vectorLevels() {
 				at(t, l, func() {
 					if got := topBits(x); got != top {
-						t.Errorf("%v: largest of %d is %x, want %x", l, n, got, top)
+						t.Errorf("%v: top bits of %d are %x, want %x", l, n, got, top)
 					}
-					got := make([]int16, n)
-					if most-most == 0 && most >= noSignal {
-						roundAll(got, x, pairMax/most)
-					}
-					if !slices.Equal(got, want) {
-						t.Errorf("%v: %d are %v, want %v", l, n, got, want)
+					if most := math.Float32frombits(top); most-most == 0 && most >= noSignal {
+						checkRoundKernel(t, l, x, byteMax/most, roundBytes)
+						checkRoundKernel(t, l, x, shortMax/most, roundShorts)
 					}
 				})
 			}
 		}
+	}
+}
+
+func checkRoundKernel[T int8 | int16](t *testing.T, l quant.Level, x []float32, per float32, all func(dst []T, x []float32, per float32)) {
+	t.Helper()
+	got, want := make([]T, len(x)), make([]T, len(x))
+	all(got, x, per)
+	roundAllGo(want, x, per)
+	if !slices.Equal(got, want) {
+		t.Errorf("%v: %d are %v, want %v", l, len(x), got, want)
 	}
 }
 

@@ -18,16 +18,16 @@ func PairProduct(y []float32, stride int, x, w []int16, units *quant.PairUnits, 
 
 // Moments returns E[x x^T] over the tokens of a batch, of the inputs of a variant.
 // Terms are added as doc.go says, tokens in order, whatever the number of workers.
-// They are in memory, see quant.NewMoments.
-func (in Inputs) Moments(ctx context.Context, v, workers int, memory *quant.Memory) (*quant.Moments, error) {
+// Inputs are rounded to 8 bits, if fine to 12 as in Outputs. They are in memory, see quant.NewMoments.
+func (in Inputs) Moments(ctx context.Context, v, workers int, fine bool, memory *quant.Memory) (*quant.Moments, error) {
 	m := quant.NewMoments(memory, in.Features(), Product, PairProduct)
-	return m, in.products(ctx, vectors{}, in.features(v, -1, nil), workers, m.Panels())
+	return m, in.products(ctx, fine, vectors{}, in.features(v, -1, nil), workers, m.Panels())
 }
 
 // Cross fills panels with E[(x_v - x_less) x_v^T] of two variants, in the order
 // of the feedback's places; see quant.Feedback.Cross.
 func (in Inputs) Cross(ctx context.Context, v, less, workers int, order []int, panels [][]float32) error {
-	return in.products(ctx, in.features(v, less, order), in.features(v, -1, order), workers, panels)
+	return in.products(ctx, false, in.features(v, less, order), in.features(v, -1, order), workers, panels)
 }
 
 // Outputs fills panels with E[y x_v^T], y what the layer handed out as number i gives
@@ -39,25 +39,25 @@ func (in Inputs) Outputs(ctx context.Context, i, of, v, workers int, order []int
 	}
 	e := in.early
 	l := e.list[i]
-	return in.products(ctx, e.out.columns(of*in.r.rows, l.col, l.out), in.features(v, -1, order), workers, panels)
+	return in.products(ctx, true, e.out.columns(of*in.r.rows, l.col, l.out), in.features(v, -1, order), workers, panels)
 }
 
 // products fills panels [rows][32] with means of products of vectors, the left ones by rows and 32 of the right ones
 // to a panel. If there are no left ones, the right ones are both.
-func (in Inputs) products(ctx context.Context, left, right vectors, workers int, panels [][]float32) error {
+func (in Inputs) products(ctx context.Context, fine bool, left, right vectors, workers int, panels [][]float32) error {
 	tiles := 0
 	for _, y := range panels {
 		tiles = max(tiles, len(y)/(tileRows*panelCols))
 	}
-	memory := rounding{some: make([][someCols * spread]float32, workers)}
-	var a, b pairs
+	memory := rounding{all: rounded{fine: fine}, some: make([][someCols * spread]float32, workers)}
+	a, b := rounded{fine: fine}, rounded{fine: fine}
 	a.resize(tileRows, tiles)
 	b.resize(panelCols, len(panels))
 	// what of a shares a read of b should stay in the second-level cache
 	share := max(min(chunkTiles, tiles/(2*workers)), 1)
 	scale := 1 / float32(in.Tokens())
-	for first := 0; first < in.Tokens(); first += pairTokens {
-		k := min(pairTokens, in.Tokens()-first)
+	for first := 0; first < in.Tokens(); first += runTokens {
+		k := min(runTokens, in.Tokens()-first)
 		var err error
 		if left.get == nil {
 			err = memory.round(ctx, right, first, k, &a, &b)

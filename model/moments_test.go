@@ -20,15 +20,15 @@ func TestMoments(t *testing.T) {
 		x, y := make([]float32, in.Tokens()*n), make([]float32, in.Tokens()*n)
 		in.Rows(x, 0, 0)
 		in.Rows(y, 1, 0)
-		for _, cross := range []bool{false, true} {
-			got, one := momentsOf(t, in, cross, 3), momentsOf(t, in, cross, 1)
+		for _, kind := range []momentsKind{halfCoarse, halfFine, crossed} {
+			got, one := momentsOf(t, in, kind, 3), momentsOf(t, in, kind, 1)
 			sameBits(t, "one worker", got, one)
 			for i := range n {
 				for j := range n {
 					var want, a, b, mostA, mostB float64
 					for k := range in.Tokens() {
 						v := float64(y[k*n+i])
-						if cross {
+						if kind == crossed {
 							v -= float64(x[k*n+i])
 						}
 						w := float64(y[k*n+j])
@@ -36,9 +36,13 @@ func TestMoments(t *testing.T) {
 						a, b = a+math.Abs(v)/float64(in.Tokens()), b+math.Abs(w)/float64(in.Tokens())
 						mostA, mostB = max(mostA, math.Abs(v)), max(mostB, math.Abs(w))
 					}
-					unitA, unitB := mostA/pairMax, mostB/pairMax
+					top := float64(byteMax)
+					if kind == halfFine {
+						top = shortMax
+					}
+					unitA, unitB := mostA/top, mostB/top
 					if d := math.Abs(float64(got[i*n+j]) - want); d > 0.501*(a*unitB+b*unitA+unitA*unitB/2)+1e-12 {
-						t.Fatalf("cross %t: moment %d %d is %v, want %v", cross, i, j, got[i*n+j], want)
+						t.Fatalf("%d: moment %d %d is %v, want %v", kind, i, j, got[i*n+j], want)
 					}
 				}
 			}
@@ -54,15 +58,23 @@ func TestMoments(t *testing.T) {
 	}
 }
 
+type momentsKind int
+
+const (
+	halfCoarse momentsKind = iota
+	halfFine
+	crossed
+)
+
 // momentsOf returns the moments of variant 1 as a square; the cross moments are
 // asked for in falling order of columns.
-func momentsOf(t *testing.T, in Inputs, cross bool, workers int) []float32 {
+func momentsOf(t *testing.T, in Inputs, kind momentsKind, workers int) []float32 {
 	t.Helper()
 	n := in.Features()
 	square := make([]float32, n*n)
 	var memory quant.Memory
-	if !cross {
-		m, err := in.Moments(context.Background(), 1, workers, &memory)
+	if kind != crossed {
+		m, err := in.Moments(context.Background(), 1, workers, kind == halfFine, &memory)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -108,7 +108,7 @@ func checkOutputs(t *testing.T, what string, in Inputs, adapted Weights, name st
 				want += v * x / float64(tokens)
 				a, b, mostX = a+math.Abs(v)/float64(tokens), b+math.Abs(x)/float64(tokens), max(mostX, math.Abs(x))
 			}
-			unitY, unitX := mostY/pairMax, mostX/pairMax
+			unitY, unitX := mostY/shortMax, mostX/shortMax
 			if d := math.Abs(float64(got[r*n+j]) - want); d > 0.52*(a*unitX+b*unitY+unitX*unitY/2)+1e-5*(a*mostX) {
 				t.Fatalf("%s: %d %d is %v, want %v", what, r, j, got[r*n+j], want)
 			}

@@ -16,27 +16,26 @@ type vectors struct {
 }
 
 const (
-	someCols = 64                    // vectors that are rounded at once
-	spread   = pairTokens + tileRows // not a multiple of many cache lines
+	someCols = 64                   // vectors that are rounded at once
+	spread   = runTokens + tileRows // not a multiple of many cache lines
 )
 
 // rounding is the memory it takes.
 type rounding struct {
 	some [][someCols * spread]float32 // by worker
-	all  pairs                        // each a group of its own
+	all  rounded                      // each a group of its own
 }
 
 // round fills groups of several with vectors over k tokens from first on, those there are not
 // with 0.
-func (m *rounding) round(ctx context.Context, v vectors, first, k int, into ...*pairs) error {
+func (m *rounding) round(ctx context.Context, v vectors, first, k int, into ...*rounded) error {
 	m.all.resize(1, roundUp(v.n, someCols))
 	err := parallel(ctx, len(m.some), len(m.all.units)/someCols, func(w, i int) error {
 		x, at := m.some[w][:], i*someCols
 		count := min(someCols, v.n-at)
 		v.get(x, at, count, first, k)
 		for c := range count {
-			values, unit := m.all.group(at + c)
-			unit[0] = roundPairs(values, x[c*spread:][:k])
+			m.all.set(at+c, x[c*spread:][:k])
 		}
 		return nil
 	})
@@ -49,12 +48,13 @@ func (m *rounding) round(ctx context.Context, v vectors, first, k int, into ...*
 }
 
 // regroup fills groups with vectors that have each a group of its own.
-func (p *pairs) regroup(ctx context.Context, all *pairs, v vectors, workers, tokens int) error {
+func (p *rounded) regroup(ctx context.Context, all *rounded, v vectors, workers, tokens int) error {
 	return parallel(ctx, workers, len(p.units)/p.width, func(_, g int) error {
-		var some [panelCols * pairTokens]int16
-		values, units := p.group(g)
+		var some [panelCols * runTokens / 2]float32
+		n := p.length()
+		words, units := p.group(g)
 		for c := range p.width {
-			at, x := g*p.width+c, some[c*pairTokens:][:pairTokens]
+			at, x := g*p.width+c, some[c*n:][:n]
 			if at >= v.n { // to whole groups
 				clear(x)
 				units[c] = 0
@@ -67,7 +67,7 @@ func (p *pairs) regroup(ctx context.Context, all *pairs, v vectors, workers, tok
 			units[c] = unit[0]
 			copy(x, from)
 		}
-		quant.Interleave(words(values), p.width, words(some[:]), pairTokens/2, p.width, (tokens+1)/2)
+		quant.Interleave(words, p.width, some[:], n, p.width, p.used(tokens))
 		return nil
 	})
 }

@@ -18,17 +18,28 @@ func dotAVX2(y *float32, stride int, x *float32, w *float32, k int, add int)
 //go:noescape
 func dotPairsAVX2(y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)
 
+// dotQuadsAVX2 sets y [12, 32], rows stride apart, to the exact product of x [k][12][4] and
+// w [k][32][4], times the units of each row and then of each column, 12 and 32.
+// If add is not 0, it is added to y. k is at least 1.
+//
+//go:noescape
+func dotQuadsAVX2(y *float32, stride int, x *int8, w *int8, units *float32, k int, add int)
+
 // topBitsAVX2 leaves the largest bits but for the sign of each lane of n times 8 numbers
 // in most; n is at least 1.
 //
 //go:noescape
 func topBitsAVX2(x *float32, n int, most *uint32)
 
-// roundAllAVX2 rounds n times 8 numbers times per, all below 2^15, to integers; n is at
-// least 1.
+// roundBytesAVX2 rounds n times 8 numbers times per to integers that fit; n is at least 1.
 //
 //go:noescape
-func roundAllAVX2(dst *int16, x *float32, n int, per float32)
+func roundBytesAVX2(dst *int8, x *float32, n int, per float32)
+
+// roundShortsAVX2 rounds n times 8 numbers times per to integers that fit; n is at least 1.
+//
+//go:noescape
+func roundShortsAVX2(dst *int16, x *float32, n int, per float32)
 
 // expAVX2 replaces n times 8 numbers by the exponentials of x-shift; n is at least 1.
 //
@@ -60,17 +71,28 @@ func dotAVX512(y *float32, stride int, x *float32, w *float32, k int, add int)
 //go:noescape
 func dotPairsAVX512(y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)
 
+// dotQuadsAVX512 sets y [12, 32], rows stride apart, to the exact product of x [k][12][4] and
+// w [k][32][4], times the units of each row and then of each column, 12 and 32.
+// If add is not 0, it is added to y. k is at least 1.
+//
+//go:noescape
+func dotQuadsAVX512(y *float32, stride int, x *int8, w *int8, units *float32, k int, add int)
+
 // topBitsAVX512 leaves the largest bits but for the sign of each lane of n times 16 numbers
 // in most; n is at least 1.
 //
 //go:noescape
 func topBitsAVX512(x *float32, n int, most *uint32)
 
-// roundAllAVX512 rounds n times 16 numbers times per, all below 2^15, to integers; n is at
-// least 1.
+// roundBytesAVX512 rounds n times 16 numbers times per to integers that fit; n is at least 1.
 //
 //go:noescape
-func roundAllAVX512(dst *int16, x *float32, n int, per float32)
+func roundBytesAVX512(dst *int8, x *float32, n int, per float32)
+
+// roundShortsAVX512 rounds n times 16 numbers times per to integers that fit; n is at least 1.
+//
+//go:noescape
+func roundShortsAVX512(dst *int16, x *float32, n int, per float32)
 
 // expAVX512 replaces n times 16 numbers by the exponentials of x-shift; n is at least 1.
 //
@@ -94,3 +116,10 @@ func scaleAVX512(x *float32, n int, by float32, most *float32)
 //
 //go:noescape
 func dotPairsVNNI(y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)
+
+// dotQuadsVNNI sets y [12, 32], rows stride apart, to the exact product of x [k][12][4] and
+// w [k][32][4], times the units of each row and then of each column, 12 and 32.
+// If add is not 0, it is added to y. k is at least 1.
+//
+//go:noescape
+func dotQuadsVNNI(y *float32, stride int, x *int8, w *int8, units *float32, k int, add int)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
-	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -28,13 +27,17 @@ func main() {
 	for _, u := range []unit{{name: "AVX2", lanes: 8}, {name: "AVX512", lanes: 16}} {
 		u.dot()
 		u.dotPairs()
+		u.dotQuads()
 		u.topBits()
-		u.roundAll()
+		u.roundAll(1)
+		u.roundAll(2)
 		u.exp()
 		u.divide()
 		u.scale()
 	}
-	unit{name: "VNNI", lanes: 16, vnni: true}.dotPairs()
+	v := unit{name: "VNNI", lanes: 16, vnni: true}
+	v.dotPairs()
+	v.dotQuads()
 	Generate()
 }
 
@@ -42,7 +45,7 @@ func main() {
 type unit struct {
 	name  string
 	lanes int
-	vnni  bool // multiplies and adds 16-bit integers at once
+	vnni  bool // multiplies and adds integers at once
 }
 
 func (u unit) wide() bool { return u.lanes == 16 }
@@ -95,21 +98,21 @@ func (u unit) dot() {
 	x, w := load("x"), load("w")
 	k, add := load("k"), load("add")
 	SHLQ(operand.U8(2), stride)
-	u.parts(y, stride, func(name string, r0, c0, rows int) {
-		u.dotPart(name, y, stride, x, w, k, add, r0, c0, rows)
-	})
-}
-
-// parts ends a kernel with the parts of a tile whose sums fit into registers. y is at
-// the first row of each.
-func (u unit) parts(y, stride reg.Register, part func(name string, r0, c0, rows int)) {
 	rows := tileRows
 	if !u.wide() {
 		rows = tileRows / 2
 	}
+	u.parts(y, stride, rows, func(name string, r0, c0 int) {
+		u.dotPart(name, y, stride, x, w, k, add, r0, c0, rows)
+	})
+}
+
+// parts ends a kernel with the parts of a tile whose sums fit into registers, so many rows
+// each. y is at the first row of each.
+func (u unit) parts(y, stride reg.Register, rows int, part func(name string, r0, c0 int)) {
 	for r0 := 0; r0 < tileRows; r0 += rows {
 		for c0 := 0; c0 < panelCols; c0 += 2 * u.lanes {
-			part(fmt.Sprintf("%dx%d", r0, c0), r0, c0, rows)
+			part(fmt.Sprintf("%dx%d", r0, c0), r0, c0)
 		}
 		if r0+rows < tileRows {
 			for range rows {
@@ -190,82 +193,6 @@ func (u unit) put(store string, y, p, stride, more reg.Register, acc []reg.VecVi
 			ADDQ(stride, p)
 		}
 	}
-}
-
-// dotPairs holds 12x32 sums in registers with AVX-512, 6x16 at a time with AVX2.
-func (u unit) dotPairs() {
-	text("dotPairs"+u.name, "y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)",
-		"sets y [12, 32], rows stride apart, to the exact product of x [k][12][2] and\n"+
-			"w [k][32][2], times the units of each row and then of each column, 12 and 32.\n"+
-			"If add is not 0, it is added to y. k is at least 1.")
-	y, stride := load("y"), load("stride")
-	x, w, units := load("x"), load("w"), load("units")
-	k, add := load("k"), load("add")
-	SHLQ(operand.U8(2), stride)
-	u.parts(y, stride, func(name string, r0, c0, rows int) {
-		u.dotPairsPart(name, y, stride, x, w, units, k, add, r0, c0, rows)
-	})
-}
-
-func (u unit) dotPairsPart(name string, y, stride, x, w, units, k, add reg.Register, r0, c0, rows int) {
-	px, pw, left, p := GP64(), GP64(), GP64(), GP64()
-	MOVQ(x, px)
-	MOVQ(w, pw)
-	MOVQ(k, left)
-	MOVQ(y, p)
-	for range rows { // y is seldom in a cache
-		PREFETCHT0(at(p, 4*c0))
-		PREFETCHT0(at(p, 4*c0+u.bytes()))
-		ADDQ(stride, p)
-	}
-	MOVQ(y, p)
-	term, store := "term"+name, "store"+name
-	acc := u.sums(2 * rows)
-	w0, w1, v := u.vec(), u.vec(), u.vec()
-	addProduct := addPairs
-	if !u.vnni {
-		part := u.vec()
-		addProduct = func(w, v, sum reg.VecVirtual) {
-			VPMADDWD(w, v, part)
-			VPADDD(part, sum, sum)
-		}
-	}
-	Label(term)
-	VMOVUPS(at(pw, 4*c0), w0)
-	VMOVUPS(at(pw, 4*c0+u.bytes()), w1)
-	for r := range rows {
-		VPBROADCASTD(at(px, 4*(r0+r)), v)
-		addProduct(w0, v, acc[2*r])
-		addProduct(w1, v, acc[2*r+1])
-	}
-	ADDQ(operand.U8(4*tileRows), px)
-	ADDQ(operand.U32(4*panelCols), pw)
-	DECQ(left)
-	JNZ(operand.LabelRef(term))
-
-	VMOVUPS(at(units, 4*(tileRows+c0)), w0)
-	VMOVUPS(at(units, 4*(tileRows+c0)+u.bytes()), w1)
-	for r := range rows {
-		VBROADCASTSS(at(units, 4*(r0+r)), v)
-		for i, unit := range []reg.VecVirtual{w0, w1} {
-			a := acc[2*r+i]
-			VCVTDQ2PS(a, a)
-			VMULPS(v, a, a)
-			VMULPS(unit, a, a)
-		}
-	}
-	u.put(store, y, p, stride, add, acc, c0)
-}
-
-// addPairs is VPDPWSSD, which avo does not have.
-func addPairs(w, v, sum reg.VecVirtual) {
-	Instruction(&ir.Instruction{
-		Opcode:   "VPDPWSSD",
-		Operands: []operand.Op{v, w, sum},
-		Inputs:   []operand.Op{v, w, sum},
-		Outputs:  []operand.Op{sum},
-		ISA:      []string{"AVX512VNNI"},
-	})
 }
 
 var constants = map[uint32]operand.Mem{}
@@ -352,26 +279,40 @@ func (u unit) topBits() {
 	RET()
 }
 
-// roundAll follows roundAllGo of package model step by step.
-func (u unit) roundAll() {
-	text("roundAll"+u.name, "dst *int16, x *float32, n int, per float32)",
-		fmt.Sprintf("rounds n times %d numbers times per, all below 2^15, to integers; n is at\nleast 1.", u.lanes))
+// roundAll follows roundAllGo of package model step by step, for integers of so many
+// bytes.
+func (u unit) roundAll(size int) {
+	name, kind := "roundBytes", "int8"
+	if size == 2 {
+		name, kind = "roundShorts", "int16"
+	}
+	text(name+u.name, fmt.Sprintf("dst *%s, x *float32, n int, per float32)", kind),
+		fmt.Sprintf("rounds n times %d numbers times per to integers that fit; n is at least 1.", u.lanes))
 	dst, x, n := load("dst"), load("x"), load("n")
 	per, v := u.broadcast("per"), u.vec()
 	Label("next")
 	VMULPS(at(x, 0), per, v)
 	VADDPS(number(3<<22), v, v)
-	if u.wide() {
+	switch {
+	case u.wide() && size == 1:
+		VPMOVDB(v, at(dst, 0))
+	case u.wide():
 		VPMOVDW(v, at(dst, 0))
-	} else {
-		VPSLLD(operand.U8(16), v, v) // lower halves
-		VPSRAD(operand.U8(16), v, v)
-		high := XMM()
+	default:
+		shift := operand.U8(32 - 8*size) // what is not of the integer
+		VPSLLD(shift, v, v)
+		VPSRAD(shift, v, v)
+		low, high := v.AsX(), XMM()
 		VEXTRACTI128(operand.U8(1), v, high)
-		VPACKSSDW(high, v.AsX(), high)
-		VMOVDQU(high, at(dst, 0))
+		VPACKSSDW(high, low, low)
+		if size == 1 {
+			VPACKSSWB(low, low, low)
+			VMOVQ(low, at(dst, 0))
+		} else {
+			VMOVDQU(low, at(dst, 0))
+		}
 	}
-	ADDQ(operand.U8(uint8(2*u.lanes)), dst)
+	ADDQ(operand.U8(uint8(size*u.lanes)), dst)
 	ADDQ(operand.U8(uint8(u.bytes())), x)
 	DECQ(n)
 	JNZ(operand.LabelRef("next"))
