@@ -140,7 +140,7 @@ func (c *calibration) full(layer int, moments *quant.Moments, memory *quant.Memo
 	case o.outputs != nil:
 		err = o.outputs(layer, f)
 	case last != nil:
-		f.AnswerAs(last)
+		err = f.AnswerAs(last, c.parallel)
 	case o.cross != nil:
 		err = o.cross(f)
 	}

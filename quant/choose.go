@@ -37,10 +37,6 @@ type Chooser struct {
 	units    PairUnits
 }
 
-// stride is how many places of a block solvePull goes through before what they leave
-// is carried to the rest of it as a product.
-const stride = 8
-
 // Load takes up rows of a panel: W and T as they are, and the scales codes are to
 // be chosen on, one a block or row as p.Absmax has them. All must be finite. The
 // panel's rows are those of the layer from first on.
@@ -143,25 +139,22 @@ func (c *Chooser) solvePull(ask func(s int)) {
 
 // solveBlock sets z and pull at a block, of which sums is what is left to solve.
 func (c *Chooser) solveBlock(z []float32, b int) {
-	const n = ProductCols
-	f, w := c.f, c.f.width()
+	const n, size = ProductCols, ProductCols * ProductRows
+	f := c.f
+	var x, y [size]float32
 	for t := range c.tiles {
-		y := c.sums[t*ProductRows*n : (t+1)*ProductRows*n]
-		at := (t*w + b*n) * ProductRows
-		for i := n - 1; i >= 0; i-- {
-			first := i / stride * stride
-			d := f.diag[b*n+i]
-			for r := range ProductRows {
-				row := y[r*n : (r+1)*n]
-				v := row[i]
-				addScaled(row[first:i], f.nearT[b][i*n+first:], -v)
-				z[at+i*ProductRows+r] = -v
-				if c.pull[at+i*ProductRows+r] = 0; d > 0 {
-					c.pull[at+i*ProductRows+r] = v / d
-				}
+		at := (t*f.width() + b*n) * ProductRows
+		pull, z := c.pull[at:at+size], z[at:at+size]
+		turnTile(x[:], c.sums[t*size:])
+		f.product(y[:], n, x[:], f.inverse[b], n, false)
+		turnTile(pull, y[:])
+		for i, d := range f.diag[b*n : (b+1)*n] {
+			pull, z := (*[ProductRows]float32)(pull[i*ProductRows:]), (*[ProductRows]float32)(z[i*ProductRows:])
+			if d == 0 {
+				clear(pull[:])
 			}
-			if i == first && i > 0 {
-				f.product(y, n, z[at+i*ProductRows:], f.nearT[b][i*n:], stride, true)
+			for r, v := range pull {
+				z[r] = -d * v
 			}
 		}
 	}

@@ -16,14 +16,11 @@ type factoring struct {
 	*Feedback
 	tiles  [][]float32 // U by rows as Product reads them: [places][12], places from the first row on
 	memory []float32   // where they are
-	blocks []block     // of the strip
-	lo, hi int         // its places
-}
+	lo, hi int         // places of the strip
 
-// block is what rows above a block of 32 columns are multiplied with.
-type block struct {
-	weighed []float32 // (-D U^T) of the block's rows, right of it, by places from the strip's first on [places][32]
-	inverse []float32 // (U^-T D^-1) [32][32]
+	// By block of the strip, what rows above it are multiplied with: (-D U^T) of the
+	// block's rows, right of it, by places from the strip's first on [places][32].
+	weighed [][]float32
 }
 
 // factor turns the upper half of M in f.above into U and D. No pivot of M is
@@ -31,7 +28,7 @@ type block struct {
 // to use, n^2/2.
 func (f *Feedback) factor(memory []float32, damping float32, parallel Parallel) error {
 	w := f.width()
-	f.near, f.nearT = make([][]float32, len(f.above)), make([][]float32, len(f.above))
+	f.near, f.nearT, f.inverse = make([][]float32, len(f.above)), make([][]float32, len(f.above)), make([][]float32, len(f.above))
 	x := &factoring{Feedback: f, memory: memory, tiles: make([][]float32, rowsOf(w)/ProductRows)}
 	for t := range x.tiles {
 		n := (w - t*ProductRows) * ProductRows
@@ -40,15 +37,15 @@ func (f *Feedback) factor(memory []float32, damping float32, parallel Parallel) 
 	var first []float32
 	for lo := (w - 1) / stripCols * stripCols; lo >= 0; lo -= stripCols {
 		x.lo, x.hi = lo, min(lo+stripCols, w)
-		x.blocks = make([]block, (x.hi-x.lo)/ProductCols)
+		x.weighed = make([][]float32, (x.hi-x.lo)/ProductCols)
 		size := (w - lo) * ProductCols
 		free := x.spent()
-		if len(free) < size*len(x.blocks) {
-			first = grow(first, size*len(x.blocks))
+		if len(free) < size*len(x.weighed) {
+			first = grow(first, size*len(x.weighed))
 			free = first
 		}
-		for i := range x.blocks {
-			x.blocks[i] = block{weighed: free[i*size : (i+1)*size], inverse: make([]float32, ProductCols*ProductCols)}
+		for i := range x.weighed {
+			x.weighed[i] = free[i*size : (i+1)*size]
 		}
 		if err := x.strip(damping, parallel); err != nil {
 			return err
@@ -70,7 +67,7 @@ func (x *factoring) spent() []float32 {
 func (x *factoring) strip(damping float32, parallel Parallel) error {
 	w := x.width()
 	own, end := x.lo/ProductRows, rowsOf(x.hi)/ProductRows
-	err := parallel(len(x.blocks), func(i int) { x.weigh(i, x.hi, w) })
+	err := parallel(len(x.weighed), func(i int) { x.weigh(i, x.hi, w) })
 	if err != nil {
 		return err
 	}
@@ -79,13 +76,13 @@ func (x *factoring) strip(damping float32, parallel Parallel) error {
 	if err != nil {
 		return err
 	}
-	for i := len(x.blocks) - 1; i >= 0; i-- {
+	for i := len(x.weighed) - 1; i >= 0; i-- {
 		at := x.lo + i*ProductCols
 		x.weigh(i, at+ProductCols, x.hi)
 		for t := own; t*ProductRows < at+ProductCols; t++ {
 			x.within(t, i)
 		}
-		x.factorBlock(x.lo/ProductCols+i, x.blocks[i].inverse, damping)
+		x.factorBlock(x.lo/ProductCols+i, damping)
 		for t := own; t*ProductRows < at; t++ {
 			x.solve(t, i)
 		}
@@ -95,7 +92,7 @@ func (x *factoring) strip(damping float32, parallel Parallel) error {
 	return parallel((own+stripTiles-1)/stripTiles, func(i int) {
 		t0, t1 := i*stripTiles, min((i+1)*stripTiles, own)
 		x.update(t0, t1)
-		for i := len(x.blocks) - 1; i >= 0; i-- {
+		for i := len(x.weighed) - 1; i >= 0; i-- {
 			for t := t0; t < t1; t++ {
 				x.within(t, i)
 				x.solve(t, i)
@@ -108,7 +105,7 @@ func (x *factoring) strip(damping float32, parallel Parallel) error {
 func (x *factoring) weigh(i, from, to int) {
 	const n = ProductCols
 	for at := from; at < to; at += n {
-		part := x.blocks[i].weighed[(at-x.lo)*n:][:n*n]
+		part := x.weighed[i][(at-x.lo)*n:][:n*n]
 		turn(part, x.above[at/n][(x.lo+i*n)*n:])
 		for k, d := range x.diag[at : at+n] {
 			row := (*[n]float32)(part[k*n:])
@@ -123,7 +120,7 @@ func (x *factoring) weigh(i, from, to int) {
 func (x *factoring) update(t0, t1 int) {
 	for from := x.hi; from < x.width(); from += stripCols {
 		to := min(from+stripCols, x.width())
-		for i := range x.blocks {
+		for i := range x.weighed {
 			for t := t0; t < t1 && t*ProductRows < x.lo+(i+1)*ProductCols; t++ {
 				x.subtract(t, i, from, to)
 			}
@@ -147,7 +144,7 @@ func (x *factoring) part(t, i int) []float32 {
 // subtract takes U D U^T over places [from, to) from a tile's part in a block.
 func (x *factoring) subtract(t, i, from, to int) {
 	x.product(x.part(t, i), ProductCols, x.tiles[t][(from-t*ProductRows)*ProductRows:],
-		x.blocks[i].weighed[(from-x.lo)*ProductCols:], to-from, true)
+		x.weighed[i][(from-x.lo)*ProductCols:], to-from, true)
 }
 
 // solve turns what is left of M in a tile's part of a block, above it, into U.
@@ -155,12 +152,12 @@ func (x *factoring) solve(t, i int) {
 	y := x.part(t, i)
 	u := x.tiles[t][(x.lo+i*ProductCols-t*ProductRows)*ProductRows:]
 	turnTile(u, y)
-	x.product(y, ProductCols, u, x.blocks[i].inverse, ProductCols, false)
+	x.product(y, ProductCols, u, x.inverse[x.lo/ProductCols+i], ProductCols, false)
 	turnTile(u, y)
 }
 
-// factorBlock factors the block on the diagonal, and sets inverse to U^-T D^-1.
-func (f *Feedback) factorBlock(b int, inverse []float32, damping float32) {
+// factorBlock factors the block on the diagonal.
+func (f *Feedback) factorBlock(b int, damping float32) {
 	const n = ProductCols
 	var m [n][n]float64
 	for k := range n {
@@ -168,7 +165,7 @@ func (f *Feedback) factorBlock(b int, inverse []float32, damping float32) {
 			m[k][c] = float64(f.above[b][(b*n+k)*n+c])
 		}
 	}
-	near, nearT := make([]float32, n*n), make([]float32, n*n)
+	near, nearT, inverse := make([]float32, n*n), make([]float32, n*n), make([]float32, n*n)
 	for c := n - 1; c >= 0; c-- {
 		d := max(m[c][c], float64(damping))
 		f.diag[b*n+c], m[c][c] = float32(d), d
@@ -183,7 +180,7 @@ func (f *Feedback) factorBlock(b int, inverse []float32, damping float32) {
 			m[k][c] /= d
 		}
 	}
-	f.near[b], f.nearT[b] = near, nearT
+	f.near[b], f.nearT[b], f.inverse[b] = near, nearT, inverse
 	for c := range n { // row c of U^-1, by back substitution from the left
 		var v [n]float64
 		v[c] = 1

@@ -48,6 +48,7 @@ type Feedback struct {
 	// By block of places: U above the block [32*b][32], and within [32][32], and
 	// within by columns.
 	above, near, nearT [][]float32
+	inverse            [][]float32 // U^-T D^-1 of what is within a block [32][32]
 	own                [][]float32 // M within a block [32][32]
 
 	// In integers, by block: U before the block's span, U^T after it, and
@@ -116,7 +117,7 @@ func NewFeedback(m *Moments, memory *Memory, damping float64, own *Own, parallel
 			return nil, ErrMoments
 		}
 	}
-	return f, f.roundFactor(parallel)
+	return f, f.roundFactor(false, parallel)
 }
 
 // Order returns the columns by place.
@@ -137,14 +138,17 @@ func (f *Feedback) Cross() [][]float32 {
 
 // AnswerAs makes codes answer for what those of another Feedback of the same
 // moments in the same memory do. The other is of no use any more.
-func (f *Feedback) AnswerAs(other *Feedback) { f.cross = other.cross }
+func (f *Feedback) AnswerAs(other *Feedback, parallel Parallel) error {
+	f.cross = other.cross
+	return f.roundFactor(true, parallel)
+}
 
 // Answer takes up what Cross returned.
 func (f *Feedback) Answer(cross [][]float32, parallel Parallel) error {
 	if err := f.roundCross(cross, parallel); err != nil {
 		return err
 	}
-	return f.roundFactor(parallel) // Cross was where that is kept
+	return f.roundFactor(true, parallel) // Cross was where that is kept
 }
 
 // width is cols rounded up to whole blocks.

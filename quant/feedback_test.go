@@ -273,7 +273,9 @@ func TestFeedbackAnswerAs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second.AnswerAs(first)
+	if err := second.AnswerAs(first, inOrder); err != nil {
+		t.Fatal(err)
+	}
 	var a, b Chooser
 	a.Load(alone, &x.p, x.p.Absmax, 0)
 	b.Load(second, &x.p, x.p.Absmax, 0)

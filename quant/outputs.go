@@ -40,7 +40,7 @@ func (f *Feedback) AnswerOutputs(means [][]float32, damping float64, own *Own, p
 	}
 	f.outputs = &outputs{means: means, damping: float32(damping)}
 	if own == nil {
-		return f.roundFactor(parallel)
+		return f.roundFactor(false, parallel)
 	}
 	o := f.outputs
 	o.rank, o.ka = own.Rank, f.interleave(own.KA, own.Rank, ProductCols)
@@ -53,7 +53,7 @@ func (f *Feedback) AnswerOutputs(means [][]float32, damping float64, own *Own, p
 		}
 		o.a = append(o.a, a)
 	}
-	return f.roundFactor(parallel)
+	return f.roundFactor(false, parallel)
 }
 
 // loadOutputs puts 0 in T's place, and T in Y's, which is there until solvePull has

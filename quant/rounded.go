@@ -64,8 +64,9 @@ func (f *Feedback) roundedMemory(b int) []int16 {
 	return int16s(rest[b*n : (b+1)*n])
 }
 
-// roundFactor rounds what is of U before, and of U^T after the span of each block.
-func (f *Feedback) roundFactor(parallel Parallel) error {
+// roundFactor rounds what is of U before and, if it is to be turned too, of U^T after
+// the span of each block.
+func (f *Feedback) roundFactor(turned bool, parallel Parallel) error {
 	const n = ProductCols
 	w := f.width()
 	f.before, f.after = make([]roundedPanel, len(f.above)), make([]roundedPanel, len(f.above))
@@ -75,6 +76,9 @@ func (f *Feedback) roundFactor(parallel Parallel) error {
 		memory := f.roundedMemory(b)
 		f.before[b], memory = newRoundedPanel(memory, lo)
 		f.before[b].round(f.above[b][:lo*n], 0, factorLimit)
+		if !turned {
+			return
+		}
 		f.after[b], _ = newRoundedPanel(memory, w-hi)
 		x := make([]float32, span*n)
 		for at := hi; at < w; at += span {
