@@ -1,12 +1,11 @@
 package quant
 
-// stripCols is how many columns are factored at a time: whole tiles and blocks.
-// It is also how many terms a product sums before the next, so that what it
-// multiplies stays in the second-level cache.
 const (
-	stripCols   = 192
-	stripBlocks = stripCols / ProductCols
-	stripTiles  = 8 // tiles of rows that go through a strip together
+	stripCols  = 192 // columns that are factored at a time: whole tiles and blocks
+	stripTiles = 8   // tiles of rows that go through a strip together
+	// productPlaces is how many terms a product sums before that of the next block: what
+	// a strip is multiplied with over so many stays in the second-level cache.
+	productPlaces = 384
 )
 
 // factoring turns the upper half of M in above into U and D, strips of columns
@@ -65,32 +64,18 @@ func (x *factoring) spent() []float32 {
 
 // strip factors the strip, and what is above it.
 func (x *factoring) strip(damping float32, parallel Parallel) error {
-	w := x.width()
-	own, end := x.lo/ProductRows, rowsOf(x.hi)/ProductRows
-	err := parallel(len(x.weighed), func(i int) { x.weigh(i, x.hi, w) })
-	if err != nil {
-		return err
-	}
 	const few = 4 // tiles, of which a strip has not many
-	err = parallel((end-own+few-1)/few, func(i int) { x.update(own+i*few, min(own+(i+1)*few, end)) })
+	first, end := x.lo/ProductRows, rowsOf(x.hi)/ProductRows
+	err := parallel(len(x.weighed), func(i int) { x.weigh(i, x.hi, x.width()) })
+	if err == nil {
+		err = parallel((end-first+few-1)/few, func(i int) { x.update(first+i*few, min(first+(i+1)*few, end)) })
+	}
 	if err != nil {
 		return err
 	}
-	for i := len(x.weighed) - 1; i >= 0; i-- {
-		at := x.lo + i*ProductCols
-		x.weigh(i, at+ProductCols, x.hi)
-		for t := own; t*ProductRows < at+ProductCols; t++ {
-			x.within(t, i)
-		}
-		x.factorBlock(x.lo/ProductCols+i, damping)
-		for t := own; t*ProductRows < at; t++ {
-			x.solve(t, i)
-		}
-		b := at / ProductCols
-		copy(x.above[b][at*ProductCols:], x.near[b])
-	}
-	return parallel((own+stripTiles-1)/stripTiles, func(i int) {
-		t0, t1 := i*stripTiles, min((i+1)*stripTiles, own)
+	x.diagonal(damping)
+	return parallel((first+stripTiles-1)/stripTiles, func(i int) {
+		t0, t1 := i*stripTiles, min((i+1)*stripTiles, first)
 		x.update(t0, t1)
 		for i := len(x.weighed) - 1; i >= 0; i-- {
 			for t := t0; t < t1; t++ {
@@ -99,6 +84,24 @@ func (x *factoring) strip(damping float32, parallel Parallel) error {
 			}
 		}
 	})
+}
+
+// diagonal factors the strip's own rows.
+func (x *factoring) diagonal(damping float32) {
+	first := x.lo / ProductRows
+	for i := len(x.weighed) - 1; i >= 0; i-- {
+		at := x.lo + i*ProductCols
+		x.weigh(i, at+ProductCols, x.hi)
+		for t := first; t*ProductRows < at+ProductCols; t++ {
+			x.within(t, i)
+		}
+		b := at / ProductCols
+		x.factorBlock(b, damping)
+		for t := first; t*ProductRows < at; t++ {
+			x.solve(t, i)
+		}
+		copy(x.above[b][at*ProductCols:], x.near[b]) // a tile may end within the block
+	}
 }
 
 // weigh fills a block's weighed at places [from, to), whole blocks of U.
@@ -118,10 +121,10 @@ func (x *factoring) weigh(i, from, to int) {
 
 // update subtracts what is right of the strip from tiles [t0, t1).
 func (x *factoring) update(t0, t1 int) {
-	for from := x.hi; from < x.width(); from += stripCols {
-		to := min(from+stripCols, x.width())
-		for i := range x.weighed {
-			for t := t0; t < t1 && t*ProductRows < x.lo+(i+1)*ProductCols; t++ {
+	for from := x.hi; from < x.width(); from += productPlaces {
+		to := min(from+productPlaces, x.width())
+		for t := t0; t < t1; t++ {
+			for i := max(0, t*ProductRows-x.lo) / ProductCols; i < len(x.weighed); i++ {
 				x.subtract(t, i, from, to)
 			}
 		}

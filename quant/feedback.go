@@ -3,6 +3,7 @@ package quant
 import (
 	"cmp"
 	"errors"
+	"math"
 	"slices"
 )
 
@@ -205,6 +206,7 @@ func (f *Feedback) permute(m *Moments, parallel Parallel) error {
 		}
 		defer func() { spare <- columns }()
 		square, turned := columns[f.width()*n:][:n*n], columns[(f.width()+n)*n:]
+		places := place[source*n : min((source+1)*n, f.cols)]
 		copy(columns, m.panels[source][:(source+1)*n*n])
 		for b := source + 1; b < len(m.panels); b++ {
 			turn(columns[b*n*n:], m.panels[b][source*n*n:])
@@ -215,8 +217,9 @@ func (f *Feedback) permute(m *Moments, parallel Parallel) error {
 				copy(square[c*n:(c+1)*n], columns[j*n:])
 			}
 			clear(square[used*n:])
+			f.touch(turned, b, places)
 			turn(turned, square)
-			for i, k := range place[source*n : min((source+1)*n, f.cols)] {
+			for i, k := range places {
 				if k >= (b+1)*n {
 					continue
 				}
@@ -233,6 +236,19 @@ func (f *Feedback) permute(m *Moments, parallel Parallel) error {
 		p := f.above[source]
 		clear(p[min((source+1)*n, f.cols)*n:])
 	})
+}
+
+// touch reads the rows of block b at places, so that their lines come from memory
+// at the same time and not each when it is written. What it reads ends up in spoiled[0].
+func (f *Feedback) touch(spoiled []float32, b int, places []int) {
+	const n = ProductCols
+	bits := uint32(0)
+	for _, k := range places {
+		if k < (b+1)*n {
+			bits |= math.Float32bits(f.above[b][k*n]) | math.Float32bits(f.above[b][k*n+n/2])
+		}
+	}
+	spoiled[0] = math.Float32frombits(bits)
 }
 
 // interleave puts x [rank, cols] into groups of size places, each [rank][size].
