@@ -55,10 +55,12 @@ func dotPairs(y []float32, stride int, x, w []int16, units *pairUnits, k int, ad
 	}
 }
 
+// quadsAreFast reports whether the kernels in use multiply quads faster than pairs.
+func quadsAreFast() bool { return useVNNI && quant.Kernels() == quant.AVX512 }
+
 // dotQuads is dotQuadsGo by the kernels in use.
 func dotQuads(y []float32, stride int, x, w []int8, units *pairUnits, k int, add bool) {
-	level := quant.Kernels()
-	if level == quant.Go || k == 0 {
+	if !quadsAreFast() || k == 0 {
 		dotQuadsGo(y, stride, x, w, units, k, add)
 		return
 	}
@@ -67,14 +69,7 @@ func dotQuads(y []float32, stride int, x, w []int8, units *pairUnits, k int, add
 	if add {
 		more = 1
 	}
-	switch {
-	case level == quant.AVX512 && useVNNI:
-		dotQuadsVNNI(&y[0], stride, &x[0], &w[0], &units[0], k, more)
-	case level == quant.AVX512:
-		dotQuadsAVX512(&y[0], stride, &x[0], &w[0], &units[0], k, more)
-	default:
-		dotQuadsAVX2(&y[0], stride, &x[0], &w[0], &units[0], k, more)
-	}
+	dotQuadsVNNI(&y[0], stride, &x[0], &w[0], &units[0], k, more)
 }
 
 // topBits is topBitsGo by the kernels in use.

@@ -11,6 +11,8 @@ func dotPairs(y []float32, stride int, x, w []int16, units *pairUnits, k int, ad
 	dotPairsGo(y, stride, x, w, units, k, add)
 }
 
+func quadsAreFast() bool { return false }
+
 func dotQuads(y []float32, stride int, x, w []int8, units *pairUnits, k int, add bool) {
 	dotQuadsGo(y, stride, x, w, units, k, add)
 }

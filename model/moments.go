@@ -18,7 +18,9 @@ func PairProduct(y []float32, stride int, x, w []int16, units *quant.PairUnits, 
 
 // Moments returns E[x x^T] over the tokens of a batch, of the inputs of a variant.
 // Terms are added as doc.go says, tokens in order, whatever the number of workers.
-// Inputs are rounded to 8 bits, if fine to 12 as in Outputs. They are in memory, see quant.NewMoments.
+// Inputs are rounded to 8 bits, as by Cross, or if fine to 12, as by Outputs: rounding draws codes
+// like damping does, to the weight wanted where errors are weighed, but to 0 where
+// outputs are. They are in memory, see quant.NewMoments.
 func (in Inputs) Moments(ctx context.Context, v, workers int, fine bool, memory *quant.Memory) (*quant.Moments, error) {
 	m := quant.NewMoments(memory, in.Features(), Product, PairProduct)
 	return m, in.products(ctx, fine, vectors{}, in.features(v, -1, nil), workers, m.Panels())
@@ -49,8 +51,9 @@ func (in Inputs) products(ctx context.Context, fine bool, left, right vectors, w
 	for _, y := range panels {
 		tiles = max(tiles, len(y)/(tileRows*panelCols))
 	}
-	memory := rounding{all: rounded{fine: fine}, some: make([][someCols * spread]float32, workers)}
-	a, b := rounded{fine: fine}, rounded{fine: fine}
+	to := precisionOf(fine)
+	a, b := rounded{precision: to}, rounded{precision: to}
+	memory := rounding{all: rounded{precision: to}, some: make([][someCols * spread]float32, workers)}
 	a.resize(tileRows, tiles)
 	b.resize(panelCols, len(panels))
 	// what of a shares a read of b should stay in the second-level cache

@@ -16,37 +16,7 @@ func TestMoments(t *testing.T) {
 	variants := []Variant{{Weights: a.weights}, {Weights: a.weights, LoRA: l}}
 	seen := 0
 	sink := Sink{Inputs: func(_ []string, in Inputs) error {
-		n := in.Features()
-		x, y := make([]float32, in.Tokens()*n), make([]float32, in.Tokens()*n)
-		in.Rows(x, 0, 0)
-		in.Rows(y, 1, 0)
-		for _, kind := range []momentsKind{halfCoarse, halfFine, crossed} {
-			got, one := momentsOf(t, in, kind, 3), momentsOf(t, in, kind, 1)
-			sameBits(t, "one worker", got, one)
-			for i := range n {
-				for j := range n {
-					var want, a, b, mostA, mostB float64
-					for k := range in.Tokens() {
-						v := float64(y[k*n+i])
-						if kind == crossed {
-							v -= float64(x[k*n+i])
-						}
-						w := float64(y[k*n+j])
-						want += v * w / float64(in.Tokens())
-						a, b = a+math.Abs(v)/float64(in.Tokens()), b+math.Abs(w)/float64(in.Tokens())
-						mostA, mostB = max(mostA, math.Abs(v)), max(mostB, math.Abs(w))
-					}
-					top := float64(byteMax)
-					if kind == halfFine {
-						top = shortMax
-					}
-					unitA, unitB := mostA/top, mostB/top
-					if d := math.Abs(float64(got[i*n+j]) - want); d > 0.501*(a*unitB+b*unitA+unitA*unitB/2)+1e-12 {
-						t.Fatalf("%d: moment %d %d is %v, want %v", kind, i, j, got[i*n+j], want)
-					}
-				}
-			}
-		}
+		checkMoments(t, in)
 		seen++
 		return nil
 	}}
@@ -55,6 +25,57 @@ func TestMoments(t *testing.T) {
 	}
 	if seen == 0 {
 		t.Error("nothing was observed")
+	}
+}
+
+// checkMoments compares moments and cross moments of two variants with sums in float64.
+func checkMoments(t *testing.T, in Inputs) {
+	t.Helper()
+	n := in.Features()
+	x, y := make([]float32, in.Tokens()*n), make([]float32, in.Tokens()*n)
+	in.Rows(x, 0, 0)
+	in.Rows(y, 1, 0)
+	for _, kind := range []momentsKind{halfCoarse, halfFine, crossed} {
+		got, one := momentsOf(t, in, kind, 3), momentsOf(t, in, kind, 1)
+		sameBits(t, "one worker", got, one)
+		for i := range n {
+			for j := range n {
+				var want, a, b, mostA, mostB float64
+				for k := range in.Tokens() {
+					v := float64(y[k*n+i])
+					if kind == crossed {
+						v -= float64(x[k*n+i])
+					}
+					w := float64(y[k*n+j])
+					want += v * w / float64(in.Tokens())
+					a, b = a+math.Abs(v)/float64(in.Tokens()), b+math.Abs(w)/float64(in.Tokens())
+					mostA, mostB = max(mostA, math.Abs(v)), max(mostB, math.Abs(w))
+				}
+				top := float64(byteMax)
+				if kind == halfFine {
+					top = shortMax
+				}
+				unitA, unitB := mostA/top, mostB/top
+				if d := math.Abs(float64(got[i*n+j]) - want); d > 0.501*(a*unitB+b*unitA+unitA*unitB/2)+1e-12 {
+					t.Fatalf("%d: moment %d %d is %v, want %v", kind, i, j, got[i*n+j], want)
+				}
+			}
+		}
+	}
+}
+
+// More tokens than are rounded at once, and the same bits from all kernels.
+func TestMomentsOfRuns(t *testing.T) {
+	const features, tokens = 70, 2*runTokens + 35
+	rows := roundUp(tokens, tileRows)
+	in := Inputs{r: &runner{tokens: tokens, rows: rows, in: tiles{cols: features, data: random(2 * rows * features)}}}
+	checkMoments(t, in)
+	for _, kind := range []momentsKind{halfCoarse, halfFine, crossed} {
+		var want []float32
+		at(t, quant.Go, func() { want = momentsOf(t, in, kind, 2) })
+		for _, l := range vectorLevels() {
+			atPairs(t, l, func(name string) { sameBits(t, name, momentsOf(t, in, kind, 2), want) })
+		}
 	}
 }
 

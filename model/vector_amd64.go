@@ -18,13 +18,6 @@ func dotAVX2(y *float32, stride int, x *float32, w *float32, k int, add int)
 //go:noescape
 func dotPairsAVX2(y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)
 
-// dotQuadsAVX2 sets y [12, 32], rows stride apart, to the exact product of x [k][12][4] and
-// w [k][32][4], times the units of each row and then of each column, 12 and 32.
-// If add is not 0, it is added to y. k is at least 1.
-//
-//go:noescape
-func dotQuadsAVX2(y *float32, stride int, x *int8, w *int8, units *float32, k int, add int)
-
 // topBitsAVX2 leaves the largest bits but for the sign of each lane of n times 8 numbers
 // in most; n is at least 1.
 //
@@ -70,13 +63,6 @@ func dotAVX512(y *float32, stride int, x *float32, w *float32, k int, add int)
 //
 //go:noescape
 func dotPairsAVX512(y *float32, stride int, x *int16, w *int16, units *float32, k int, add int)
-
-// dotQuadsAVX512 sets y [12, 32], rows stride apart, to the exact product of x [k][12][4] and
-// w [k][32][4], times the units of each row and then of each column, 12 and 32.
-// If add is not 0, it is added to y. k is at least 1.
-//
-//go:noescape
-func dotQuadsAVX512(y *float32, stride int, x *int8, w *int8, units *float32, k int, add int)
 
 // topBitsAVX512 leaves the largest bits but for the sign of each lane of n times 16 numbers
 // in most; n is at least 1.

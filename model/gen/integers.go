@@ -26,18 +26,9 @@ func (u unit) dotPairs() {
 	u.dotIntegers("dotPairs"+u.name, "int16", 2, rows, u.pairTerms)
 }
 
-// dotQuads holds 12x32 sums in registers with AVX-512, 4x16 at a time with AVX2.
-func (u unit) dotQuads() {
-	rows := tileRows
-	if !u.wide() {
-		rows = tileRows / 3
-	}
-	t := u.quadTerms
-	if u.vnni {
-		t = u.quadTermsVNNI
-	}
-	u.dotIntegers("dotQuads"+u.name, "int8", 4, rows, t)
-}
+// dotQuads holds 12x32 sums in registers, with VNNI only: else pairs of the same integers are
+// faster.
+func (u unit) dotQuads() { u.dotIntegers("dotQuads"+u.name, "int8", 4, tileRows, u.quadTerms) }
 
 // dotIntegers multiplies integers of which n take 4 bytes.
 func (u unit) dotIntegers(name, kind string, n, rows int, prepare func() terms) {
@@ -114,39 +105,9 @@ func (u unit) pairTerms() terms {
 	}}
 }
 
-// quadTerms multiply bytes of even and of odd places as 16-bit integers.
-func (u unit) quadTerms() terms {
-	var w [2][2]reg.VecVirtual
-	for i := range w {
-		w[i] = [2]reg.VecVirtual{u.vec(), u.vec()}
-	}
-	even, odd, part := u.vec(), u.vec(), u.vec()
-	split := func(even, odd reg.VecVirtual) {
-		VPSRAW(operand.U8(8), even, odd)
-		VPSLLW(operand.U8(8), even, even)
-		VPSRAW(operand.U8(8), even, even)
-	}
-	return terms{each: func(px, pw reg.Register, r0, c0 int, acc []reg.VecVirtual) {
-		for i, w := range w {
-			VMOVUPS(at(pw, 4*c0+i*u.bytes()), w[0])
-			split(w[0], w[1])
-		}
-		for i, a := range acc {
-			if i%2 == 0 {
-				VPBROADCASTD(at(px, 4*(r0+i/2)), even)
-				split(even, odd)
-			}
-			VPMADDWD(even, w[i%2][0], part)
-			VPADDD(part, a, a)
-			VPMADDWD(odd, w[i%2][1], part)
-			VPADDD(part, a, a)
-		}
-	}}
-}
-
-// quadTermsVNNI multiply bytes of x with those of w plus 128, which have no sign, and
+// quadTerms multiply bytes of x with those of w plus 128, which have no sign, and
 // take 128 times the sums of x away at last.
-func (u unit) quadTermsVNNI() terms {
+func (u unit) quadTerms() terms {
 	w0, w1, v := u.vec(), u.vec(), u.vec()
 	flip, one, sums := u.vec(), u.vec(), u.vec()
 	VMOVUPS(word(0x80808080), flip)

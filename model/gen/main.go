@@ -27,7 +27,6 @@ func main() {
 	for _, u := range []unit{{name: "AVX2", lanes: 8}, {name: "AVX512", lanes: 16}} {
 		u.dot()
 		u.dotPairs()
-		u.dotQuads()
 		u.topBits()
 		u.roundAll(1)
 		u.roundAll(2)
