@@ -16,9 +16,10 @@ func dotPairsGo(y []float32, stride int, x, w []int16, units *pairUnits, k int, 
 	for r := range tileRows {
 		var acc [panelCols]int32
 		for i := range k {
-			a, b := int32(x[2*(i*tileRows+r)]), int32(x[2*(i*tileRows+r)+1])
-			for c, row := 0, w[2*i*panelCols:2*(i+1)*panelCols]; c < panelCols; c++ {
-				acc[c] += a*int32(row[2*c]) + b*int32(row[2*c+1])
+			a, row := x[2*(i*tileRows+r):][:2], (*[2 * panelCols]int16)(w[2*i*panelCols:])
+			a0, a1 := int32(a[0]), int32(a[1])
+			for c := range acc {
+				acc[c] += a0*int32(row[2*c]) + a1*int32(row[2*c+1])
 			}
 		}
 		setSums(y[r*stride:r*stride+panelCols], &acc, units, r, add)

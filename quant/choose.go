@@ -31,9 +31,11 @@ type Chooser struct {
 	groups int
 	where  []int32
 
-	rounded  [2]roundedTiles // T, and E or Z as far as spans of them are known
-	exact    bool            // E is not to be rounded
-	spanSums []float32       // sums of the blocks of a span
+	// Products of whole spans.
+	wanted   roundedTiles // T
+	known    roundedTiles // E or Z, as far as spans of them are known
+	exact    bool         // E is not to be rounded
+	spanSums []float32    // sums of the blocks of a span
 	units    PairUnits
 }
 
@@ -50,10 +52,8 @@ func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32, first int) {
 	c.gatherScales(p, scales)
 	c.spanSums = grow(c.spanSums, spanBlocks*c.tiles*ProductRows*ProductCols)
 	c.sums = c.sumsOf(0)
-	for i := range c.rounded {
-		c.rounded[i].resize(c.tiles, f.width())
-	}
-	c.exact = f.outputs != nil && !p.Spec.Format.Is4Bit() // then E is no error, but a weight
+	c.known.resize(c.tiles, f.width())
+	c.exact = f.outputs != nil && !p.Spec.Format.Is4Bit()
 	switch c.pull = c.pull[:0]; {
 	case f.outputs != nil:
 		c.pull = grow(c.pull, n)
@@ -61,8 +61,9 @@ func (c *Chooser) Load(f *Feedback, p *Panel, scales []float32, first int) {
 		c.solvePull(func(s int) { c.askOutputs(s, first) })
 	case f.cross != nil:
 		c.pull = grow(c.pull, n)
+		c.wanted.resize(c.tiles, f.width())
 		for s := range spansOf(f.width()) {
-			c.rounded[0].round(c.target, f.width(), s, wantedLimit)
+			c.wanted.round(c.target, f.width(), s, wantedLimit)
 		}
 		c.solvePull(c.askCross)
 	}
@@ -104,7 +105,7 @@ func (c *Chooser) multiplyTurned(x []float32, b, from, to int) {
 // askCross sets the sums of a span's blocks to T times the cross moments.
 func (c *Chooser) askCross(s int) {
 	clear(c.spanSums)
-	c.multiplyRounded(&c.rounded[0], c.f.cross, s, 0, spansOf(c.f.width()))
+	c.multiplyRounded(&c.wanted, c.f.cross, s, 0, spansOf(c.f.width()))
 }
 
 // solvePull sets pull to Y = G U^-T D^-1, the last span first. ask sets the sums of
@@ -112,12 +113,12 @@ func (c *Chooser) askCross(s int) {
 func (c *Chooser) solvePull(ask func(s int)) {
 	f, w := c.f, c.f.width()
 	z := c.errs // -D Y, until there are errors
-	solved, spans := &c.rounded[1], spansOf(w)
+	spans := spansOf(w)
 	for s := spans - 1; s >= 0; s-- {
 		ask(s)
 		first, end := s*spanBlocks, min((s+1)*spanBlocks, len(f.near))
 		if f.outputs == nil {
-			c.multiplyRounded(solved, f.after, s, s+1, spans)
+			c.multiplyRounded(&c.known, f.after, s, s+1, spans)
 		} else {
 			for from := end; from < len(f.near); from += spanBlocks {
 				for b := first; b < end; b++ {
@@ -132,7 +133,7 @@ func (c *Chooser) solvePull(ask func(s int)) {
 			c.solveBlock(z, b)
 		}
 		if f.outputs == nil {
-			solved.round(z, w, s, factorLimit)
+			c.known.round(z, w, s, factorLimit)
 		}
 	}
 }

@@ -56,7 +56,7 @@ type Feedback struct {
 	// E[(x'-x) x'^T], nil if there is none.
 	before, after, cross []roundedPanel
 	outputs              *outputs // instead of cross
-	behind               int      // what of memory is before the rounded factor
+	behind               int      // floats of memory that outputs take
 
 	low     *lowRank // instead of above and what is of integers, see NewDirections
 	memory  *Memory

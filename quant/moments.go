@@ -4,7 +4,7 @@ import "math"
 
 // Memory is what a Feedback takes: for n columns n^2/2 floats for U, and as much
 // again for the Moments it is made of, or n^2 with cross moments, which take their
-// place. It serves one Feedback at a time and may be used for the next.
+// place; what is rounded of U and of these takes no more. It serves one Feedback at a time and may be used for the next.
 type Memory struct{ half, rest []float32 }
 
 // Reserve makes room for layers of cols inputs.

@@ -18,7 +18,7 @@ type outputs struct {
 func (f *Feedback) Outputs(rows int) [][]float32 {
 	n := rowsOf(rows) * ProductCols
 	f.behind = len(f.near) * n
-	f.memory.rest = grow(f.memory.rest, f.behind+f.roundedSize())
+	f.memory.rest = grow(f.memory.rest, f.behind+placesBefore(len(f.near))*ProductCols/2)
 	list := make([][]float32, len(f.near))
 	x := f.memory.rest
 	for b := range list {

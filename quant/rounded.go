@@ -14,6 +14,10 @@ const (
 // T is an error of the weight wanted, which does little, but one of the cross moments
 // or of U is noise in all directions, also in those in which inputs hardly vary and
 // which codes answer to most. So cross moments have the bits that T can do without.
+//
+// Where outputs are answered for, E is the weight and Y as large, and what counts is
+// the difference. So Z is not rounded then, which would add up to a third of the loss,
+// nor E of int8, whose steps are finer.
 const (
 	factorLimit = 3344 // of E and U, Z and U^T
 	wantedLimit = 511
@@ -50,14 +54,21 @@ func int16s(x []float32) []int16 {
 	return unsafe.Slice((*int16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
 }
 
-// roundedSize is how many floats take what is rounded of U and U^T.
-func (f *Feedback) roundedSize() int { return len(f.above) * f.width() * ProductCols / 2 }
+// placesBefore is how many places are before the spans of all blocks up to b.
+func placesBefore(b int) int {
+	s, rest := b/spanBlocks, b%spanBlocks
+	return span * (spanBlocks*s*(s-1)/2 + rest*s)
+}
 
-// roundedMemory is where what is rounded of U and U^T of a block is kept, in what U was
-// made with: behind the rounded cross moments of each block, if there is room for such.
+// roundedMemory is where what is rounded of U of a block, and of U^T unless f answers for
+// outputs, is kept, in what U was made with: behind these means, or behind the
+// rounded cross moments of each block if there is room for such.
 func (f *Feedback) roundedMemory(b int) []int16 {
-	w, rest := f.width(), f.memory.rest[f.behind:cap(f.memory.rest)]
-	if n := rowsOf(w) * ProductCols; f.behind == 0 && len(rest) >= len(f.above)*n {
+	w, rest := f.width(), f.memory.rest[:cap(f.memory.rest)]
+	if f.behind > 0 {
+		return int16s(rest[f.behind+placesBefore(b)*ProductCols/2:])
+	}
+	if n := rowsOf(w) * ProductCols; len(rest) >= len(f.above)*n {
 		return int16s(rest[b*n : (b+1)*n])[n:]
 	}
 	n := w * ProductCols / 2
@@ -163,13 +174,12 @@ func (c *Chooser) multiplyRounded(x *roundedTiles, panels []roundedPanel, s, fro
 
 // beforeSpan sets the sums of a span's blocks to what errors before it add to them.
 func (c *Chooser) beforeSpan(s int) {
-	errs := &c.rounded[1]
 	clear(c.spanSums)
 	if !c.exact {
 		if s > 0 {
-			errs.round(c.errs, c.f.width(), s-1, factorLimit)
+			c.known.round(c.errs, c.f.width(), s-1, factorLimit)
 		}
-		c.multiplyRounded(errs, c.f.before, s, 0, s)
+		c.multiplyRounded(&c.known, c.f.before, s, 0, s)
 		return
 	}
 	for from := 0; from < s*span; from += span {
