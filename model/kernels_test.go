@@ -71,46 +71,21 @@ func atPairs(t testing.TB, l quant.Level, do func(name string)) {
 	})
 }
 
-func TestDotPairsKernels(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	for _, k := range []int{1, 2, 7, 47, 191, runTokens / 2} {
-		for _, special := range []bool{false, true} {
-			x, w := make([]int16, 2*k*tileRows), make([]int16, 2*k*panelCols)
-			for _, v := range [][]int16{x, w} {
-				for i := range v {
-					if v[i] = int16(rng.IntN(2*shortMax+1) - shortMax); k == runTokens/2 && special {
-						v[i] = shortMax // the largest sum there is
-					}
-				}
-			}
-			var units pairUnits
-			copy(units[:], mixed(rng, len(units), special))
-			stride := panelCols + rng.IntN(3)*panelCols
-			y := mixed(rng, tileRows*stride, false)
-			for _, add := range []bool{false, true} {
-				want := append([]float32{}, y...)
-				dotPairsGo(want, stride, x, w, &units, k, add)
-				for _, l := range vectorLevels() {
-					atPairs(t, l, func(name string) {
-						got := append([]float32{}, y...)
-						dotPairs(got, stride, x, w, &units, k, add)
-						sameBits(t, name, got, want)
-					})
-				}
-			}
-		}
-	}
-}
+func TestDotPairsKernels(t *testing.T) { checkIntegers(t, 2, shortMax, dotPairs, dotPairsGo) }
 
-func TestDotQuadsKernels(t *testing.T) {
+func TestDotQuadsKernels(t *testing.T) { checkIntegers(t, 4, byteMax, dotQuads, dotQuadsGo) }
+
+// checkIntegers compares products of integers up to top, n in 4 bytes, with their twin.
+func checkIntegers[T int8 | int16](t *testing.T, n, top int, dot, twin func(y []float32, stride int, x, w []T, units *pairUnits, k int, add bool)) {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, k := range []int{1, 2, 7, 47, runTokens / 4} {
+	for _, k := range []int{1, 2, 7, 47, runTokens/n - 1, runTokens / n} {
 		for _, special := range []bool{false, true} {
-			x, w := make([]int8, 4*k*tileRows), make([]int8, 4*k*panelCols)
-			for _, v := range [][]int8{x, w} {
+			x, w := make([]T, n*k*tileRows), make([]T, n*k*panelCols)
+			for _, v := range [][]T{x, w} {
 				for i := range v {
-					if v[i] = int8(rng.IntN(2*byteMax+1) - byteMax); k == runTokens/4 && special {
-						v[i] = byteMax // the largest sum there is
+					if v[i] = T(rng.IntN(2*top+1) - top); k == runTokens/n && special {
+						v[i] = T(top) // the largest sum there is
 					}
 				}
 			}
@@ -120,11 +95,11 @@ func TestDotQuadsKernels(t *testing.T) {
 			y := mixed(rng, tileRows*stride, false)
 			for _, add := range []bool{false, true} {
 				want := append([]float32{}, y...)
-				dotQuadsGo(want, stride, x, w, &units, k, add)
+				twin(want, stride, x, w, &units, k, add)
 				for _, l := range vectorLevels() {
 					atPairs(t, l, func(name string) {
 						got := append([]float32{}, y...)
-						dotQuads(got, stride, x, w, &units, k, add)
+						dot(got, stride, x, w, &units, k, add)
 						sameBits(t, name, got, want)
 					})
 				}
