@@ -58,9 +58,10 @@ func BenchmarkCalibrated(b *testing.B) {
 		}
 		b.Run(fmt.Sprintf("product/%d", cols), func(b *testing.B) {
 			y := make([]float32, quant.ProductRows*quant.ProductCols)
-			x, w := make([]float32, quant.ProductRows*192), make([]float32, quant.ProductCols*192)
+			x, w := make([]int16, quant.ProductRows*192), make([]int16, quant.ProductCols*192)
+			var units quant.PairUnits
 			for b.Loop() {
-				model.Product(y, quant.ProductCols, x, w, 192, true)
+				model.PairProduct(y, quant.ProductCols, x, w, &units, 192/2, true)
 			}
 			fma := float64(b.N * quant.ProductRows * quant.ProductCols * 192)
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/fma*float64(cols)*2, "ns/weight")
