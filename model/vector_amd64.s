@@ -1486,7 +1486,7 @@ next:
 	RET
 
 // func dotAVX512(y *float32, stride int, x *float32, w *float32, k int, add int)
-// Requires: AVX, AVX512F, CMOV
+// Requires: AVX, AVX512F, CMOV, MMX+
 TEXT ·dotAVX512(SB), NOSPLIT, $0-48
 	MOVQ y+0(FP), AX
 	MOVQ stride+8(FP), CX
@@ -1531,6 +1531,9 @@ chain0x0:
 term0x0:
 	VMOVUPS      (BX), Z24
 	VMOVUPS      64(BX), Z25
+	PREFETCHT0   1536(BX)
+	PREFETCHT0   1600(BX)
+	PREFETCHT0   1024(DX)
 	VBROADCASTSS (DX), Z26
 	VFMADD231PS  Z24, Z26, Z0
 	VFMADD231PS  Z25, Z26, Z1

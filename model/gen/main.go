@@ -141,6 +141,12 @@ func (u unit) dotPart(name string, y, stride, x, w, k, add reg.Register, r0, c0,
 	w0, w1 := u.vec(), u.vec()
 	VMOVUPS(at(pw, 4*c0), w0)
 	VMOVUPS(at(pw, 4*c0+u.bytes()), w1)
+	if u.wide() { // w and x are seldom in the first cache
+		const ahead = 12
+		PREFETCHT0(at(pw, ahead*4*panelCols))
+		PREFETCHT0(at(pw, ahead*4*panelCols+u.bytes()))
+		PREFETCHT0(at(px, 1024))
+	}
 	for r := range rows {
 		v := u.vec()
 		VBROADCASTSS(at(px, 4*(r0+r)), v)
