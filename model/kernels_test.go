@@ -161,9 +161,11 @@ func TestRoundKernels(t *testing.T) {
 					if got := topBits(x); got != top {
 						t.Errorf("%v: top bits of %d are %x, want %x", l, n, got, top)
 					}
-					if most := math.Float32frombits(top); most-most == 0 && most >= noSignal {
-						checkRoundKernel(t, l, x, byteMax/most, roundBytes)
-						checkRoundKernel(t, l, x, shortMax/most, roundShorts)
+					if _, per := quant.RoundingUnit(top, byteMax); per > 0 {
+						checkRoundKernel(t, l, x, per, roundBytes)
+					}
+					if _, per := quant.RoundingUnit(top, shortMax); per > 0 {
+						checkRoundKernel(t, l, x, per, roundShorts)
 					}
 				})
 			}

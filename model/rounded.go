@@ -3,6 +3,8 @@ package model
 import (
 	"math"
 	"unsafe"
+
+	"mergescope/quant"
 )
 
 // Products of inputs with inputs are sums over tokens, of which there are many. There
@@ -15,24 +17,15 @@ const (
 	shortMax  = 2047 // runTokens shortMax^2 < 2^31
 )
 
-// noSignal is the largest input of some tokens below which all are taken to be 0.
-// Their squares are 0 in float32.
-const noSignal = 1e-30
-
 // roundRun rounds x to multiples of a unit that it returns, in dst, the largest to
 // top, and sets what is missing to four to 0. If x is not finite, no unit is.
 func roundRun[T int8 | int16](dst []T, x []float32, top float32, roundAll func(dst []T, x []float32, per float32)) (unit float32) {
-	most := math.Float32frombits(topBits(x))
+	unit, per := quant.RoundingUnit(topBits(x), top)
 	clear(dst[len(x):roundUp(len(x), 4)])
-	switch {
-	case most-most != 0:
-		unit = float32(math.NaN())
-		fallthrough
-	case most < noSignal:
+	if per == 0 {
 		clear(dst[:len(x)])
-	default:
-		roundAll(dst, x, top/most)
-		unit = most / top
+	} else {
+		roundAll(dst, x, per)
 	}
 	return unit
 }

@@ -13,8 +13,8 @@ type outputs struct {
 // Outputs returns memory for E[y x'^T], y the outputs of a layer of so many rows with
 // the inputs it should get, by blocks of 32 places [rows][32] of rows rounded up to
 // whole tiles. Once it is filled, AnswerOutputs makes codes answer for it. It says what
-// Cross says, for one layer only; of one with fewer rows than
-// columns it is less, and takes fewer products.
+// Cross says, for one layer only; of one with fewer rows than columns it is less, and
+// takes fewer products.
 func (f *Feedback) Outputs(rows int) [][]float32 {
 	n := rowsOf(rows) * ProductCols
 	f.behind = len(f.near) * n
@@ -30,19 +30,26 @@ func (f *Feedback) Outputs(rows int) [][]float32 {
 // AnswerOutputs takes up what Outputs returned. own and damping are those of
 // NewFeedback.
 func (f *Feedback) AnswerOutputs(means [][]float32, damping float64, own *Own, parallel Parallel) error {
-	for b, p := range means {
-		for i := range p {
-			if at := b*ProductCols + i%ProductCols; at >= f.cols || f.dead[f.order[at]] {
-				p[i] = 0
+	err := parallel(len(means), func(b int) {
+		for i := range means[b] {
+			if f.deadPlace(b*ProductCols + i%ProductCols) {
+				means[b][i] = 0
 			}
-			p[i] *= f.scale
+			means[b][i] *= f.scale
 		}
+	})
+	if err != nil {
+		return err
 	}
 	f.outputs = &outputs{means: means, damping: float32(damping)}
-	if own == nil {
-		return f.roundFactor(false, parallel)
+	if own != nil {
+		f.outputs.take(f, own)
 	}
-	o := f.outputs
+	return f.roundFactor(false, parallel)
+}
+
+// take keeps an own metric.
+func (o *outputs) take(f *Feedback, own *Own) {
 	o.rank, o.ka = own.Rank, f.interleave(own.KA, own.Rank, ProductCols)
 	for k0 := 0; k0 < own.Rank; k0 += ProductCols {
 		a := make([]float32, f.width()*ProductCols)
@@ -53,7 +60,6 @@ func (f *Feedback) AnswerOutputs(means [][]float32, damping float64, own *Own, p
 		}
 		o.a = append(o.a, a)
 	}
-	return f.roundFactor(false, parallel)
 }
 
 // loadOutputs puts 0 in T's place, and T in Y's, which is there until solvePull has

@@ -2,10 +2,6 @@ package quant
 
 import "math"
 
-// noSignal is the largest of some terms below which all are taken to be 0 where
-// products are of integers. Their squares are 0 in float32.
-const noSignal = 1e-30
-
 // PairUnits are those of the 12 rows and of the 32 columns of a PairProduct.
 type PairUnits [ProductRows + ProductCols]float32
 
@@ -14,14 +10,15 @@ type PairUnits [ProductRows + ProductCols]float32
 // are below 2^31, in the units of rows and columns, or adds it. model.PairProduct is one.
 type PairProduct func(y []float32, stride int, x, w []int16, units *PairUnits, k int, add bool)
 
-// pairUnit returns the unit in which values whose largest has these bits, but for its
-// sign, are up to limit, and how many a 1 is. If that is not finite there is none: NaN.
-func pairUnit(largest uint32, limit float32) (unit, per float32) {
-	most := math.Float32frombits(largest)
-	switch {
+// RoundingUnit returns the unit in which values whose largest has these bits, but for its
+// sign, are integers up to limit, and how many a 1 is. That is 0 where all are to be taken
+// to be 0: if the largest is not finite, the unit being NaN then, or its square 0 in float32.
+func RoundingUnit(largest uint32, limit float32) (unit, per float32) {
+	const least = 1e-30
+	switch most := math.Float32frombits(largest); {
 	case most-most != 0:
 		return float32(math.NaN()), 0
-	case most >= noSignal:
+	case most >= least:
 		return most / limit, limit / most
 	}
 	return 0, 0
@@ -38,7 +35,7 @@ func roundPairs(dst []int16, units, x []float32, limit float32) {
 	var per [ProductCols]float32
 	largestOf(largest[:len(units)], x)
 	for c := range units {
-		units[c], per[c] = pairUnit(largest[c], limit)
+		units[c], per[c] = RoundingUnit(largest[c], limit)
 	}
 	pairsOf(dst, x, per[:len(units)])
 }
