@@ -117,8 +117,11 @@ func resolve(path string) (string, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	if _, err := os.Lstat(path); err == nil {
-		return "", refusef("%s is a symbolic link to nowhere", path)
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&fs.ModeSymlink != 0 {
+			return "", refusef("%s is a symbolic link to nowhere", path)
+		}
+		return filepath.EvalSymlinks(path) // another process has made it just now
 	}
 	parent := filepath.Dir(path)
 	if parent == path {

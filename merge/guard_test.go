@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -300,4 +301,24 @@ func FuzzState(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A directory that another process makes while an output is looked for is found,
+// or not yet there.
+func TestResolveWhileMade(t *testing.T) {
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3000 {
+		path := filepath.Join(root, strconv.Itoa(i))
+		made := make(chan error, 1)
+		go func() { made <- os.Mkdir(path, 0o777) }()
+		if got, err := resolve(path); err != nil || got != path {
+			t.Errorf("%s is %q, %v", path, got, err)
+		}
+		if err := <-made; err != nil {
+			t.Fatal(err)
+		}
+	}
 }
