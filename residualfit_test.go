@@ -11,7 +11,7 @@ import (
 // that was found the same way says so.
 func TestResidualKL(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
-	args := []string{"demo", "-a", "demo:gocode-light", "--method", "calibrated,tokens=256", "--residual-kl", "0.0007", "--max-tokens", "512"}
+	args := []string{"demo", "-a", "demo:gocode-light", "--method", "calibrated,tokens=256", "--residual-kl", "0.0005", "--max-tokens", "512"}
 	_, stderr, code := command(t, append([]string{"merge", "-o", out, "--calibration", "builtin"}, args...)...)
 	if code != exitFine || !strings.Contains(string(stderr), "a residual of rank ") {
 		t.Fatalf("exit code %d\n%s", code, stderr)
