@@ -91,33 +91,26 @@ func topBits(x []float32) uint32 {
 
 // roundBytes is roundAllGo by the kernels in use.
 func roundBytes(dst []int8, x []float32, per float32) {
-	n := 0
-	_ = dst[:len(x)]
-	switch quant.Kernels() {
-	case quant.AVX512:
-		if n = len(x) &^ 15; n > 0 {
-			roundBytesAVX512(&dst[0], &x[0], n/16, per)
-		}
-	case quant.AVX2:
-		if n = len(x) &^ 7; n > 0 {
-			roundBytesAVX2(&dst[0], &x[0], n/8, per)
-		}
-	}
-	roundAllGo(dst[n:], x[n:], per)
+	roundBy(dst, x, per, roundBytesAVX512, roundBytesAVX2)
 }
 
 // roundShorts is roundAllGo by the kernels in use.
 func roundShorts(dst []int16, x []float32, per float32) {
+	roundBy(dst, x, per, roundShortsAVX512, roundShortsAVX2)
+}
+
+// roundBy is roundAllGo by kernels for 16 values at a time, and for 8.
+func roundBy[T int8 | int16](dst []T, x []float32, per float32, wide, narrow func(dst *T, x *float32, n int, per float32)) {
 	n := 0
 	_ = dst[:len(x)]
 	switch quant.Kernels() {
 	case quant.AVX512:
 		if n = len(x) &^ 15; n > 0 {
-			roundShortsAVX512(&dst[0], &x[0], n/16, per)
+			wide(&dst[0], &x[0], n/16, per)
 		}
 	case quant.AVX2:
 		if n = len(x) &^ 7; n > 0 {
-			roundShortsAVX2(&dst[0], &x[0], n/8, per)
+			narrow(&dst[0], &x[0], n/8, per)
 		}
 	}
 	roundAllGo(dst[n:], x[n:], per)

@@ -20,7 +20,7 @@ func PairProduct(y []float32, stride int, x, w []int16, units *quant.PairUnits, 
 // Terms are added as doc.go says, tokens in order, whatever the number of workers.
 // Inputs are rounded to 8 bits, as by Cross, or if fine to 12, as by Outputs: rounding draws codes
 // like damping does, to the weight wanted where errors are weighed, but to 0 where
-// outputs are. They are in memory, see quant.NewMoments.
+// outputs are. The moments are in memory, see quant.NewMoments.
 func (in Inputs) Moments(ctx context.Context, v, workers int, fine bool, memory *quant.Memory) (*quant.Moments, error) {
 	m := quant.NewMoments(memory, in.Features(), Product, PairProduct)
 	return m, in.products(ctx, fine, vectors{}, in.features(v, -1, nil), workers, m.Panels())

@@ -12,7 +12,7 @@ type Chooser struct {
 	target []float32 // T by places, tiles [width][12]; of dead columns W
 	errs   []float32 // E, as target
 	pull   []float32 // Y, as target, nil without cross moments
-	owned  []float32 // T A^T of an own metric, by tile [rank][12], negated
+	owned  []float32 // T A^T of an own metric, by tile [rank][12]
 	sums   []float32 // what errors before a place add to it, [rows of tiles][32]
 	turned []float32 // a part of U transposed
 	slope  []float32 // Z of Descend, as target

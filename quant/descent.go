@@ -108,7 +108,7 @@ func (c *Chooser) descendOnce(l *lattice, still []bool) bool {
 // slopes sets sums to E M + G at a block.
 func (c *Chooser) slopes(b int) {
 	const n = ProductCols
-	f, w := c.f, c.f.width()
+	f := c.f
 	if f.low != nil {
 		c.lowSlopes(b)
 		return
@@ -117,7 +117,7 @@ func (c *Chooser) slopes(b int) {
 	c.multiplyTurned(c.slope, b, b+1, len(f.above))
 	for r := range c.rows {
 		row := c.sums[r*n : (r+1)*n]
-		at := (r/ProductRows*w+b*n)*ProductRows + r%ProductRows
+		at := c.index(r, b*n)
 		for i := n - 1; i >= 0; i-- {
 			z := c.slope[at+i*ProductRows]
 			addScaled(row[:i], f.nearT[b][i*n:], z)
@@ -132,7 +132,7 @@ func (c *Chooser) descendRow(l *lattice, b, r int, steps []float32) (moved bool)
 	const n = ProductCols
 	f := c.f
 	row := c.sums[r*n : (r+1)*n]
-	at := (r/ProductRows*f.width()+b*n)*ProductRows + r%ProductRows
+	at := c.index(r, b*n)
 	for i := n - 1; i >= 0; i-- {
 		place := b*n + i
 		if f.diag[place] == 0 {

@@ -7,7 +7,7 @@ type outputs struct {
 	damping float32     // these terms of M are not of x': they ask for T
 	rank    int
 	a       [][]float32 // of an own metric, 32 of its rank at a time [width][32]
-	ka      []float32   // by block [rank][32]
+	ka      []float32   // by block [rank][32], negated
 }
 
 // Outputs returns memory for E[y x'^T], y the outputs of a layer of so many rows with
@@ -51,6 +51,9 @@ func (f *Feedback) AnswerOutputs(means [][]float32, damping float64, own *Own, p
 // take keeps an own metric.
 func (o *outputs) take(f *Feedback, own *Own) {
 	o.rank, o.ka = own.Rank, f.interleave(own.KA, own.Rank, ProductCols)
+	for i, v := range o.ka {
+		o.ka[i] = -v
+	}
 	for k0 := 0; k0 < own.Rank; k0 += ProductCols {
 		a := make([]float32, f.width()*ProductCols)
 		for at, j := range f.order {
@@ -75,15 +78,13 @@ func (c *Chooser) loadOutputs() {
 			}
 		}
 	}
-	c.owned = grow(c.owned, c.tiles*len(o.a)*ProductCols*ProductRows)
+	const size = ProductRows * ProductCols
+	c.owned = grow(c.owned, c.tiles*len(o.a)*size)
 	for g, a := range o.a {
 		clear(c.sums)
 		c.multiply(c.pull, a, 0, f.width())
 		for t := range c.tiles {
-			dst := c.owned[(t*len(o.a)+g)*ProductCols*ProductRows:]
-			for i, v := range c.sums[t*ProductRows*ProductCols:][:ProductRows*ProductCols] {
-				dst[i%ProductCols*ProductRows+i/ProductCols] = -v
-			}
+			turnTile(c.owned[(t*len(o.a)+g)*size:], c.sums[t*size:])
 		}
 	}
 }
